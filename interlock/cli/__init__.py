@@ -1,0 +1,1 @@
+"""The terminal: read arguments, call app, hand a value to a view."""

@@ -1,0 +1,1 @@
+"""What teams declare, and the address of every noun."""

@@ -1,0 +1,355 @@
+"""What teams declare in files: tables, feature views, models, services, environments.
+
+Every definition knows the file and line it came from. Values only: nothing here
+reads a file, and SQL is text that room `impact` understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from interlock.define.durations import Duration
+from interlock.define.refs import Ref
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
+ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
+Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
+
+
+class Definition(BaseModel):
+    """Common manners: immutable, no unknown keys. `file` and `line` say where it was declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Declared(Definition):
+    """A top-level definition: one file each."""
+
+    file: str = Field(default="", exclude=True)
+    line: int = Field(default=1, exclude=True)
+    description: str = ""
+    owner: str
+
+
+class Column(Definition):
+    """One column of a contract. `unit` counts: changing it is a breaking change."""
+
+    type: ColumnType
+    unit: str | None = None
+    nullable: bool = True
+    classification: Literal["public", "internal", "sensitive"] = "internal"
+    description: str = ""
+
+
+class CsvSource(Definition):
+    """An external table read from a CSV file, path relative to the project."""
+
+    csv: str
+    nulls: tuple[str, ...] = ("NA", "")
+
+
+class Freshness(Definition):
+    """How old the newest row may be before a warning and before an error."""
+
+    warn_after: Duration
+    error_after: Duration
+
+
+class Check(Definition):
+    """A SQL condition that every row must satisfy; `at_least` is the share that must."""
+
+    name: Name
+    sql: str
+    at_least: float = 1.0
+
+
+class Table(Declared):
+    """A warehouse table: its contract, and either where it comes from or the SELECT that builds it.
+
+    `event_time` and `available_at` name timestamp columns (UTC). Without
+    `available_at` the table cannot be proven free of leaks: replay says `unprovable`.
+    """
+
+    name: TableName
+    columns: Mapping[Name, Column]
+    key: tuple[Name, ...] = ()
+    event_time: Name | None = None
+    available_at: Name | None = None
+    source: CsvSource | None = None
+    sql_file: str | None = None
+    sql: str | None = None
+    freshness: Freshness | None = None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("table", self.name)
+
+
+class Fallback(Definition):
+    """What a feature answers when its row is missing or stale: a declared value, or a stale row up to `serve_stale_for`."""
+
+    value: float | None = None
+    serve_stale_for: Duration | None = None
+
+
+class FeatureValue(Definition):
+    """One value of a view. `range` is inclusive; `fallback` is rehearsed before release."""
+
+    type: ColumnType = "double"
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+    description: str = ""
+    fallback: Fallback | None = None
+
+
+class Deprecation(Definition):
+    """After `date` the view may be retired; readers should move to `replacement`."""
+
+    date: date
+    replacement: str
+
+
+class FeatureView(Declared):
+    """A plain SELECT with a header: entity keys, `event_time`, then one column per feature."""
+
+    view: Name
+    version: int = Field(ge=1)
+    entity: tuple[Name, ...] = Field(min_length=1)
+    event_time: Name = "ts"
+    ttl: Duration | None = None
+    freshness: Freshness | None = None
+    features: Mapping[Name, FeatureValue]
+    deprecation: Deprecation | None = None
+    sql: str
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("view", self.view, self.version)
+
+    def feature_ref(self, name: str) -> Ref:
+        return Ref("feature", self.view, self.version, name)
+
+
+class Training(Definition):
+    """`entry` is `file.py:function` beside the model file; rows have `event time` in [start, end)."""
+
+    entry: str
+    start: date
+    end: date
+    seed: int = 1
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    code: str = ""
+
+
+class Evaluation(Definition):
+    """Where challenger and incumbent meet: a later window, the slices, the margins.
+
+    `margin` is the relative worsening of log-loss that is still accepted (0.02 = 2 %).
+    """
+
+    start: date
+    end: date
+    slices: tuple[str, ...] = ()
+    margin: float = 0.02
+    slice_margin: float = 0.10
+    min_rows: int = 200
+    min_positives: int = 20
+
+
+class Label(Definition):
+    """`sql` gives the spine's key, `available_at`, `column`, and whatever KPIs need beside it."""
+
+    sql: str
+    column: Name
+    available_at: Name = "available_at"
+
+
+class Trigger(Definition):
+    """One reason to retrain: `ece_over` on a window of arrived labels, or an age."""
+
+    metric: Literal["ece", "age"]
+    over: float | None = None
+    window: Duration = timedelta(days=7)
+    min_rows: int = 1000
+    cooldown: Duration = timedelta(days=14)
+
+
+class Card(Definition):
+    """The human half of a model card; a release without it is refused by policy."""
+
+    intended_use: str = ""
+    limits: str = ""
+
+
+class Model(Declared):
+    """A model: the spine it predicts for, its inputs in order, its label, how it is trained.
+
+    `features` are `view@version:feature` texts, `request` are spine columns sent with the
+    request; `categories` are those (of `request`) that are codes, not numbers.
+    """
+
+    model: Name
+    spine: TableName
+    key: Name
+    time: Name
+    features: tuple[str, ...]
+    request: tuple[Name, ...] = ()
+    categories: tuple[Name, ...] = ()
+    label: Label
+    training: Training
+    evaluation: Evaluation
+    triggers: tuple[Trigger, ...] = ()
+    fallback_score: float | None = None
+    card: Card = Card()
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("model", self.model)
+
+    @property
+    def feature_refs(self) -> tuple[Ref, ...]:
+        return tuple(Ref.parse(f"feature:{text}") for text in self.features)
+
+    @property
+    def view_refs(self) -> tuple[Ref, ...]:
+        """The views read, each once, in order of first use."""
+        views = (Ref("view", f.name, f.version) for f in self.feature_refs)
+        return tuple(dict.fromkeys(views))
+
+
+class Kpi(Definition):
+    """A service's business number, per decision unit, as SQL over the relation `scored`.
+
+    `scored` has every spine column, `p` (the score), and the label's columns. The SQL
+    returns `unit`, `day`, `value` and optionally `weight` (then the KPI is
+    sum(value) / sum(weight); else the mean of value). `margin` is the relative
+    worsening that still passes.
+    """
+
+    name: Name
+    sql: str
+    better: Literal["lower", "higher"]
+    margin: float = 0.02
+    description: str = ""
+
+
+class Slo(Definition):
+    """What callers are promised: share of requests answered without error, within `latency`."""
+
+    latency: Duration = timedelta(milliseconds=250)
+    availability: float = 0.999
+
+
+class Service(Declared):
+    """A service that acts on predictions. `decision_unit` are the spine columns of one decision."""
+
+    service: Name
+    models: tuple[Name, ...]
+    decision_unit: tuple[Name, ...]
+    tier: int = Field(default=2, ge=1, le=3)
+    kpi: Kpi
+    slo: Slo = Slo()
+    contract: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("service", self.service)
+
+
+class Owner(Definition):
+    """A team: who may sign for what it owns, in which role."""
+
+    name: str
+    people: Mapping[str, tuple[Role, ...]]
+
+
+class Stage(Definition):
+    """One step of a rollout: `shadow` (weight 0, mirrored) or a weight; at least `hold` long."""
+
+    name: Name
+    weight: float = Field(ge=0, le=1)
+    hold: Duration
+    deadline: Duration | None = None
+
+
+class MixedDecision(Definition):
+    """A written exception: a service whose decision unit is coarser than the rollout's subject."""
+
+    service: Name
+    reason: str = Field(min_length=10)
+    by: str
+
+
+class Environment(Definition):
+    """Where releases run. `clock: replay` takes the time from recorded traffic instead of the wall.
+
+    `subject` are the spine columns whose values decide the cohort. A service whose
+    decision unit is coarser is refused unless it is named in `mixed_decisions`.
+    """
+
+    clock: Literal["wall", "replay"] = "wall"
+    subject: tuple[Name, ...]
+    mixed_decisions: tuple[MixedDecision, ...] = ()
+    stages: tuple[Stage, ...]
+    alpha: float = 0.05
+    beta: float = 0.05
+    rollback_window: Duration = timedelta(days=7)
+
+
+class Freeze(Definition):
+    """No forward move while it lasts: an RFC 5545 rule, or one interval, in `timezone`.
+
+    `start` and `end` are local times (ISO, without offset) of the first occurrence.
+    """
+
+    name: Name
+    start: str
+    end: str
+    timezone: str
+    rrule: str | None = None
+    scope: tuple[str, ...] = ("*",)
+    reason: str = ""
+
+
+class Calendar(Definition):
+    """Deny windows and the notice a change must give."""
+
+    file: str = Field(default="", exclude=True)
+    freezes: tuple[Freeze, ...] = ()
+    notice: Duration = timedelta(0)
+
+
+class Project(Definition):
+    """Everything declared in one folder, and the exact text it was read from.
+
+    `texts` maps relative path to content: a change keeps this snapshot, so that what
+    was reviewed is what runs.
+    """
+
+    name: str
+    owners: tuple[Owner, ...] = ()
+    environments: Mapping[Name, Environment]
+    tables: Mapping[str, Table] = Field(default_factory=dict)
+    views: Mapping[str, FeatureView] = Field(default_factory=dict)
+    models: Mapping[str, Model] = Field(default_factory=dict)
+    services: Mapping[str, Service] = Field(default_factory=dict)
+    policies: Mapping[str, str] = Field(default_factory=dict)
+    calendar: Calendar = Calendar()
+    texts: Mapping[str, str] = Field(default_factory=dict, exclude=True)
+
+    def owner_of(self, ref: Ref) -> str:
+        """The team that owns `ref` (`""` when nothing declared has that address)."""
+        where: Mapping[str, Mapping[str, Declared]] = {
+            "table": self.tables, "model": self.models, "service": self.services,
+        }  # fmt: skip
+        if ref.kind in ("view", "feature"):
+            found: Declared | None = self.views.get(f"{ref.name}@{ref.version}")
+        else:
+            found = where.get(ref.kind, {}).get(ref.name)
+        return found.owner if found else ""

@@ -1,0 +1,1 @@
+"""Feature SQL compiled: point in time, materialised, compared, replayed."""

@@ -1,0 +1,1 @@
+"""Datasets, evaluation and comparison with the incumbent."""

@@ -1,0 +1,1 @@
+"""The difference from what runs today, as an ordered list of steps."""

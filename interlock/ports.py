@@ -1,0 +1,230 @@
+"""Everything needed from outside, on one page.
+
+Planning is handed a `RecordReader`, so that it cannot write, by type. Data types
+that cross these doors stand beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from interlock.define.refs import Kind, Ref
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Json = dict[str, Any]
+
+
+class Clock(Protocol):
+    """The time of the environment, an aware UTC instant; only `app` holds one."""
+
+    def now(self) -> datetime: ...
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What an engine can do. Every default is the weaker answer."""
+
+    transactions: bool = False
+    asof_join: bool = False
+    concurrent_processes: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of one thing in the record. `version` counts from 1 without gaps."""
+
+    ref: Ref
+    version: int
+    body: Json
+    written_at: datetime
+    by: str
+
+
+@dataclass(frozen=True)
+class Put:
+    """A write that succeeds only if the newest version of `ref` is still `expected` (0: none yet)."""
+
+    ref: Ref
+    body: Json
+    expected: int
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Additive counts of one metric: `n` units, their sum and sum of squares.
+
+    `arm` is `stable` or `candidate`, or `paired` (values are candidate minus stable on
+    the same unit). `at` is the start of the time bucket in seconds since 1970 UTC.
+    """
+
+    stage: str
+    metric: str
+    arm: str
+    at: int
+    n: float
+    total: float
+    squares: float
+    slice: str = ""
+
+
+class RecordReader(Protocol):
+    """Read-only memory."""
+
+    def get(self, ref: Ref) -> Entry | None: ...
+    def list(self, kind: Kind) -> tuple[Entry, ...]:
+        """The newest entry of every thing of this kind, oldest thing first."""
+        ...
+
+    def history(self, ref: Ref) -> tuple[Entry, ...]:
+        """Every version, oldest first."""
+        ...
+
+    def buckets(self, change: str) -> tuple[Bucket, ...]: ...
+    def audit(self) -> tuple[Json, ...]:
+        """All audit leaves in order: `{seq, ref, version, body_digest, written_at, by, leaf}`."""
+        ...
+
+
+class Record(RecordReader, Protocol):
+    """Memory that outlives the process. One call is one transaction."""
+
+    def write(
+        self,
+        puts: Sequence[Put],
+        *,
+        by: str,
+        at: datetime,
+        buckets: Mapping[str, Sequence[Bucket]] | None = None,
+    ) -> tuple[Entry, ...]:
+        """All of `puts`, or none of them: raises `Stale` naming every ref that moved.
+
+        `buckets` (by change) replace the stored buckets with the same address. Each put
+        appends one audit leaf in the same transaction.
+        """
+        ...
+
+    def claim(self, name: str, holder: str, seconds: float) -> int | None:
+        """The lease `name` for `holder`: a fencing number that only grows, or None if another holds it.
+
+        Claiming again as the same holder renews. Wall-clock time, never the environment's.
+        """
+        ...
+
+    def release(self, name: str, holder: str) -> None: ...
+
+
+class Warehouse(Protocol):
+    """Where tables live and feature SQL runs. All timestamps are UTC."""
+
+    abilities: Abilities
+
+    def query(self, sql: str) -> pa.Table: ...
+    def execute(self, sql: str) -> None: ...
+    def build(self, name: str, sql: str) -> int:
+        """`name` (schema.table) as the rows of `sql`, atomically; the row count. Replaces."""
+        ...
+
+    def point(self, pointers: Mapping[str, str]) -> None:
+        """Views `name -> physical table`, all in one transaction."""
+        ...
+
+    def columns(self, sql: str) -> dict[str, str]:
+        """Column names and engine types of a query, without running it."""
+        ...
+
+    def has(self, name: str) -> bool: ...
+    def load(self, name: str, rows: pa.Table, append: bool = False) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRow:
+    """The newest row of one entity in one view version.
+
+    Times are seconds since 1970 UTC. `values` are in the order of the view's features;
+    None is NULL.
+    """
+
+    event_time: float
+    values: tuple[float | None, ...]
+
+
+class OnlineStore(Protocol):
+    """Feature rows by (view fingerprint, entity key); versions live side by side."""
+
+    def write(self, view: str, rows: Iterable[tuple[str, OnlineRow]]) -> int:
+        """Keep the row of each key with the newest event time; the number that were kept."""
+        ...
+
+    def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
+        """One answer per (view, key), in order, from one consistent snapshot."""
+        ...
+
+    def drop(self, view: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Artifacts(Protocol):
+    """Bytes by their SHA-256. `get` raises `Corrupt` rather than return other bytes."""
+
+    def put(self, data: bytes) -> str: ...
+    def get(self, digest: str) -> bytes: ...
+    def has(self, digest: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trainer gives back: a native-format model, and what serving must know of it.
+
+    `categories` maps a categorical input to its values; a value's code is its index.
+    `importance` maps input name to its share of the total gain (sums to 1).
+    """
+
+    model: bytes
+    format: str
+    inputs: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]]
+    importance: Mapping[str, float]
+
+
+class Trainer(Protocol):
+    """Runs a project's train entry away from this process."""
+
+    def train(
+        self, code: str, entry: str, rows: pa.Table, options: Mapping[str, Any], work: Path
+    ) -> Trained: ...
+
+
+class Scorer(Protocol):
+    """A loaded model: `matrix` float64 [rows, inputs], NaN is missing -> float64 [rows]."""
+
+    def score(self, matrix: Any) -> Any: ...
+
+
+class PredictionLog(Protocol):
+    """What was answered. Append survives the death of the process once it returns."""
+
+    def append(self, rows: Sequence[Json]) -> None: ...
+    def read(self, after: Json) -> tuple[list[Json], Json]:
+        """Rows appended since the cursor `after` ({} = from the start), and the next cursor."""
+        ...
+
+
+class PolicyEngine(Protocol):
+    """May `principal` do `action` to `change`? Objections of every policy that says no."""
+
+    def decide(self, principal: Json, action: str, change: Json) -> tuple[str, ...]:
+        """Empty means allowed; an error inside the engine is an objection, never an allow."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells people; failing to tell never stops a change."""
+
+    def tell(self, title: str, text: str) -> None: ...

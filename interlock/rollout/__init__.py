@@ -1,0 +1,1 @@
+"""How far it has gone: cohorts, stages, the judge, the way back."""

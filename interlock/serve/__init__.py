@@ -1,0 +1,1 @@
+"""Which version answers this request, from which row, how old."""

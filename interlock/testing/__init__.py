@@ -1,0 +1,1 @@
+"""Shipped with the product: generated data, a fixed clock, contract suites."""

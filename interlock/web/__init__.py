@@ -1,0 +1,1 @@
+"""The browser and the data plane: pages, inference, flags."""
