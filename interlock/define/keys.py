@@ -19,17 +19,17 @@ def entity_key(values: Sequence[object]) -> str | None:
     'UA|15|EWR'
     """
     parts = [key_part(value) for value in values]
-    return None if None in parts else "|".join(parts)  # type: ignore[arg-type]  # no None is left
+    return None if None in parts else "|".join(parts)
 
 
 def entity_keys(columns: Sequence[Sequence[object]]) -> list[str | None]:
     """The keys of many rows given as columns of equal length; equal to `entity_key` row by row."""
     parts = [key_parts(column) for column in columns]
     if any(None in column for column in parts):
-        return [None if None in row else "|".join(row) for row in zip(*parts, strict=True)]  # type: ignore[arg-type]  # no None is left
+        return [None if None in row else "|".join(row) for row in zip(*parts, strict=True)]
     if len(parts) == 1:
         return parts[0]
-    return list(map("|".join, zip(*parts, strict=True)))  # type: ignore[arg-type]  # no None is left
+    return list(map("|".join, zip(*parts, strict=True)))
 
 
 def key_parts(column: Iterable[object]) -> list[str | None]:
@@ -70,7 +70,7 @@ def instant_text(value: datetime) -> str:
 
 
 def _foreign(value: object) -> str | None:
-    """Numbers of other libraries (numpy), and integers that a nullable column turned into floats."""
+    """Values of numpy, and integers that a nullable column turned into floats."""
     unboxed = getattr(value, "item", lambda: value)()
     if type(unboxed) is not type(value):
         return key_part(unboxed)
