@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Put:
-    """A write that succeeds only if the newest version of `ref` is still `expected` (0: none yet)."""
+    """A write that succeeds only if the newest version of `ref` is `expected` (0: none yet)."""
 
     ref: Ref
     body: Json
@@ -110,7 +110,7 @@ class Record(RecordReader, Protocol):
         ...
 
     def claim(self, name: str, holder: str, seconds: float) -> int | None:
-        """The lease `name` for `holder`: a fencing number that only grows, or None if another holds it.
+        """The lease `name`: a fencing number that only grows, or None if another holds it.
 
         Claiming again as the same holder renews. Wall-clock time, never the environment's.
         """

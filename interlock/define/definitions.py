@@ -92,7 +92,10 @@ class Table(Declared):
 
 
 class Fallback(Definition):
-    """What a feature answers when its row is missing or stale: a declared value, or a stale row up to `serve_stale_for`."""
+    """What a feature answers when its row is missing or stale.
+
+    A stale row is served up to `serve_stale_for` of age; past that, or with no row, `value`.
+    """
 
     value: float | None = None
     serve_stale_for: Duration | None = None
@@ -137,7 +140,10 @@ class FeatureView(Declared):
 
 
 class Training(Definition):
-    """`entry` is `file.py:function` beside the model file; rows have `event time` in [start, end)."""
+    """How a model is trained: `entry` is `file.py:function` beside the model's file.
+
+    Rows have the model's time in [start, end), UTC days.
+    """
 
     entry: str
     start: date

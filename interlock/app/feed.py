@@ -1,0 +1,104 @@
+"""Feature rows from the warehouse to the online store, in the order in which they became known."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import repeat
+
+from interlock.define.keys import entity_key
+from interlock.features.compile import physical
+from interlock.ports import OnlineRow, OnlineStore, Warehouse
+from interlock.serve.spec import Lookup, ServingSpec
+
+KnownRow = tuple[float, str, OnlineRow]
+
+
+def lookups_of(specs: Sequence[ServingSpec]) -> tuple[Lookup, ...]:
+    """Every view version that the given releases read, each once."""
+    found = {
+        lookup.fingerprint: lookup
+        for spec in specs
+        for model in spec.models.values()
+        for lookup in model.lookups
+    }
+    return tuple(found.values())
+
+
+@dataclass
+class Feeder:
+    """Pushes rows as time passes; `withheld` views stand still (a late or broken source)."""
+
+    warehouse: Warehouse
+    store: OnlineStore
+    withheld: set[str] = field(default_factory=set)
+    _pushed: dict[str, datetime] = field(default_factory=dict)
+    _ahead: dict[str, tuple[list[float], list[KnownRow]]] = field(default_factory=dict)
+
+    def catch_up(self, lookups: Sequence[Lookup], until: datetime) -> int:
+        """The newest row of every entity known at `until`, for views not pushed that far yet."""
+        count = 0
+        for lookup in lookups:
+            since = self._pushed.get(lookup.fingerprint)
+            if lookup.view in self.withheld or (since is not None and since >= until):
+                continue
+            rows = self._rows(lookup, since, until, newest_only=True)
+            count += self.store.write(lookup.fingerprint, ((key, row) for _, key, row in rows))
+            self._pushed[lookup.fingerprint] = until
+        return count
+
+    def look_ahead(self, lookups: Sequence[Lookup], until: datetime) -> None:
+        """Read all rows up to `until` in one query per view, to be pushed by `push` as time passes."""
+        for lookup in lookups:
+            since = self._pushed[lookup.fingerprint]
+            rows = self._rows(lookup, since, until, newest_only=False)
+            rows.sort(key=lambda row: row[0])
+            self._ahead[lookup.fingerprint] = ([row[0] for row in rows], rows)
+
+    def push(self, lookups: Sequence[Lookup], now: datetime) -> int:
+        """Write what became known up to and including `now`; the newest row of each entity wins."""
+        moment, count = now.timestamp(), 0
+        for lookup in lookups:
+            if lookup.view in self.withheld:
+                continue
+            times, rows = self._ahead.get(lookup.fingerprint, ([], []))
+            end = bisect_right(times, moment)
+            if end:
+                newest = {key: row for _, key, row in rows[:end]}
+                count += self.store.write(lookup.fingerprint, newest.items())
+                self._ahead[lookup.fingerprint] = (times[end:], rows[end:])
+            self._pushed[lookup.fingerprint] = now
+        return count
+
+    def _rows(
+        self, lookup: Lookup, since: datetime | None, until: datetime, newest_only: bool
+    ) -> list[KnownRow]:
+        keys = ", ".join(f'"{name}"' for name in lookup.entity)
+        values = ", ".join(f'"{name}"::DOUBLE AS "{name}"' for name in lookup.features)
+        lower = f"ts > {_instant(since)} AND " if since else ""
+        newest = (
+            f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY ts DESC) = 1"
+            if newest_only
+            else ""
+        )
+        table = self.warehouse.query(
+            f"SELECT {keys}, epoch(ts)::DOUBLE AS ts__, {values} "
+            f"FROM {physical(lookup.view, lookup.fingerprint)} "
+            f"WHERE {lower}ts <= {_instant(until)}{newest}"
+        )
+        columns: Mapping[str, list[object]] = table.to_pydict()
+        entities = zip(*(columns[name] for name in lookup.entity), strict=True)
+        features = [columns[name] for name in lookup.features]
+        rows = zip(*features, strict=True) if features else repeat(())
+        found = []
+        for entity, ts, row in zip(entities, columns["ts__"], rows, strict=False):
+            key = entity_key(entity)
+            if key is not None:
+                found.append((ts, key, OnlineRow(ts, row)))  # type: ignore[arg-type]  # a DOUBLE column
+        return found  # type: ignore[return-value]
+
+
+def _instant(moment: datetime) -> str:
+    return f"TIMESTAMP '{moment.strftime('%Y-%m-%d %H:%M:%S.%f')}'"

@@ -1,0 +1,173 @@
+"""One project folder with its engines, opened when first asked for.
+
+Everything mutable lives in `<folder>/.interlock/`; definitions are files of the folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.app.files import read_folder
+from interlock.define.load import read
+from interlock.define.refs import Ref
+from interlock.define.release import Route
+from interlock.errors import Invalid, NotFound
+from interlock.ports import Clock, Put
+
+if TYPE_CHECKING:
+    from interlock.adapters.duckdb import DuckDBWarehouse
+    from interlock.adapters.files import FileArtifacts
+    from interlock.adapters.lmdb import LmdbOnlineStore
+    from interlock.adapters.predictions import JsonLinesLog
+    from interlock.adapters.sqlrecord import SqlRecord
+    from interlock.define.definitions import Environment, Project
+    from interlock.impact.facts import Facts
+
+CONTROLLER = "controller"
+
+
+class WallClock:
+    """The time on the wall."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)  # noqa: TID251  # this is the clock the rule points to
+
+
+@dataclass
+class ReplayClock:
+    """The moment the recorded traffic has reached; kept in the record, so every process agrees."""
+
+    workspace: Workspace
+    start: datetime
+
+    def now(self) -> datetime:
+        entry = self.workspace.record.get(self._ref)
+        return datetime.fromisoformat(entry.body["now"]) if entry else self.start
+
+    def advance(self, to: datetime) -> None:
+        """Move forward to `to`; time never runs backward."""
+        entry = self.workspace.record.get(self._ref)
+        if entry and datetime.fromisoformat(entry.body["now"]) >= to:
+            return
+        put = Put(self._ref, {"now": to.isoformat()}, entry.version if entry else 0)
+        self.workspace.record.write([put], by="traffic", at=to)
+
+    @property
+    def _ref(self) -> Ref:
+        return Ref("clock", self.workspace.environment)
+
+
+@dataclass
+class Workspace:
+    """The project in `folder`, seen from one environment. Engines open lazily, close together."""
+
+    folder: Path
+    environment: str = "prod"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / ".interlock"
+
+    @cached_property
+    def project(self) -> Project:
+        """The definitions as the files say now; raises `Invalid` with every problem at once."""
+        return self.learn(read_folder(self.folder))[0]
+
+    @cached_property
+    def facts(self) -> Facts:
+        return self.learn(self.project.texts)[1]
+
+    def learn(self, texts: object) -> tuple[Project, Facts]:
+        """Definitions and what they mean, from a folder's texts or a stored snapshot."""
+        from interlock.impact.facts import learn
+
+        reading = read(texts)  # type: ignore[arg-type]  # a mapping of texts in either case
+        if reading.project is None or reading.problems:
+            more = learn(reading.project)[1] if reading.project else ()
+            raise Invalid.of([*reading.problems, *more])
+        facts, problems = learn(reading.project)
+        if problems:
+            raise Invalid.of(problems)
+        return reading.project, facts
+
+    @property
+    def settings(self) -> Environment:
+        """The environment's definition; raises `NotFound` naming those that exist."""
+        known = self.project.environments
+        if self.environment not in known:
+            raise NotFound(
+                f"no environment {self.environment!r} in interlock.yaml",
+                help=f"environments: {', '.join(sorted(known))}",
+            )
+        return known[self.environment]
+
+    @cached_property
+    def record(self) -> SqlRecord:
+        from interlock.adapters.sqlrecord import SqlRecord
+
+        self.state.mkdir(exist_ok=True)
+        return SqlRecord(self.state / "record.db")
+
+    @cached_property
+    def artifacts(self) -> FileArtifacts:
+        from interlock.adapters.files import FileArtifacts
+
+        return FileArtifacts(self.state / "artifacts")
+
+    @cached_property
+    def warehouse(self) -> DuckDBWarehouse:
+        from interlock.adapters.duckdb import DuckDBWarehouse
+
+        self.state.mkdir(exist_ok=True)
+        return DuckDBWarehouse(self.state / "warehouse.duckdb")
+
+    @cached_property
+    def online(self) -> LmdbOnlineStore:
+        from interlock.adapters.lmdb import LmdbOnlineStore
+
+        # The rows can be pushed again from the warehouse at any time, so a commit
+        # need not wait for the disk.
+        return LmdbOnlineStore(self.state / "online", sync=False)
+
+    @cached_property
+    def predictions(self) -> JsonLinesLog:
+        from interlock.adapters.predictions import JsonLinesLog
+
+        return JsonLinesLog(self.state / "predictions", name="reader")
+
+    @cached_property
+    def clock(self) -> Clock:
+        if self.settings.clock == "wall":
+            return WallClock()
+        days = [model.evaluation.end for model in self.project.models.values()]
+        start = datetime.combine(max(days), time(), UTC) if days else datetime(1970, 1, 1, tzinfo=UTC)
+        return ReplayClock(self, start)
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def advance(self, to: datetime) -> None:
+        """Tell a replayed environment what time it is; a wall clock needs no telling."""
+        if isinstance(self.clock, ReplayClock):
+            self.clock.advance(to)
+
+    def route(self) -> Route:
+        """The Route of this environment; before the first release, an empty one at epoch 0."""
+        entry = self.record.get(self.route_ref)
+        if entry is None:
+            return Route(self.environment)
+        return Route.from_json({**entry.body, "epoch": entry.version})
+
+    @property
+    def route_ref(self) -> Ref:
+        return Ref("route", self.environment)
+
+    def close(self) -> None:
+        """Close every engine that was opened."""
+        for name in ("warehouse", "online", "predictions", "record"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
