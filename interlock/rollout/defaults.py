@@ -1,0 +1,122 @@
+"""The guardrails a rollout gets unless its change says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from interlock.rollout.metrics import Gate, Guardrail
+
+# Shares of alpha: safety 0.5, model quality 0.35, business 0.15.
+SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
+
+
+@dataclass(frozen=True)
+class KpiPlan:
+    """A service's KPI before the rollout: its mean per decision unit, and the variance of the
+    difference between two releases on one unit."""
+
+    service: str
+    baseline: float
+    difference_variance: float
+    margin: float
+    better: Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is known before the rollout, from evaluation and recent traffic.
+
+    `units_per_bucket` counts all units of both arms; `shares` is the candidate's share
+    per ramp stage. `score_threshold` exceedance is by construction about 0.1 (the
+    incumbent's p90), `slow` about 0.05 (its p95 latency).
+    """
+
+    units_per_bucket: float
+    shares: Mapping[str, float] = field(default_factory=dict)
+    error_rate: float = 0.001
+    fallback_share: float = 0.02
+    log_loss: float = 0.5
+    log_loss_variance: float = 0.35
+    log_loss_difference_variance: float = 0.03
+    maturity_s: float = 86400.0
+    kpis: Sequence[KpiPlan] = ()
+
+    @property
+    def two_arm_units(self) -> float:
+        """Effective units per bucket at the smallest share of the ramp."""
+        share = min((s for s in self.shares.values() if 0 < s < 1), default=0.5)
+        return max(self.units_per_bucket * share * (1 - share), 0.25)
+
+
+def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
+    """Errors, latency, fallbacks, scores, log-loss twice, label coverage, split, KPIs."""
+    split = [_split(planned)] if planned.shares else []
+    return (*_safety(planned), *_quality(planned), *split, *_business(planned))
+
+
+def _safety(planned: Planned) -> tuple[Guardrail, ...]:
+    both: tuple[Gate, ...] = ("shadow", "ramp")
+    units = planned.two_arm_units
+
+    def rate(name: str, base: float, absolute: float, weight: float) -> Guardrail:
+        return Guardrail(
+            name, name, "rate", scale=max(base, 1e-4), margin=0.5, margin_absolute=absolute,
+            weight=weight * SAFETY, gate=both, bucket_units=units,
+        )  # fmt: skip
+
+    return (
+        rate("errors", planned.error_rate, 0.01, 0.4),
+        rate("slow", 0.05, 0.03, 0.2),
+        rate("fallbacks", planned.fallback_share, 0.03, 0.2),
+        # What does not come back cannot be judged: label loss is harm by itself.
+        Guardrail(
+            "label_missing", "label_missing", "rate", scale=0.01, margin_absolute=0.05,
+            weight=0.2 * SAFETY, gate=("ramp",), labels=True, maturity_s=planned.maturity_s,
+            bucket_units=units,
+        ),
+    )  # fmt: skip
+
+
+def _quality(planned: Planned) -> tuple[Guardrail, ...]:
+    return (
+        # Different is not worse: a useful retrain moves this share by up to 2.5 times.
+        Guardrail(
+            "score_shift", "score_shift", "rate", scale=0.09, direction="two_sided",
+            margin=3.0, tolerance=1.5, weight=0.5 * QUALITY, gate=("shadow", "ramp"),
+            bucket_units=planned.two_arm_units, bursty=False,
+        ),
+        Guardrail(
+            "log_loss", "log_loss", "mean", scale=planned.log_loss_variance, margin=0.10,
+            weight=0.2 * QUALITY, gate=("ramp",), bucket_units=planned.two_arm_units,
+            baseline=planned.log_loss, labels=True, maturity_s=planned.maturity_s,
+        ),
+        Guardrail(
+            "log_loss_paired", "log_loss_paired", "paired",
+            scale=planned.log_loss_difference_variance, margin=0.02, tolerance=0.01,
+            weight=0.3 * QUALITY, gate=("shadow", "soak"), bucket_units=planned.units_per_bucket,
+            baseline=planned.log_loss, labels=True, maturity_s=planned.maturity_s,
+        ),
+    )  # fmt: skip
+
+
+def _split(planned: Planned) -> Guardrail:
+    # Promises hold for rollouts whose split was SHOWN, not merely never caught broken.
+    return Guardrail(
+        "split", "units", "split", margin=0.25, weight=0.0, gate=("ramp",),
+        shares=dict(planned.shares),
+    )  # fmt: skip
+
+
+def _business(planned: Planned) -> tuple[Guardrail, ...]:
+    return tuple(
+        Guardrail(
+            f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired", scale=kpi.difference_variance,
+            direction="higher_is_worse" if kpi.better == "lower" else "lower_is_worse",
+            margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",),
+            weight=BUSINESS / len(planned.kpis), labels=True, maturity_s=planned.maturity_s,
+            bucket_units=planned.units_per_bucket, baseline=kpi.baseline,
+        )
+        for kpi in planned.kpis
+    )  # fmt: skip

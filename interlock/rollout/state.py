@@ -1,0 +1,150 @@
+"""Where a rollout stands, as one value that survives the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from interlock.define.definitions import Environment, Stage
+from interlock.errors import Invalid
+from interlock.rollout.metrics import Gate
+
+
+class State(Enum):
+    """The states of DESIGN section 7; a hold is a reason beside the state, not a state."""
+
+    PREPARING = "preparing"
+    SHADOW = "shadow"
+    STEP = "step"
+    SOAKING = "soaking"
+    COMMITTED = "committed"
+    RETIRED = "retired"
+    ABORTING = "aborting"
+    REVERTING = "reverting"
+    ABORTED = "aborted"
+
+
+class HoldReason(Enum):
+    """Why nothing moves forward. A hold ends by itself when its reason is gone."""
+
+    NO_DATA = "no_data"
+    INCONCLUSIVE = "inconclusive"
+    FREEZE = "freeze"
+    APPROVAL_EXPIRED = "approval_expired"
+    DEPENDENCY = "dependency"
+    SRM = "srm"
+    MANUAL = "manual"
+    FALLBACK_UNHEALTHY = "fallback_unhealthy"
+
+
+UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})
+ENDED = frozenset({State.RETIRED, State.ABORTED})
+
+
+@dataclass(frozen=True)
+class Move:
+    """One line of the history: what was decided, when, and the sentence given for it."""
+
+    at: str
+    state: str
+    stage: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """`index` is the stage in `stages` (-1: none yet); times are aware UTC instants.
+
+    `stable` is the release to go back to. `registered` is the digest of the guardrails
+    as agreed: a judgement by others moves nothing forward.
+    """
+
+    change: str
+    release: str
+    stable: str | None
+    stages: tuple[Stage, ...]
+    rollback_window: timedelta
+    entered_at: datetime
+    state: State = State.PREPARING
+    index: int = -1
+    hold: HoldReason | None = None
+    said: str = ""
+    registered: str = ""
+    history: tuple[Move, ...] = ()
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage the rollout is in, while it is in one."""
+        inside = self.state in (State.SHADOW, State.STEP, State.SOAKING)
+        return self.stages[self.index] if inside else None
+
+    @property
+    def gate(self) -> Gate | None:
+        """What kind of stage must be left; None outside of stages."""
+        gates: Mapping[State, Gate] = {
+            State.SHADOW: "shadow", State.STEP: "ramp", State.SOAKING: "soak",
+        }  # fmt: skip
+        return gates.get(self.state)
+
+    def moved(self, state: State, index: int, at: datetime, sentence: str) -> RolloutState:
+        """The same rollout after a transition; every transition leaves a line of history."""
+        stage = self.stages[index].name if index >= 0 else ""
+        line = Move(at.isoformat(), state.value, stage, sentence)
+        return replace(
+            self, state=state, index=index, entered_at=at, hold=None, said=sentence,
+            history=(*self.history, line),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "stages": [stage.model_dump(mode="json") for stage in self.stages],
+            "rollback_window": self.rollback_window.total_seconds(),
+            "entered_at": self.entered_at.isoformat(),
+            "state": self.state.value,
+            "hold": self.hold.value if self.hold else None,
+            "history": [asdict(line) for line in self.history],
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> RolloutState:
+        read = {
+            "stages": tuple(Stage.model_validate(stage) for stage in body["stages"]),
+            "rollback_window": timedelta(seconds=body["rollback_window"]),
+            "entered_at": datetime.fromisoformat(body["entered_at"]),
+            "state": State(body["state"]),
+            "hold": HoldReason(body["hold"]) if body["hold"] else None,
+            "history": tuple(Move(**line) for line in body["history"]),
+        }
+        return cls(**{**body, **read})
+
+
+def state_of(stage: Stage) -> State:
+    """Weight 0 mirrors, weight 1 soaks, anything between is a step."""
+    if stage.weight == 0:
+        return State.SHADOW
+    return State.SOAKING if stage.weight == 1 else State.STEP
+
+
+def stages_of(environment: Environment) -> tuple[Stage, ...]:
+    """The declared stages, ending at weight 1; refuses a ramp that goes down on its way up."""
+    stages = environment.stages
+    weights = [stage.weight for stage in stages]
+    names = [stage.name for stage in stages]
+    wrong = [
+        *(["weights must not fall from stage to stage"] if weights != sorted(weights) else []),
+        *(["stage names must differ"] if len(set(names)) < len(names) else []),
+    ]
+    if wrong:
+        raise Invalid("the stages of the environment cannot be walked", objections=wrong)
+    if stages and stages[-1].weight == 1:
+        return stages
+    return (*stages, Stage(name="soak", weight=1.0, hold=timedelta(0)))
+
+
+def shares_of(stages: Sequence[Stage]) -> dict[str, float]:
+    """The planned candidate share of each stage, for the split guardrail."""
+    return {stage.name: stage.weight for stage in stages if 0 < stage.weight < 1}
