@@ -1,0 +1,23 @@
+/*
+view: origin_dep_delay_2h
+version: 1
+owner: data-science
+description: Mean delay of the airport's departures in the two hours before the last of them.
+entity: [origin]
+ttl: 2h
+features:
+  origin_dep_delay_2h:
+    {unit: min, range: [-60, 1440]}
+*/
+SELECT
+  origin,
+  available_at AS ts,
+  sum(sum(dep_delay)) OVER recent / sum(count(dep_delay)) OVER recent AS origin_dep_delay_2h
+FROM wh.departures
+WHERE NOT cancelled
+GROUP BY origin, available_at
+WINDOW recent AS (
+  PARTITION BY origin
+  ORDER BY available_at
+  RANGE BETWEEN INTERVAL 2 HOUR PRECEDING AND CURRENT ROW
+)

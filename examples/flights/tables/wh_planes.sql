@@ -1,0 +1,2 @@
+SELECT tailnum, year AS built, seats
+FROM raw.planes

@@ -1,0 +1,57 @@
+"""A project folder as texts: the only door through which definitions are read from disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from interlock.define.definitions import Project
+from interlock.define.load import read
+from interlock.errors import Invalid, Problem
+
+_OURS = {"data"}  # the state folder is hidden by its dot
+_KINDS = {".yaml", ".yml", ".sql", ".py", ".cedar"}
+
+
+def read_folder(path: Path) -> Mapping[str, str]:
+    """Relative path -> text of every definition file; raises `Invalid` with every problem."""
+    if not path.is_dir():
+        raise Invalid(f"{path} is not a folder", help="name a project folder, or `interlock init`")
+    if not (path / "interlock.yaml").is_file():
+        raise Invalid(
+            f"{path} holds no interlock.yaml", help="go to a project folder, or `interlock init`"
+        )
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for file in _definition_files(path):
+        name = file.relative_to(path).as_posix()
+        try:
+            texts[name] = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = file.read_bytes()[: error.start].count(b"\n") + 1
+            problems.append(Problem(name, line, "not UTF-8 text", "save the file as UTF-8"))
+    if problems:
+        raise Invalid.of(problems)
+    return texts
+
+
+def open_project(path: Path, variables: Mapping[str, str] | None = None) -> Project:
+    """The project in a folder; `${VAR}` from `variables` (default: the process environment)."""
+    reading = read(read_folder(path), os.environ if variables is None else variables)
+    if reading.project is None:
+        raise Invalid.of(reading.problems)
+    return reading.project
+
+
+def _definition_files(path: Path) -> Iterator[Path]:
+    for folder, inside, files in os.walk(path):
+        # Sorted, so that the same folder gives the same order of problems everywhere.
+        inside[:] = sorted(name for name in inside if not _skipped(name, Path(folder) == path))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix in _KINDS:
+                yield Path(folder, name)
+
+
+def _skipped(name: str, at_top: bool) -> bool:
+    return name.startswith((".", "__")) or (at_top and name in _OURS)

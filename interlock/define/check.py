@@ -1,0 +1,219 @@
+"""Do the definitions of a project fit together? Every name that is read must be declared."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from interlock.define.definitions import (
+    Declared,
+    Environment,
+    FeatureView,
+    Freeze,
+    Model,
+    Project,
+    Service,
+    Table,
+)
+from interlock.define.refs import Ref
+from interlock.define.schema import did_you_mean
+from interlock.define.yaml import Document, Path
+from interlock.errors import Problem, Unusable
+
+_MAIN = "interlock.yaml"
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """A project, its lines, and the folders where a file could not be read.
+
+    A name missing from such a folder is not reported: it may stand in the broken file,
+    and one mistake should make one problem.
+    """
+
+    project: Project
+    documents: Mapping[str, Document]
+    broken: frozenset[str]
+
+    def at(self, file: str, path: Path, message: str, fix: str) -> Problem:
+        document = self.documents.get(file)
+        return Problem(file, document.line(path) if document else 1, message, fix)
+
+    def known(
+        self,
+        file: str,
+        path: Path,
+        wanted: str,
+        known: Collection[str],
+        what: str,
+        folder: str = "",
+    ) -> Iterator[Problem]:
+        """A problem unless `wanted` is among `known`, which are declared in `folder`."""
+        if wanted not in known and folder not in self.broken:
+            yield self.at(file, path, f"no {what} {wanted}", did_you_mean(wanted, known))
+
+
+def check(
+    project: Project, documents: Mapping[str, Document], earlier: Sequence[Problem] = ()
+) -> list[Problem]:
+    """Everything in `project` that names something which is not there, or contradicts itself."""
+    broken = frozenset(posixpath.dirname(problem.file) or problem.file for problem in earlier)
+    scope = _Scope(project, documents, broken)
+    found = [*_calendar(scope)]
+    for name, environment in project.environments.items():
+        found += _environment(scope, name, environment)
+    for table in project.tables.values():
+        found += [*_owner(scope, table), *_table(scope, table)]
+    for view in project.views.values():
+        found += [*_owner(scope, view), *_view(scope, view)]
+    for model in project.models.values():
+        found += [*_owner(scope, model), *_model(scope, model)]
+    for service in project.services.values():
+        found += [*_owner(scope, service), *_service(scope, service)]
+    return found
+
+
+def _owner(scope: _Scope, thing: Declared) -> Iterator[Problem]:
+    teams = [owner.name for owner in scope.project.owners]
+    yield from scope.known(thing.file, ("owner",), thing.owner, teams, "team", _MAIN)
+
+
+def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
+    named: list[tuple[Path, str | None]] = []
+    named += [(("key", i), name) for i, name in enumerate(table.key)]
+    named += [(("event_time",), table.event_time), (("available_at",), table.available_at)]
+    for path, name in named:
+        if name is not None:
+            yield from scope.known(table.file, path, name, table.columns, "column")
+    for name in filter(None, (table.event_time, table.available_at)):
+        column = table.columns.get(name)
+        if column and column.type not in ("timestamp", "date"):
+            path = ("columns", name, "type")
+            yield scope.at(table.file, path, f"{name} is a {column.type}", "a time is a timestamp")
+
+
+def _view(scope: _Scope, view: FeatureView) -> Iterator[Problem]:
+    for name in view.features:
+        if name in (*view.entity, view.event_time):
+            message = f"{name} is both a feature and a key or the time"
+            yield scope.at(view.file, ("features", name), message, "give the feature its own name")
+    for name, value in view.features.items():
+        if value.range and value.range[0] > value.range[1]:
+            path: Path = ("features", name, "range")
+            yield scope.at(view.file, path, f"the range of {name} is empty", "write [low, high]")
+    if view.deprecation:
+        path = ("deprecation", "replacement")
+        wanted, views = view.deprecation.replacement, scope.project.views
+        yield from scope.known(view.file, path, wanted, views, "view", "features")
+
+
+def _model(scope: _Scope, model: Model) -> Iterator[Problem]:
+    yield from _features(scope, model)
+    yield from scope.known(
+        model.file, ("spine",), model.spine, scope.project.tables, "table", "tables"
+    )
+    yield from _spine_columns(scope, model)
+    for i, name in enumerate(model.categories):
+        yield from scope.known(model.file, ("categories", i), name, model.request, "request column")
+    yield from _windows(scope, model)
+
+
+def _spine_columns(scope: _Scope, model: Model) -> Iterator[Problem]:
+    spine = scope.project.tables.get(model.spine)
+    if spine is None:
+        return
+    named: list[tuple[Path, str]] = [(("key",), model.key), (("time",), model.time)]
+    named += [(("request", i), name) for i, name in enumerate(model.request)]
+    for path, name in named:
+        yield from scope.known(model.file, path, name, spine.columns, f"column of {spine.name}")
+
+
+def _features(scope: _Scope, model: Model) -> Iterator[Problem]:
+    views = scope.project.views
+    for i, text in enumerate(model.features):
+        path: Path = ("features", i)
+        try:
+            ref = Ref.parse(f"feature:{text}")
+        except Unusable:
+            ref = Ref("feature", text)
+        if ref.version is None or ref.part is None:
+            yield scope.at(model.file, path, f"{text!r} names no feature", "write view@1:feature")
+            continue
+        view = views.get(f"{ref.name}@{ref.version}")
+        if view is None:
+            wanted = f"{ref.name}@{ref.version}"
+            yield from scope.known(model.file, path, wanted, views, "view", "features")
+        else:
+            what = f"feature of {view.view}@{view.version}"
+            yield from scope.known(model.file, path, ref.part, view.features, what)
+
+
+def _windows(scope: _Scope, model: Model) -> Iterator[Problem]:
+    training, evaluation = model.training, model.evaluation
+    for part, window in (("training", training), ("evaluation", evaluation)):
+        if window.start >= window.end:
+            message = f"{part} ends on {window.end}, before it starts"
+            yield scope.at(model.file, (part, "end"), message, "the end is the first day left out")
+    if evaluation.start < training.end:
+        # Judged on rows it was trained on, every model looks good.
+        message = f"evaluation starts on {evaluation.start}, inside the training window"
+        fix = f"start it on {training.end} or later"
+        yield scope.at(model.file, ("evaluation", "start"), message, fix)
+
+
+def _service(scope: _Scope, service: Service) -> Iterator[Problem]:
+    models = scope.project.models
+    for i, name in enumerate(service.models):
+        yield from scope.known(service.file, ("models", i), name, models, "model", "models")
+    columns = _spines(scope.project, service.models)
+    for i, name in enumerate(service.decision_unit):
+        if columns:
+            path: Path = ("decision_unit", i)
+            yield from scope.known(service.file, path, name, columns, "spine column")
+
+
+def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator[Problem]:
+    base: Path = ("environments", name)
+    columns = _spines(scope.project, scope.project.models)
+    for i, column in enumerate(environment.subject):
+        if columns:
+            path = (*base, "subject", i)
+            yield from scope.known(_MAIN, path, column, columns, "spine column")
+    for i, mixed in enumerate(environment.mixed_decisions):
+        path, services = (*base, "mixed_decisions", i, "service"), scope.project.services
+        yield from scope.known(_MAIN, path, mixed.service, services, "service", "services")
+    weights = [stage.weight for stage in environment.stages]
+    if weights != sorted(weights) or not weights:
+        message = "the stages of a rollout never send fewer subjects than the one before"
+        yield scope.at(_MAIN, (*base, "stages"), message, "order them by weight, shadow (0) first")
+    stages = [stage.name for stage in environment.stages]
+    for i in (i for i, stage in enumerate(stages) if stage in stages[:i]):
+        path = (*base, "stages", i, "name")
+        yield scope.at(_MAIN, path, f"a second stage {stages[i]}", "give it another name")
+
+
+def _calendar(scope: _Scope) -> Iterator[Problem]:
+    file = scope.project.calendar.file
+    for i, freeze in enumerate(scope.project.calendar.freezes):
+        said = _interval(freeze)
+        if said:
+            yield scope.at(file, ("freezes", i, "start"), said, "write 2013-07-03T00:00:00")
+
+
+def _interval(freeze: Freeze) -> str:
+    try:
+        start, end = (datetime.fromisoformat(text) for text in (freeze.start, freeze.end))
+    except ValueError as error:
+        return f"freeze {freeze.name}: {error}"
+    if start.tzinfo or end.tzinfo:
+        return f"freeze {freeze.name}: local times carry no offset; `timezone` says where"
+    return "" if start < end else f"freeze {freeze.name} ends before it starts"
+
+
+def _spines(project: Project, models: Iterable[str]) -> set[str]:
+    """Columns of the spines of `models`."""
+    held = (project.models.get(name) for name in models)
+    tables = (project.tables.get(model.spine) for model in held if model)
+    return {column for table in tables if table for column in table.columns}

@@ -1,0 +1,264 @@
+"""From the texts of a project folder to a Project, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from interlock.define.check import check
+from interlock.define.definitions import (
+    Calendar,
+    Declared,
+    FeatureView,
+    Model,
+    Owner,
+    Project,
+    Service,
+    Table,
+)
+from interlock.define.schema import Kind, ProjectFile, did_you_mean, validate
+from interlock.define.yaml import Document, Path, parse
+from interlock.errors import Problem
+
+MAIN = "interlock.yaml"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`project` is None exactly when there are problems."""
+
+    project: Project | None
+    problems: tuple[Problem, ...]
+
+
+@dataclass
+class _Found:
+    """What has been read so far, and where it stands."""
+
+    files: Mapping[str, str]
+    variables: Mapping[str, str] | None
+    main: ProjectFile | None = None
+    calendar: Calendar = field(default_factory=Calendar)
+    declared: dict[str, Declared] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def say(self, document: Document, path: Path, message: str, fix: str) -> None:
+        self.problems.append(Problem(document.file, document.line(path), message, fix))
+
+    def document(self, file: str, text: str, above: int = 0) -> Document | None:
+        document, problems = parse(text, file, above)
+        self.problems += problems
+        if document:
+            self.documents[file] = document
+        return document
+
+    def keep(self, thing: Declared | None) -> None:
+        if thing is None:
+            return
+        key = str(thing.ref)  # type: ignore[attr-defined]  # every Declared has one
+        first = self.declared.setdefault(key, thing)
+        if first is not thing:
+            message = f"{key} is already declared in {first.file}"
+            fix = f"remove it from {first.file} or from {thing.file}, or rename one"
+            self.problems.append(Problem(thing.file, thing.line, message, fix))
+
+
+def read(files: Mapping[str, str], variables: Mapping[str, str] | None = None) -> Reading:
+    """The project in `files` (relative path -> text).
+
+    `${VAR}` in the environments is taken from `variables`; None leaves it as text, which is
+    how a stored snapshot, that holds no secrets, is read again.
+    """
+    found = _Found(files, variables)
+    if MAIN not in files:
+        found.problems.append(Problem(MAIN, 0, "is missing", "write name, owners, environments"))
+    for file in sorted(files):
+        reader = next((r for pattern, r in _READERS.items() if fnmatchcase(file, pattern)), None)
+        if reader:
+            reader(found, file)
+    project = _project(found)
+    if project:
+        found.problems += check(project, found.documents, found.problems)
+    problems = tuple(sorted(set(found.problems)))
+    return Reading(None if problems else project, problems)
+
+
+def _read_main(found: _Found, file: str) -> None:
+    document = found.document(file, found.files[file])
+    if document:
+        _resolve(found, document)
+        found.main = _validated(found, ProjectFile, document)
+
+
+def _read_calendar(found: _Found, file: str) -> None:
+    document = found.document(file, found.files[file])
+    if document:
+        calendar = _validated(found, Calendar, document, file=file)
+        found.calendar = calendar or found.calendar
+
+
+def _read_table(found: _Found, file: str) -> None:
+    document = found.document(file, found.files[file])
+    if document is None:
+        return
+    table = _validated(found, Table, document, file=file)
+    if table is None:
+        return
+    ways = [way for way in ("source", "sql", "sql_file") if getattr(table, way)]
+    if len(ways) != 1:
+        message = f"{table.name} has {' and '.join(ways) or 'no rows: nothing says what fills it'}"
+        found.say(
+            document, (ways[-1],) if ways else (), message, "give one of source, sql_file, sql"
+        )
+    if table.sql_file:
+        path = _beside(found, document, ("sql_file",), table.sql_file)
+        table = table.model_copy(update={"sql": _statement(found.files[path]) if path else None})
+    found.keep(table)
+
+
+def _read_view(found: _Found, file: str) -> None:
+    text = found.files[file]
+    start, end = text.find("/*"), text.find("*/")
+    if start < 0 or end < 0 or text[:start].strip():
+        message = "has no header: the file must open with a /* ... */ comment"
+        found.problems.append(Problem(file, 1, message, "put view, version, entity, ... in it"))
+        return
+    above = text[:start].count("\n")
+    document = found.document(file, text[start + 2 : end], above)
+    if document is None:
+        return
+    sql = _statement(text[end + 2 :])
+    if not sql:
+        line = text[:end].count("\n") + 1
+        found.problems.append(Problem(file, line, "has no SELECT", "write it after the header"))
+    found.keep(_validated(found, FeatureView, document, file=file, line=above + 1, sql=sql))
+
+
+def _read_model(found: _Found, file: str) -> None:
+    document = found.document(file, found.files[file])
+    model = _validated(found, Model, document, file=file) if document else None
+    if document and model:
+        code = _entry_code(found, document, model.training.entry)
+        training = model.training.model_copy(update={"code": code})
+        found.keep(model.model_copy(update={"training": training}))
+
+
+def _read_service(found: _Found, file: str) -> None:
+    document = found.document(file, found.files[file])
+    if document:
+        found.keep(_validated(found, Service, document, file=file))
+
+
+def _read_yml(found: _Found, file: str) -> None:
+    # Passing over it in silence would leave a definition out of every plan.
+    fix = f"rename it to {file.removesuffix('.yml')}.yaml"
+    found.problems.append(Problem(file, 0, "is not read: it ends in .yml", fix))
+
+
+_READERS: Mapping[str, Callable[[_Found, str], None]] = {
+    MAIN: _read_main,
+    "calendar.yaml": _read_calendar,
+    "tables/*.yaml": _read_table,
+    "features/*.sql": _read_view,
+    "models/*.yaml": _read_model,
+    "services/*.yaml": _read_service,
+    "*.yml": _read_yml,
+}
+
+
+def _validated(found: _Found, kind: type[Kind], document: Document, **filled: Any) -> Kind | None:
+    made, problems = validate(kind, document, filled)
+    found.problems += problems
+    return made
+
+
+def _statement(text: str) -> str:
+    return text.strip().removesuffix(";").rstrip()
+
+
+def _beside(found: _Found, document: Document, at: Path, name: str) -> str | None:
+    """The path of `name` in the folder of `document`, when it is there."""
+    folder = posixpath.dirname(document.file)
+    path = posixpath.normpath(posixpath.join(folder, name))
+    if path in found.files:
+        return path
+    near = [other for other in found.files if posixpath.dirname(other) == folder]
+    names = [posixpath.basename(other) for other in near]
+    fix = did_you_mean(name, names, otherwise=f"create {path}")
+    found.say(document, at, f"{name} is not in {folder}/", fix)
+    return None
+
+
+def _entry_code(found: _Found, document: Document, entry: str) -> str:
+    """The text of the training file, once it is sure that the function stands in it."""
+    at: Path = ("training", "entry")
+    name, _, function = entry.partition(":")
+    if not function:
+        found.say(document, at, f"{entry!r} names no function", "write file.py:function")
+        return ""
+    path = _beside(found, document, at, name)
+    if path is None:
+        return ""
+    try:
+        tree = ast.parse(found.files[path])
+    except SyntaxError as error:
+        problem = Problem(path, error.lineno or 1, f"not Python: {error.msg}", "mend this line")
+        found.problems.append(problem)
+        return ""
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function not in functions:
+        found.say(
+            document, at, f"{path} has no function {function}", did_you_mean(function, functions)
+        )
+    return found.files[path]
+
+
+def _resolve(found: _Found, document: Document) -> None:
+    if found.variables is not None and "environments" in document.value:
+        held = document.value["environments"]
+        document.value["environments"] = _filled(found, document, held, ("environments",))
+
+
+def _filled(found: _Found, document: Document, value: Any, path: Path) -> Any:
+    """`value` with each `${VAR}` replaced; one not set is a problem, never an empty text."""
+    if isinstance(value, dict):
+        return {key: _filled(found, document, held, (*path, key)) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_filled(found, document, held, (*path, i)) for i, held in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    known = found.variables or {}
+    for name in _VARIABLE.findall(value):
+        if name not in known:
+            found.say(document, path, f"${{{name}}} is not set", f"set {name} in the environment")
+    return _VARIABLE.sub(lambda hit: known.get(hit[1], hit[0]), value)
+
+
+def _project(found: _Found) -> Project | None:
+    """What could be read, so that cross-references are checked even when a file is wrong."""
+    if found.main is None:
+        return None
+    held = found.declared.items()
+    return Project(
+        name=found.main.name,
+        owners=tuple(Owner(name=name, people=p) for name, p in found.main.owners.items()),
+        environments=found.main.environments,
+        tables={t.name: t for _, t in held if isinstance(t, Table)},
+        views={f"{v.view}@{v.version}": v for _, v in held if isinstance(v, FeatureView)},
+        models={m.model: m for _, m in held if isinstance(m, Model)},
+        services={s.service: s for _, s in held if isinstance(s, Service)},
+        policies={
+            file: text
+            for file, text in found.files.items()
+            if fnmatchcase(file, "policies/*.cedar")
+        },
+        calendar=found.calendar,
+        texts=dict(found.files),
+    )
