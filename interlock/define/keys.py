@@ -18,17 +18,21 @@ def entity_key(values: Sequence[object]) -> str | None:
     >>> entity_key(["UA", 15, "EWR"])
     'UA|15|EWR'
     """
-    parts = [key_part(value) for value in values]
-    return None if None in parts else "|".join(parts)
+    parts = [part for value in values if (part := key_part(value)) is not None]
+    return "|".join(parts) if len(parts) == len(values) else None
 
 
 def entity_keys(columns: Sequence[Sequence[object]]) -> list[str | None]:
     """The keys of many rows given as columns of equal length; equal to `entity_key` row by row."""
-    parts = [key_parts(column) for column in columns]
-    if any(None in column for column in parts):
-        return [None if None in row else "|".join(row) for row in zip(*parts, strict=True)]
+    return join_parts([key_parts(column) for column in columns])
+
+
+def join_parts(parts: Sequence[list[str | None]]) -> list[str | None]:
+    """Keys from columns of parts: a caller with many views makes each column text only once."""
     if len(parts) == 1:
         return parts[0]
+    if any(None in column for column in parts):
+        return [None if None in row else "|".join(row) for row in zip(*parts, strict=True)]
     return list(map("|".join, zip(*parts, strict=True)))
 
 

@@ -1,0 +1,135 @@
+"""One release answering a batch of rows. Nothing here throws: a row gets a value or a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+from interlock.errors import InterlockError, Unavailable, Unusable
+from interlock.ports import Scorer
+from interlock.serve.answer import Assembled, Assembler, Columns, Read
+from interlock.serve.spec import ModelSpec, ServingSpec
+
+Reason = Literal["live", "fallback", "error"]
+# What a store, a model or a row it never saw can throw at request time. Not everything:
+# a mistake in this house's own code should still be seen.
+BREAKAGE = (
+    InterlockError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a caller gets for one row, always: a value or a reason, and how old its inputs are.
+
+    `features` are the view versions read, `fallbacks` features whose declared stand-in
+    was used, `absent` features left NULL because their row was missing or too old.
+    """
+
+    value: float | None
+    release: str
+    version: str
+    features: tuple[str, ...]
+    reason: Reason
+    oldest: float | None
+    stale: bool
+    fallbacks: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A release ready to answer: its spec and its models, and why any model is not there."""
+
+    spec: ServingSpec
+    assemblers: Mapping[str, Assembler]
+    scorers: Mapping[str, Scorer]
+    problems: Mapping[str, str]
+
+    def scorer(self, model: str) -> Scorer:
+        found = self.scorers.get(model)
+        if found is None:
+            raise Unavailable(self.problems.get(model, f"this release has no model:{model}"))
+        return found
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Answers of one release to one batch, column by column (a row is made on demand)."""
+
+    release: str
+    version: str
+    features: tuple[str, ...]
+    values: Sequence[float | None]
+    reasons: Sequence[Reason]
+    oldest: Sequence[float | None]
+    stale: Sequence[bool]
+    fallbacks: Sequence[tuple[str, ...]]
+    absent: Sequence[tuple[str, ...]]
+    errors: Sequence[str | None]
+    inputs: Sequence[Sequence[float]]
+
+    def answer(self, row: int) -> Answer:
+        return Answer(
+            self.values[row], self.release, self.version, self.features, self.reasons[row],
+            self.oldest[row], self.stale[row], self.fallbacks[row], self.absent[row],
+            self.errors[row],
+        )  # fmt: skip
+
+
+def score(
+    loaded: Loaded, model: str, columns: Columns, count: int, at: float, read: Read
+) -> Scored:
+    """The answers of `loaded` for `count` rows at instant `at` (seconds since 1970 UTC)."""
+    spec = loaded.spec.models.get(model)
+    if spec is None:
+        return _nothing(loaded.spec, ModelSpec(model, "", "", "", "", (), (), {}), count, "")
+    try:
+        scorer = loaded.scorer(model)
+        missing = [name for name in spec.required() if name not in columns]
+        if missing:
+            raise Unusable(f"input {missing[0]!r} was not sent")
+        batch = loaded.assemblers[model].assemble(columns, count, at, read)
+        values = scorer.score(batch.matrix).tolist()
+    except BREAKAGE as error:
+        return _nothing(loaded.spec, spec, count, getattr(error, "message", "") or repr(error))
+    return _checked(loaded.spec, spec, batch, values)
+
+
+def _checked(
+    release: ServingSpec, spec: ModelSpec, batch: Assembled, values: list[float]
+) -> Scored:
+    """Live answers; a score that is not a number is never shown as one."""
+    reasons: list[Reason] = ["fallback" if used else "live" for used in batch.fallbacks]
+    shown: list[float | None] = list(values)
+    errors: list[str | None] = [None] * len(values)
+    if not all(map(isfinite, values)):
+        for row, value in enumerate(values):
+            if not isfinite(value):
+                shown[row] = spec.fallback_score
+                reasons[row] = "error" if spec.fallback_score is None else "fallback"
+                errors[row] = f"the model answered {value}"
+    return Scored(
+        release.release, spec.version, _views(spec), shown, reasons, batch.oldest, batch.stale,
+        batch.fallbacks, batch.absent, errors, batch.matrix.tolist(),
+    )  # fmt: skip
+
+
+def _nothing(release: ServingSpec, spec: ModelSpec, count: int, why: str) -> Scored:
+    """The model did not answer: the declared score, or an error that says why."""
+    said = spec.fallback_score
+    reason: Reason = "error" if said is None else "fallback"
+    why = why or f"release {release.release[:12]} has no model:{spec.model}"
+    none: Sequence[tuple[str, ...]] = [()] * count
+    return Scored(
+        release.release, spec.version, _views(spec), [said] * count, [reason] * count,
+        [None] * count, [False] * count, none, none, [why] * count, [()] * count,
+    )  # fmt: skip
+
+
+def _views(spec: ModelSpec) -> tuple[str, ...]:
+    return tuple(lookup.view for lookup in spec.lookups)

@@ -1,0 +1,173 @@
+"""The data plane: Open Inference Protocol v2 and OFREP 0.3 over one `Gateway`.
+
+Scoring is a bare ASGI handler, because a framework's routing and response objects cost
+as much as the prediction itself; everything rarer goes through Starlette.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from interlock import __version__
+from interlock.app.serving import Answered, Gateway
+from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
+from interlock.web import ofrep, oip
+
+LARGEST_BODY = 8 * 1024 * 1024
+RELEASE_HEADER = b"x-interlock-release"
+_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_JSON = (b"content-type", b"application/json")
+
+
+def gateway_app(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of `gateway`, which is started and stopped by its owner."""
+    rest = Starlette(routes=[*_routes(gateway), *ofrep.routes(gateway)])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            found = _INFER.fullmatch(scope["path"])
+            if found:
+                await _infer(gateway, found[1], found[2], scope, receive, send)
+                return
+        await rest(scope, receive, send)
+
+    return app
+
+
+async def _infer(
+    gateway: Gateway, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
+) -> None:
+    headers = [_JSON]
+    try:
+        body = await _body(receive)
+        status, said, answered = infer(gateway, model, version, _upstream(scope), body)
+        header = _release_header(answered)
+        if header is not None:
+            headers.append((RELEASE_HEADER, header))
+    except InterlockError as error:
+        status, said = _status(error), orjson.dumps({"error": error.message})
+    headers.append((b"content-length", str(len(said)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
+
+
+def infer(
+    gateway: Gateway, model: str, version: str | None, upstream: str | None, body: bytes
+) -> tuple[int, bytes, Answered]:
+    """One request, from its bytes to the response's: status, body, and the answers."""
+    ask, mine = oip.parse(model, body)
+    if version is not None or upstream is not None:
+        ask = replace(ask, version=version, upstream=upstream)
+    answered = gateway.answer(ask)
+    reasons = answered.column("reasons")
+    if "error" in reasons and all(reason == "error" for reason in reasons):
+        # Nothing could be said about any row, and no fallback is declared.
+        return 503, orjson.dumps({"error": answered.column("errors")[0]}), answered
+    return 200, oip.reply(ask, answered, mine), answered
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return _sized(body)
+    parts = [body]
+    while message.get("more_body", False):
+        message = await receive()
+        parts.append(message.get("body", b""))
+        _sized(b"", sum(map(len, parts)))
+    return b"".join(parts)
+
+
+def _sized(body: bytes, size: int = 0) -> bytes:
+    if max(size, len(body)) > LARGEST_BODY:
+        raise Unusable(f"the body is larger than {LARGEST_BODY} bytes")
+    return body
+
+
+def _upstream(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == RELEASE_HEADER:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _release_header(answered: Answered) -> bytes | None:
+    """Only when one release answered the whole request: downstream must not have to guess."""
+    if len(answered.shares) != 1:
+        return None
+    return f"{answered.shares[0][1].release};e={answered.epoch}".encode()
+
+
+def _status(error: InterlockError) -> int:
+    if isinstance(error, NotFound):
+        return 404
+    return 503 if isinstance(error, Unavailable) else 400
+
+
+def _routes(gateway: Gateway) -> list[Route]:
+    async def server(_: Request) -> Response:
+        return _reply({"name": "interlock", "version": __version__, "extensions": []})
+
+    async def alive(_: Request) -> Response:
+        return _reply({"live": True})
+
+    async def ready(_: Request) -> Response:
+        return _reply({"ready": gateway.ready}, 200 if gateway.ready else 503)
+
+    async def status(_: Request) -> Response:
+        return _reply(gateway.status())
+
+    async def model(request: Request) -> Response:
+        return _described(gateway, request.path_params["model"])
+
+    async def model_ready(request: Request) -> Response:
+        return _model_ready(gateway, request.path_params["model"])
+
+    return [
+        Route("/v2", server),
+        Route("/v2/health/live", alive),
+        Route("/v2/health/ready", ready),
+        Route("/v2/models/{model}", model),
+        Route("/v2/models/{model}/ready", model_ready),
+        Route("/interlock/status", status),
+    ]
+
+
+def _described(gateway: Gateway, name: str) -> Response:
+    try:
+        live = gateway.live()
+    except Unavailable as error:
+        return _reply({"error": error.message}, 503)
+    specs = [
+        one.spec.models[name]
+        for one in (live.stable, live.candidate)
+        if one is not None and name in one.spec.models
+    ]
+    if not specs:
+        return _reply({"error": f"no model {name!r} here"}, 404)
+    versions = list(dict.fromkeys(spec.version for spec in specs))
+    required = specs[0].required(live.stable.spec.subject)
+    columns = {column: specs[0].columns[column] for column in required}
+    return _reply(oip.metadata(name, columns, versions))
+
+
+def _model_ready(gateway: Gateway, name: str) -> Response:
+    live = gateway.releases.live
+    if live is not None and name not in live.stable.spec.models:
+        return _reply({"error": f"no model {name!r} here"}, 404)
+    ready = live is not None and name in live.stable.scorers
+    return _reply({"name": name, "ready": ready}, 200 if ready else 503)
+
+
+def _reply(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
