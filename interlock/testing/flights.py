@@ -82,17 +82,20 @@ def _weather(chance: np.random.Generator, days: int) -> _Sky:
         # Nobody queues at night, so what storms and rush hours left is worked off.
         keep = 0.45 if 5 <= t % 24 <= 9 else 0.86
         rush = 1.5 if 19 <= t % 24 <= 23 else 0.6
-        queue[:, t] = keep * queue[:, t - 1] + rush + 7.0 * storm[:, t]
+        queue[:, t] = keep * queue[:, t - 1] + rush + 9.0 * storm[:, t]
     return _Sky(storm, queue)
 
 
 def _timetable(chance: np.random.Generator, count: int) -> _Lines:
+    # Departures come in banks, so that even a small day has hours with many flights.
+    banks = np.linspace(7, 20, int(np.clip(count // 21, 2, 14))).astype(np.int64)
+    minute = banks[chance.integers(0, len(banks), count)] * 60 + chance.integers(0, 12, count) * 5
     return _Lines(
         carrier=chance.integers(0, len(CARRIERS), count),
         flight=np.arange(count) * 3 + 11,
         origin=chance.integers(0, len(ORIGINS), count),
         dest=chance.integers(0, len(DESTS), count),
-        minute=np.sort(chance.integers(6 * 12, 22 * 12, count)) * 5,
+        minute=np.sort(minute),
         habit=chance.normal(0.0, 5.0, count),
     )
 
@@ -155,7 +158,7 @@ def _delays(
     """Minutes late at the gate, and the part of them that could have been foreseen."""
     carrier = np.array(list(CARRIERS.values()))[lines.carrier[line]]
     lost = queue + carrier + lines.habit[line]
-    surprise = chance.exponential(9.0, len(line)) - 17.0
+    surprise = chance.exponential(9.0, len(line)) - 14.0
     return np.clip(np.rint(lost + surprise), -20, 600).astype(np.int64), lost
 
 

@@ -1,0 +1,209 @@
+"""A change, CR-n: what is proposed, who agreed, how far it has come.
+
+Values and pure transitions; `app` stores each result as one version of `change:CR-n`.
+Which checks, people and windows a change still lacks is asked in `ready`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from interlock.change.evidence import SHORTEST_REASON, Evidence, Waiver
+from interlock.change.signoff import SignOff, holders, holds
+from interlock.define.definitions import Owner
+from interlock.define.refs import Ref
+from interlock.errors import Refused, Stale
+
+State = Literal[
+    "DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED",
+    "PREPARING", "SHADOW", "STEP", "SOAKING", "COMMITTED", "RETIRED",
+    "ABORTING", "REVERTING", "ABORTED", "WITHDRAWN",
+]  # fmt: skip
+
+_BEFORE: tuple[State, ...] = ("DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED")
+_UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
+
+# Planning again is always possible until something runs. Stages may be skipped by a
+# strategy that has none of them, never repeated backwards.
+NEXT: Mapping[State, tuple[State, ...]] = {
+    "DRAFT": ("PLANNED", "WITHDRAWN"),
+    "PLANNED": ("PLANNED", "EVIDENCE", "WITHDRAWN"),
+    "EVIDENCE": ("EVIDENCE", "PLANNED", "REVIEW", "WITHDRAWN"),
+    "REVIEW": ("EVIDENCE", "PLANNED", "APPROVED", "WITHDRAWN"),
+    "APPROVED": ("PLANNED", "SCHEDULED", "PREPARING", "WITHDRAWN"),
+    "SCHEDULED": ("PLANNED", "PREPARING", "WITHDRAWN"),
+    "PREPARING": ("SHADOW", "STEP", "SOAKING", "ABORTING"),
+    "SHADOW": ("STEP", "SOAKING", "ABORTING"),
+    "STEP": ("STEP", "SOAKING", "ABORTING"),
+    "SOAKING": ("COMMITTED", "ABORTING"),
+    "COMMITTED": ("RETIRED", "REVERTING"),
+    "RETIRED": (),
+    "ABORTING": ("ABORTED",),
+    "REVERTING": ("ABORTED",),
+    "ABORTED": (),
+    "WITHDRAWN": (),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """`plan` is the plan as JSON and `plan_digest` its address; `made_against` the stable release.
+
+    `evidence` are digests. `because` is the trigger that proposed it, when one did.
+    """
+
+    id: str
+    title: str
+    author: str
+    environment: str
+    opened_at: datetime
+    state: State = "DRAFT"
+    reason: str = ""
+    expected: str = ""
+    rollback_criteria: str = ""
+    risks: str = ""
+    plan: Mapping[str, Any] | None = None
+    plan_digest: str = ""
+    release: str = ""
+    made_against: str | None = None
+    evidence: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    signoffs: tuple[SignOff, ...] = ()
+    because: Mapping[str, Any] | None = None
+    said: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("change", self.id)
+
+    @property
+    def under_way(self) -> bool:
+        """Is it between the first step and the last: may it have to go back?"""
+        return self.state in _UNDER_WAY
+
+    @property
+    def open(self) -> bool:
+        return self.state in _BEFORE or self.under_way or self.state in ("ABORTING", "REVERTING")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "opened_at": self.opened_at.astimezone(UTC).isoformat(),
+            "evidence": list(self.evidence),
+            "waivers": [waiver.to_json() for waiver in self.waivers],
+            "signoffs": [signoff.to_json() for signoff in self.signoffs],
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Change:
+        # Keys of a newer writer are passed over: code may be upgraded during a rollout.
+        known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
+        read = {
+            "opened_at": datetime.fromisoformat(body["opened_at"]),
+            "evidence": tuple(body.get("evidence", ())),
+            "waivers": tuple(map(Waiver.from_json, body.get("waivers", ()))),
+            "signoffs": tuple(map(SignOff.from_json, body.get("signoffs", ()))),
+        }
+        return cls(**{**known, **read})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What planning gives a change: the plan, its address, and the two releases it goes between."""
+
+    plan: Mapping[str, Any]
+    plan_digest: str
+    release: str
+    made_against: str | None
+
+
+def next_id(taken: Sequence[str]) -> str:
+    """`CR-n`, one higher than every id of `taken`."""
+    numbers = [int(t[3:]) for t in taken if t.startswith("CR-") and t[3:].isdigit()]
+    return f"CR-{max(numbers, default=0) + 1}"
+
+
+def moved(change: Change, to: State, said: str = "", objections: Sequence[str] = ()) -> Change:
+    """`change` in state `to`; refuses with every objection, and any move that does not exist."""
+    found = list(objections)
+    if to not in NEXT[change.state]:
+        ways = ", ".join(NEXT[change.state]) or "nowhere"
+        found.insert(0, f"from {change.state} a change goes to {ways}, not to {to}")
+    if found:
+        raise Refused(
+            f"{change.id} cannot move to {to}",
+            help="mend what is listed; `interlock change` shows where it stands",
+            objections=found,
+        )
+    return replace(change, state=to, said=said)
+
+
+def planned(change: Change, made: Planned) -> Change:
+    """`change` with a (new) plan. Another plan drops the waivers: they lifted checks of the old."""
+    same = made.plan_digest == change.plan_digest
+    return replace(
+        moved(change, "PLANNED"),
+        plan=made.plan,
+        plan_digest=made.plan_digest,
+        release=made.release,
+        made_against=made.made_against,
+        waivers=change.waivers if same else (),
+    )
+
+
+def with_evidence(change: Change, made: Sequence[Evidence]) -> Change:
+    """`change` in EVIDENCE, with the addresses of `made` added."""
+    digests = (*change.evidence, *(piece.digest for piece in made))
+    return replace(moved(change, "EVIDENCE"), evidence=tuple(dict.fromkeys(digests)))
+
+
+def with_waiver(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> Change:
+    """`change` with one check lifted, by somebody who may and says why."""
+    found = waiver_objections(change, waiver, owners)
+    if change.state not in _BEFORE:
+        found = (*found, f"{change.id} is {change.state}: nothing is waived any more")
+    if found:
+        raise Refused(f"{waiver.check} cannot be waived", "make the evidence instead", found)
+    return replace(change, waivers=(*change.waivers, waiver))
+
+
+def waiver_objections(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> tuple[str, ...]:
+    """Why `waiver` does not count."""
+    found = []
+    if waiver.by == change.author:
+        found.append(f"{waiver.by} is the author and cannot waive {waiver.check}")
+    if not holds(owners, waiver.by, waiver.role):
+        found.append(f"{waiver.by} does not hold the role {waiver.role}")
+    if not waiver.counts:
+        found.append(f"a waiver needs a reason of {SHORTEST_REASON} characters")
+    return tuple(found)
+
+
+def signed(change: Change, signoff: SignOff, owners: Sequence[Owner]) -> Change:
+    """`change` with one more decision. Only the exact plan under review can be signed."""
+    if signoff.plan_digest != change.plan_digest:
+        raise Stale(
+            f"{change.id} has another plan now than the one {signoff.person} read",
+            help="read the plan again, then sign that one",
+        )
+    found = []
+    if change.state not in ("REVIEW", "APPROVED", "SCHEDULED"):
+        found.append(f"{change.id} is {change.state}: it is not up for review")
+    if signoff.decision == "approve" and signoff.person == change.author:
+        found.append(f"{signoff.person} is the author: somebody else must approve")
+    if signoff.person not in holders(owners, signoff.role, signoff.team):
+        found.append(f"{signoff.person} is not {signoff.role} of {signoff.team}")
+    if signoff.decision == "reject" and not signoff.reason.strip():
+        found.append("a rejection needs a reason, so that the author can act on it")
+    if found:
+        raise Refused(f"{signoff.person} cannot sign {change.id}", "see `owners`", found)
+    kept = [s for s in change.signoffs if _desk(s) != _desk(signoff)]
+    return replace(change, signoffs=(*kept, signoff))
+
+
+def _desk(signoff: SignOff) -> tuple[str, ...]:
+    return (signoff.person, signoff.role, signoff.team, signoff.plan_digest)
