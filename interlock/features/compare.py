@@ -1,0 +1,246 @@
+"""Old and new values on the same rows: what a metric cannot see.
+
+A unit change may even improve a model's metric, so a release compares the VALUES: how
+many changed, how many went missing, and whether one is an exact function of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from interlock.define.definitions import ColumnType
+from interlock.features.text import differs, quoted
+from interlock.features.units import name_change
+
+Verdict = Literal["equal", "scaled", "affine", "changed", "unknown"]
+# A ratio seen on fewer rows than this may be chance.
+MIN_ROWS = 10
+_SAME_RATIO = 1e-6
+_EXACT = 1e-6
+_NEARLY = 1e-3
+_OLD, _NEW = quoted("__old"), quoted("__new")
+
+
+@dataclass(frozen=True)
+class ValueComparison:
+    """One feature, old against new, on the rows both have.
+
+    `changed_share`, `null_old`, `null_new`, `zero_old`, `zero_new` are shares of these
+    `rows`; `missing_old` and `missing_new` count rows that only the other side has.
+    `ratio` is new / old where it is one constant; `new = slope * old + intercept` explains
+    the share `explained` of the new values' variance. `verdict` `unknown`: nothing to compare.
+    """
+
+    feature: str
+    rows: int
+    changed_share: float
+    null_old: float
+    null_new: float
+    ratio: float | None
+    slope: float | None
+    intercept: float | None
+    explained: float | None
+    name: str | None
+    verdict: Verdict
+    sentence: str
+    missing_old: int = 0
+    missing_new: int = 0
+    mean_old: float | None = None
+    mean_new: float | None = None
+    std_old: float | None = None
+    std_new: float | None = None
+    zero_old: float = 0.0
+    zero_new: float = 0.0
+
+
+def compare_sql(old: str, new: str, on: Sequence[str], features: Mapping[str, ColumnType]) -> str:
+    """ONE row for all `features` (name -> type): a struct per feature, and the row counts.
+
+    `old` and `new` are tables or parenthesised queries with the same columns; `on` makes
+    a row unique in each: an entity and its time, or the spine's key.
+    """
+    keys = [quoted(name) for name in on]
+    columns = ", ".join([*keys, *(quoted(name) for name in features)])
+    # Spine keys may be NULL, and NULL is then the same row on both sides.
+    same = " AND ".join(f"o.{key} IS NOT DISTINCT FROM n.{key}" for key in keys)
+    pairs = (
+        f"SELECT {_pair_columns(features)}, o.{_OLD} AS {_OLD}, n.{_NEW} AS {_NEW} "
+        f"FROM (SELECT {columns}, true AS {_OLD} FROM {old} AS t) AS o "
+        f"FULL JOIN (SELECT {columns}, true AS {_NEW} FROM {new} AS t) AS n ON {same}"
+    )
+    structs = ", ".join(
+        f"{_struct(i, type)} AS {quoted(name)}" for i, (name, type) in enumerate(features.items())
+    )
+    return (
+        f"SELECT count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS {quoted('__rows')}, "
+        f"count(*) FILTER (WHERE {_OLD} IS NULL) AS {quoted('__missing_old')}, "
+        f"count(*) FILTER (WHERE {_NEW} IS NULL) AS {quoted('__missing_new')}, "
+        f"{structs} FROM ({pairs}) AS p"
+    )
+
+
+def judge_values(
+    row: Mapping[str, Any],
+    features: Mapping[str, ColumnType],
+    units: Mapping[str, str | None] | None = None,
+) -> list[ValueComparison]:
+    """The answer of `compare_sql`, feature by feature. `units` are the old contract's."""
+    counts = tuple(int(row[f"__{name}"]) for name in ("rows", "missing_old", "missing_new"))
+    return [_judge(name, counts, row[name], (units or {}).get(name)) for name in features]
+
+
+def _pair_columns(features: Mapping[str, ColumnType]) -> str:
+    return ", ".join(
+        f"{value} AS r{side}{i}, {_number(value, type)} AS {side}{i}"
+        for i, (name, type) in enumerate(features.items())
+        for side in ("o", "n")
+        for value in [f"{side}.{quoted(name)}"]
+    )
+
+
+def _number(value: str, type: ColumnType) -> str:
+    if type == "string":
+        return "NULL::DOUBLE"
+    if type in ("date", "timestamp"):
+        return f"epoch({value})"
+    # What is not a number of finite size takes no part in fits, only in the count of changes.
+    return f"CASE WHEN isfinite({value}::DOUBLE) THEN {value}::DOUBLE END"
+
+
+def _struct(i: int, type: ColumnType) -> str:
+    o, n, matched = f"o{i}", f"n{i}", f"{_OLD} AND {_NEW}"
+    both, nonzero = f"{o} IS NOT NULL AND {n} IS NOT NULL", f"{o} <> 0 AND {n} <> 0"
+    known = f"FILTER (WHERE ro{i} IS NOT NULL AND rn{i} IS NOT NULL)"
+    # Codes and names: a changed numbering maps value to value, one to one.
+    coded = type in ("integer", "string", "boolean")
+    fields = {
+        "changed": f"count(*) FILTER (WHERE {matched} AND {differs(f'ro{i}', f'rn{i}', type)})",
+        "null_old": f"count(*) FILTER (WHERE {matched} AND ro{i} IS NULL)",
+        "null_new": f"count(*) FILTER (WHERE {matched} AND rn{i} IS NULL)",
+        "zero_old": f"count(*) FILTER (WHERE {matched} AND {o} = 0)",
+        "zero_new": f"count(*) FILTER (WHERE {matched} AND {n} = 0)",
+        "zero_flips": f"count(*) FILTER (WHERE {both} AND ({o} = 0) <> ({n} = 0))",
+        "nonzero": f"count(*) FILTER (WHERE {nonzero})",
+        "ratio_min": f"min({n} / {o}) FILTER (WHERE {nonzero})",
+        "ratio_max": f"max({n} / {o}) FILTER (WHERE {nonzero})",
+        "both": f"count(*) FILTER (WHERE {both})",
+        "slope": f"regr_slope({n}, {o})",
+        "intercept": f"regr_intercept({n}, {o})",
+        "explained": f"regr_r2({n}, {o})",
+        "mean_old": f"avg({o}) FILTER (WHERE {matched})",
+        "mean_new": f"avg({n}) FILTER (WHERE {matched})",
+        "std_old": f"stddev_pop({o}) FILTER (WHERE {matched})",
+        "std_new": f"stddev_pop({n}) FILTER (WHERE {matched})",
+        "whole": f"coalesce(bool_and({o} = floor({o}) AND {n} = floor({n})), false)",
+        "low": f"least(min({o}), min({n}))",
+        "high": f"greatest(max({o}), max({n}))",
+        "turn_min": f"min(({n} - {o} + 24) % 24)",
+        "turn_max": f"max(({n} - {o} + 24) % 24)",
+        "values_old": f"count(DISTINCT ro{i}) {known}" if coded else "0",
+        "values_new": f"count(DISTINCT rn{i}) {known}" if coded else "0",
+        "pairs": f"count(DISTINCT struct_pack(a := ro{i}, b := rn{i})) {known}" if coded else "0",
+    }
+    return "struct_pack(" + ", ".join(f"{key} := {value}" for key, value in fields.items()) + ")"
+
+
+def _judge(
+    feature: str, counts: tuple[int, ...], seen: Mapping[str, Any], unit: str | None
+) -> ValueComparison:
+    rows, missing_old, missing_new = counts
+    ratio = _ratio(seen)
+    slope, intercept, explained = _fit(seen)
+    verdict: Verdict = "changed"
+    name: str | None = None
+    spread = _finite(seen["std_new"]) or 0.0
+    if not rows:
+        verdict = "unknown"
+    elif not seen["changed"] and not missing_old and not missing_new:
+        verdict = "equal"
+    elif seen["changed"] and ratio is not None:
+        verdict, name = "scaled", name_change(ratio, 0.0, 0.0, unit)
+    elif seen["changed"] and slope is not None and intercept is not None and explained:
+        name = name_change(slope, intercept, spread, unit) if explained > 1 - _NEARLY else None
+        moved = abs(slope - 1) > _NEARLY or abs(intercept) > _NEARLY * spread
+        verdict = "affine" if name or (explained > 1 - _EXACT and moved) else "changed"
+    if verdict == "changed" and not name:
+        name = _turned(seen) or _renumbered(seen)
+    share = 1 / rows if rows else 0.0
+    nulls = (seen["null_old"] * share, seen["null_new"] * share)
+    changed = seen["changed"] * share
+    said = _sentence(feature, (verdict, name, ratio, slope, intercept), changed, nulls, counts)
+    return ValueComparison(
+        feature, rows, changed, *nulls, ratio, slope, intercept, explained, name, verdict, said,
+        missing_old, missing_new, _finite(seen["mean_old"]), _finite(seen["mean_new"]),
+        _finite(seen["std_old"]), _finite(seen["std_new"]),
+        seen["zero_old"] * share, seen["zero_new"] * share,
+    )  # fmt: skip
+
+
+def _ratio(seen: Mapping[str, Any]) -> float | None:
+    """new / old, when it is the same on every non-zero row and zero stays zero."""
+    low, high = _finite(seen["ratio_min"]), _finite(seen["ratio_max"])
+    if low is None or high is None or seen["nonzero"] < MIN_ROWS or seen["zero_flips"]:
+        return None
+    middle = (low + high) / 2
+    constant = high - low <= _SAME_RATIO * abs(middle)
+    return middle if constant and abs(middle - 1) > _SAME_RATIO else None
+
+
+def _fit(seen: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    # A constant has no slope, though the engine may call such a fit perfect.
+    if seen["both"] < MIN_ROWS or not _finite(seen["std_old"]) or not _finite(seen["std_new"]):
+        return None, None, None
+    return _finite(seen["slope"]), _finite(seen["intercept"]), _finite(seen["explained"])
+
+
+def _turned(seen: Mapping[str, Any]) -> str | None:
+    """Hours of the day, told in another zone; summer time makes two shifts of one."""
+    low, high = _finite(seen["turn_min"]), _finite(seen["turn_max"])
+    if low is None or high is None or seen["both"] < MIN_ROWS or not seen["whole"]:
+        return None
+    on_a_clock = seen["low"] >= 0 and seen["high"] <= 23
+    if not on_a_clock or high - low > 1 or low == 0 or high == 0:
+        return None
+    shifts = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+    return f"hour of day in another time zone (+{shifts} h)"
+
+
+def _renumbered(seen: Mapping[str, Any]) -> str | None:
+    """Every old value has exactly one new value, and the other way round."""
+    pairs = seen["pairs"]
+    one_to_one = pairs > 1 and pairs == seen["values_old"] == seen["values_new"]
+    return "values relabelled one to one" if one_to_one and seen["changed"] else None
+
+
+def _sentence(
+    feature: str,
+    found: tuple[Verdict, str | None, float | None, float | None, float | None],
+    changed: float,
+    nulls: tuple[float, float],
+    counts: tuple[int, ...],
+) -> str:
+    verdict, name, ratio, slope, intercept = found
+    rows, missing_old, missing_new = counts
+    if verdict == "unknown":
+        return f"{feature}: no row is on both sides, nothing was compared"
+    if verdict == "equal":
+        return f"{feature}: equal on all {rows} rows"
+    parts = [f"{changed:.1%} of {rows} rows changed"]
+    if verdict == "scaled":
+        parts.append(f"new = {ratio:.7g} x old")
+    if verdict == "affine":
+        parts.append(f"new = {slope:.6g} x old {'-' if (intercept or 0) < 0 else '+'} "
+                     f"{abs(intercept or 0):.6g}")  # fmt: skip
+    parts += [f"it looks like {name}"] if name else []
+    if nulls[0] != nulls[1]:
+        parts.append(f"missing values went from {nulls[0]:.1%} to {nulls[1]:.1%}")
+    parts += [f"{missing_new} rows are gone"] if missing_new else []
+    parts += [f"{missing_old} rows are new"] if missing_old else []
+    return f"{feature}: {', '.join(parts)}"
+
+
+def _finite(value: Any) -> float | None:
+    """A number, or None for NULL, NaN and infinity."""
+    return float(value) if value is not None and abs(value) < float("inf") else None
