@@ -1,0 +1,193 @@
+"""Does the SQL of a project say what its definitions promise? Every problem, at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
+from interlock.define.schema import did_you_mean
+from interlock.errors import Problem
+from interlock.impact.query import QueryFacts
+from interlock.impact.sql import understand
+from interlock.impact.understood import Understood, cycles, models_of
+
+_KPI = ("unit", "day", "value")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A file with a definition in it, to find the line where something is written."""
+
+    file: str
+    text: str
+    line: int
+
+    def sql_line(self, sql: str, line: int) -> int:
+        """The line of the file where line `line` of `sql` stands."""
+        lines = [part.strip() for part in sql.splitlines()]
+        wanted = lines[min(max(line, 1), len(lines)) - 1]
+        first = next((at for at in self._lines(lines[0]) if lines[0]), self.line)
+        return next((at for at in self._lines(wanted) if at >= first), first)
+
+    def word(self, word: str) -> int:
+        """The first line that holds `word`; the definition's own line if none does."""
+        rows = self.text.splitlines()
+        return next((at for at, row in enumerate(rows, 1) if word and word in row), self.line)
+
+    def _lines(self, wanted: str) -> Iterator[int]:
+        for at, row in enumerate(self.text.splitlines(), 1):
+            if wanted and wanted in row.strip():
+                yield at
+
+    def problem(self, word: str, message: str, fix: str = "") -> Problem:
+        return Problem(self.file, self.word(word), message, fix)
+
+    def known(self, name: str, names: Collection[str], what: str) -> Iterator[Problem]:
+        if name not in names:
+            yield self.problem(name, f"no {what} {name}", did_you_mean(name, names))
+
+    def sql(self, sql: str, facts: QueryFacts) -> Iterator[Problem]:
+        for error in facts.errors:
+            yield Problem(self.file, self.sql_line(sql, error.line), error.message, error.fix)
+
+    def produces(self, name: str, facts: QueryFacts, what: str) -> Iterator[Problem]:
+        """A problem unless the query has an output `name`; silent when it is not understood."""
+        if facts.unknown or name in facts.by_name:
+            return
+        fix = did_you_mean(name, facts.by_name)
+        yield self.problem(name, f"{what} {name} is not selected", fix)
+
+
+def check(project: Project, understood: Understood) -> tuple[Problem, ...]:
+    """Everything wrong, sorted by file and line."""
+    found: list[Problem] = []
+    for table in project.tables.values():
+        found += [*_owner(project, table), *_table(project, table, understood)]
+    for name, view in project.views.items():
+        found += [*_owner(project, view), *_view(project, view, understood.views[name])]
+    for name, model in project.models.items():
+        found += [*_owner(project, model), *_model(project, model, understood.labels[name])]
+    for name, service in project.services.items():
+        found += [*_owner(project, service), *_service(project, service, understood.kpis[name])]
+    found += _cycles(project, understood)
+    return tuple(sorted(set(found)))
+
+
+def _page(project: Project, thing: Declared) -> _Page:
+    return _Page(thing.file, project.texts.get(thing.file, ""), thing.line)
+
+
+def _owner(project: Project, thing: Declared) -> Iterator[Problem]:
+    yield from _page(project, thing).known(thing.owner, [o.name for o in project.owners], "team")
+
+
+def _table(project: Project, table: Table, understood: Understood) -> Iterator[Problem]:
+    page = _page(project, table)
+    for name in filter(None, (*table.key, table.event_time, table.available_at)):
+        yield from page.known(name, table.columns, "column")
+    facts = understood.tables.get(table.name)
+    if facts is not None and table.sql:
+        yield from _sql_page(project, table, table.sql).sql(table.sql, facts)
+        for name in table.columns:
+            yield from page.produces(name, facts, "column")
+    yield from _checks(page, table)
+
+
+def _checks(page: _Page, table: Table) -> Iterator[Problem]:
+    """Conditions of a contract may only name its own columns."""
+    schema = {table.name: {name: column.type for name, column in table.columns.items()}}
+    for rule in table.checks:
+        facts = understand(f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})", schema)
+        for error in facts.errors:
+            yield page.problem(rule.name, f"check {rule.name}: {error.message}", error.fix)
+
+
+def _sql_page(project: Project, table: Table, sql: str) -> _Page:
+    """Where a table's SQL is written: its own file beside the contract, or the contract."""
+    names = [table.sql_file or "", f"{table.file.rpartition('/')[0]}/{table.sql_file}"]
+    file = next((name for name in names if name in project.texts), table.file)
+    return _Page(file, project.texts.get(file, ""), 1 if file != table.file else table.line)
+
+
+def _view(project: Project, view: FeatureView, facts: QueryFacts) -> Iterator[Problem]:
+    page = _page(project, view)
+    body = _Page(page.file, _without_header(page.text), page.line)
+    yield from body.sql(view.sql, facts)
+    for name in view.entity:
+        yield from page.produces(name, facts, "entity column")
+    yield from page.produces(view.event_time, facts, "event time")
+    time = facts.by_name.get(view.event_time)
+    if time and time.type not in (None, "timestamp"):
+        message = f"event time {view.event_time} is a {time.type}"
+        yield page.problem(view.event_time, message, "it must be a timestamp")
+    for name in view.features:
+        yield from page.produces(name, facts, "feature")
+    if facts.unknown and not facts.errors:
+        missing = {*view.entity, view.event_time, *view.features} - set(facts.by_name)
+        for name in sorted(missing) if facts.columns else ():
+            yield page.problem(name, f"{name} is not selected", "")
+
+
+def _without_header(text: str) -> str:
+    """The file with its header blanked, so that a word of it is not taken for SQL."""
+    end = text.find("*/")
+    return text if end < 0 else "\n" * text[:end].count("\n") + text[end + 2 :]
+
+
+def _model(project: Project, model: Model, label: QueryFacts) -> Iterator[Problem]:
+    page = _page(project, model)
+    yield from page.sql(model.label.sql, label)
+    for name in (model.key, model.label.available_at, model.label.column):
+        yield from page.produces(name, label, "label column")
+    yield from page.known(model.spine, project.tables, "table")
+    yield from _inputs(project, model, page)
+    spine = project.tables.get(model.spine)
+    if spine is None:
+        return
+    for name in (model.key, model.time, *model.request):
+        yield from page.known(name, spine.columns, f"column of {model.spine}")
+    views = (project.views.get(f"{ref.name}@{ref.version}") for ref in model.view_refs)
+    for view in filter(None, views):
+        for name in view.entity:
+            what = f"column of {model.spine}, the entity of {view.view}@{view.version}:"
+            yield from page.known(name, spine.columns, what)
+
+
+def _inputs(project: Project, model: Model, page: _Page) -> Iterator[Problem]:
+    for ref in model.feature_refs:
+        name = f"{ref.name}@{ref.version}"
+        view = project.views.get(name)
+        if view is None:
+            yield from page.known(name, project.views, "view")
+        else:
+            yield from page.known(ref.part or "", view.features, f"feature of {name}:")
+    for name in model.categories:
+        yield from page.known(name, model.request, "request column")
+
+
+def _service(project: Project, service: Service, kpi: QueryFacts) -> Iterator[Problem]:
+    page = _page(project, service)
+    for name in service.models:
+        yield from page.known(name, project.models, "model")
+    if not models_of(project, service):
+        return  # without a model nobody can say what `scored` holds
+    yield from page.sql(service.kpi.sql, kpi)
+    for name in _KPI:
+        yield from page.produces(name, kpi, f"kpi {service.kpi.name}: column")
+    spines: Mapping[str, Table] = project.tables
+    columns = {
+        column
+        for model in models_of(project, service)
+        if model.spine in spines
+        for column in spines[model.spine].columns
+    }
+    for name in service.decision_unit if columns else ():
+        yield from page.known(name, columns, "spine column")
+
+
+def _cycles(project: Project, understood: Understood) -> Iterator[Problem]:
+    for ring in cycles(understood):
+        table = project.tables[ring[0]]
+        message = f"tables read each other: {' -> '.join(ring)}"
+        yield Problem(table.file, table.line, message, "break the ring at one of them")

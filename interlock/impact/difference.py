@@ -1,0 +1,137 @@
+"""What changed between two sets of facts, thing by thing and column by column.
+
+Each thing is compared in its own words, without what lies below it: what a change does to
+its readers is for `graph` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from interlock.define.refs import Ref
+from interlock.impact.facts import Facts
+from interlock.impact.nodes import ColumnFacts, NodeFacts
+from interlock.impact.query import QueryDifference, QueryFacts, RowVerdict, Verdict, compare_queries
+
+Change = Literal["added", "changed", "removed"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not what it was.
+
+    `columns` holds only those that changed. `reasons` say what else did, in words.
+    `settings` are parts that must be released but move no value.
+    """
+
+    ref: Ref
+    change: Change
+    row_set: RowVerdict = "same"
+    columns: Mapping[str, Verdict] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def additive(self) -> bool:
+        """Nobody who reads what was there before is affected."""
+        if self.change == "added":
+            return True
+        only_new = all(v.verdict == "added" for v in self.columns.values())
+        moved = self.row_set != "same" or self.reasons or self.settings
+        return self.change == "changed" and only_new and not moved
+
+    @property
+    def breaking(self) -> bool:
+        """Readers cannot go on as they are: something is gone, or means another thing."""
+        gone = any(v.verdict in ("removed", "retyped") for v in self.columns.values())
+        return self.change == "removed" or gone
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; `from_json` reads it back."""
+        columns = {name: [v.verdict, v.reason] for name, v in self.columns.items()}
+        return {
+            "ref": str(self.ref), "change": self.change, "row_set": self.row_set,
+            "columns": columns, "reasons": list(self.reasons), "settings": list(self.settings),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Difference:
+        columns = {name: Verdict(*said) for name, said in body["columns"].items()}
+        return cls(
+            Ref.parse(body["ref"]), body["change"], body["row_set"], columns,
+            tuple(body["reasons"]), tuple(body["settings"]),
+        )  # fmt: skip
+
+    @property
+    def meaningful(self) -> bool:
+        """Values may move; otherwise only settings changed."""
+        return bool(
+            self.change != "changed" or self.row_set != "same" or self.columns or self.reasons
+        )
+
+
+def differences(old: Facts | None, new: Facts) -> tuple[Difference, ...]:
+    """Everything added, changed or removed, in order of Ref; empty when all means the same.
+
+    Owner, description and formatting are no difference.
+    """
+    before = old.nodes if old else {}
+    found = []
+    for name in sorted({*before, *new.nodes}):
+        was, now = before.get(name), new.nodes.get(name)
+        if was is None and now is not None:
+            found.append(Difference(now.ref, "added"))
+        elif now is None and was is not None:
+            found.append(Difference(was.ref, "removed"))
+        elif was is not None and now is not None and was != now:
+            found += _changed(was, now)
+    return tuple(found)
+
+
+def _changed(was: NodeFacts, now: NodeFacts) -> Iterator[Difference]:
+    sql = _query(was.query, now.query)
+    columns = {
+        name: verdict
+        for name in [*now.columns, *(n for n in was.columns if n not in now.columns)]
+        if (verdict := _column(was.columns.get(name), now.columns.get(name), sql)).verdict != "same"
+    }
+    reasons = [f"{name} changed" for name in _parts(was.meaning, now.meaning)]
+    row_set: RowVerdict = sql.row_set if was.ref.kind in ("table", "view") else "same"
+    if was.ref.kind in ("table", "view") and reasons and row_set == "same":
+        row_set = "changed"  # another key, time, TTL or source gives other rows
+    if was.ref.kind in ("model", "service") and now.unknown and sql.row_set == "unknown":
+        reasons.append(f"its SQL is not understood: {now.unknown}")
+    settings = tuple(_parts(was.settings, now.settings))
+    if columns or reasons or settings or row_set != "same":
+        yield Difference(now.ref, "changed", row_set, columns, tuple(reasons), settings)
+
+
+def _query(was: QueryFacts | None, now: QueryFacts | None) -> QueryDifference:
+    if was is None or now is None:
+        return QueryDifference("same" if was is now else "changed", {})
+    return compare_queries(was, now)
+
+
+def _column(was: ColumnFacts | None, now: ColumnFacts | None, sql: QueryDifference) -> Verdict:
+    """The worst that is true of one column: contract first, then its SQL, then its fallback."""
+    if was is None or now is None:
+        return Verdict("added", "new") if was is None else Verdict("removed", "no longer declared")
+    if was.unit != now.unit:
+        return Verdict("retyped", f"unit {was.unit or 'none'} became {now.unit or 'none'}")
+    if was.type != now.type:
+        return Verdict("retyped", f"{was.type} became {now.type}")
+    said = sql.columns.get(now.name, Verdict("same"))
+    if said.verdict == "retyped":
+        # The contract casts to the declared type, so the type its SQL gives is only a change.
+        return Verdict("changed", said.reason)
+    if said.verdict in ("same", "added", "removed") and was.digest != now.digest:
+        return Verdict("changed", "its expression changed")
+    if said.verdict == "same" and was.fallback != now.fallback:
+        return Verdict("changed", "its fallback changed")
+    return said
+
+
+def _parts(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [name for name in {**was, **now} if was.get(name) != now.get(name)]

@@ -1,0 +1,60 @@
+"""The pieces that facts are made of: nodes, their columns, and who reads what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from interlock.define.refs import Ref
+from interlock.impact.query import QueryFacts
+
+RULES = "1"  # raised when digests change their meaning; both sides of a plan use the same one
+
+Via = Literal["value", "filter", "join", "group", "window", "rows"]
+
+
+@dataclass(frozen=True, order=True)
+class Edge:
+    """`reader` reads `source`. `rows`: the row set of a whole table or view."""
+
+    reader: str
+    source: str
+    kind: Via
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column or feature. `digest`: its own meaning; `deep`: with everything it reads.
+
+    `serving` also covers what is answered when there is no row.
+    """
+
+    name: str
+    type: str | None
+    unit: str | None
+    digest: str
+    deep: str
+    serving: str
+    fallback: str = ""
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """One table, view, model or service.
+
+    `meaning` holds the parts that move whoever reads it, `settings` those that must be
+    released but move no value; both as name -> digest, to say which part changed.
+    `trained` is what a model must be trained again for; `query` is what its SQL says.
+    """
+
+    ref: Ref
+    owner: str
+    fingerprint: str
+    meaning: Mapping[str, str]
+    settings: Mapping[str, str]
+    columns: Mapping[str, ColumnFacts] = field(default_factory=dict)
+    rows: str = ""
+    query: QueryFacts | None = None
+    trained: str = ""
+    unknown: str | None = None

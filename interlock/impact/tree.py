@@ -1,0 +1,62 @@
+"""A parsed query as plain data, so that nothing but the parser's own module knows the parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Value: TypeAlias = "Node | str | tuple[Value, ...]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One syntax node: its `kind`, what it holds, and the line (from 1) where it starts.
+
+    Names and keywords are in lower case; only string literals keep theirs. `traits`
+    may hold `aggregate`, `generator` (one row becomes many), `opaque` (a function
+    nobody here knows) and `string`.
+    """
+
+    kind: str
+    args: Mapping[str, Value]
+    traits: frozenset[str] = field(default=frozenset())
+    line: int = 0
+
+    def one(self, key: str) -> Node | None:
+        """The single child `key`, if there is one."""
+        found = self.args.get(key)
+        return found if isinstance(found, Node) else None
+
+    def need(self, key: str = "this") -> Node:
+        """The single child `key`; a `KeyError` when the tree has another shape."""
+        found = self.args.get(key)
+        if not isinstance(found, Node):
+            raise KeyError(f"{self.kind} has no {key}")
+        return found
+
+    def many(self, key: str) -> tuple[Node, ...]:
+        """The list of children `key`; empty when absent."""
+        found = self.args.get(key, ())
+        return tuple(n for n in found if isinstance(n, Node)) if isinstance(found, tuple) else ()
+
+    def text(self, key: str = "this") -> str:
+        """The name or keyword `key`; `""` when absent. An identifier gives its own name."""
+        found = self.args.get(key, "")
+        if isinstance(found, Node):
+            return found.text("this")
+        return found if isinstance(found, str) else ""
+
+    @property
+    def children(self) -> Iterator[Node]:
+        for value in self.args.values():
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (item for item in value if isinstance(item, Node))
+
+    def walk(self) -> Iterator[Node]:
+        """This node and everything below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
