@@ -47,7 +47,7 @@ FLAG = 0.05
 WARN = 0.10
 """False discovery rate at which slices are warned about."""
 _NAMED = 5
-"""Slices that the warning names."""
+"""Slices that a sentence names."""
 MOVED = 0.05
 """A score that moved by more than this counts as moved."""
 
@@ -284,9 +284,7 @@ def _sentences(result: Comparison, evaluation: Evaluation, enough: bool) -> tupl
             f"(at least {evaluation.min_rows} and {evaluation.min_positives})",
         )
     said = [_overall(result, result.old, result.new, evaluation)]
-    for one in _standing_at(result.slices, "worse"):
-        assert one.relative is not None
-        said.append(f"{one.name} is worse: log-loss {_share(one.relative)} on {one.n} rows")
+    said.extend(_worse(_standing_at(result.slices, "worse")))
     said.extend(_warning(_standing_at(result.slices, "warn")))
     said.append(
         f"AUC {result.old.auc:.4f} -> {result.new.auc:.4f}, ECE {result.old.ece:.3f} -> "
@@ -299,7 +297,7 @@ def _sentences(result: Comparison, evaluation: Evaluation, enough: bool) -> tupl
         )
     quiet = sum(one.standing == "not judged" for one in result.slices)
     if quiet:
-        said.append(f"{quiet} slices have too few rows and were not judged")
+        said.append(f"not judged for lack of rows: {quiet} of {len(result.slices)} slices")
     return tuple(said)
 
 
@@ -307,6 +305,16 @@ def _standing_at(slices: Sequence[SliceResult], standing: Standing) -> list[Slic
     """The judged slices with `standing`, the most worsened first."""
     found = [one for one in slices if one.standing == standing and one.relative is not None]
     return sorted(found, key=lambda one: -one.relative.value if one.relative else 0.0)
+
+
+def _worse(slices: Sequence[SliceResult]) -> list[str]:
+    said = [
+        f"{one.name} is worse: log-loss {_share(one.relative)} on {one.n} rows"
+        for one in slices[:_NAMED]
+        if one.relative
+    ]
+    more = len(slices) - _NAMED
+    return [*said, f"{more} more slices are worse"] if more > 0 else said
 
 
 def _warning(slices: Sequence[SliceResult]) -> list[str]:

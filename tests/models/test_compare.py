@@ -139,7 +139,7 @@ def test_a_small_slice_is_not_judged_rather_than_passed() -> None:  # R-B7
     assert small.n < 200
     assert small.standing == "not judged"
     assert small.difference is None
-    assert found.sentences[-1] == "1 slices have too few rows and were not judged"
+    assert found.sentences[-1] == "not judged for lack of rows: 1 of 4 slices"
 
 
 def test_equal_models_flag_few_of_many_slices() -> None:
