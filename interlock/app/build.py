@@ -1,0 +1,117 @@
+"""New versions beside the old: tables and views built under their fingerprints.
+
+A physical table is named by what it means, so building it again is never needed and
+never harmful: after a kill, what is there is complete and what is missing is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.app.workspace import Workspace
+from interlock.define.definitions import FeatureView, Model, Project
+from interlock.errors import Refused, about
+from interlock.features.compile import (
+    Built,
+    build_view_sql,
+    duplicates_sql,
+    physical,
+    point_in_time_sql,
+    tie_objections,
+)
+from interlock.impact.sql import substitute, tables_read
+
+if TYPE_CHECKING:
+    from interlock.impact.facts import Facts
+
+Say = Callable[[str], None]
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds one version of a project's tables and views."""
+
+    workspace: Workspace
+    project: Project
+    facts: Facts
+    say: Say = quiet
+
+    def table(self, name: str) -> str:
+        """The physical name of a table of this version, built with all it reads if need be."""
+        table = self.project.tables[name]
+        target = physical(name, self.facts.fingerprint(table.ref))
+        if not self.workspace.warehouse.has(target):
+            with about(table.ref):
+                sql = self._table_sql(name)
+                self.say(f"building table:{name}")
+                self.workspace.warehouse.build(target, sql)
+        return target
+
+    def _table_sql(self, name: str) -> str:
+        from interlock.adapters.duckdb import source_sql
+
+        table = self.project.tables[name]
+        if table.sql is None:
+            return source_sql(table, self.workspace.folder)
+        return substitute(table.sql, self.bindings(tables_read(table.sql)))
+
+    def bindings(self, names: Iterable[str]) -> dict[str, str]:
+        """Logical name -> physical table, each built."""
+        return {name: self.table(name) for name in sorted(names)}
+
+    def view(self, view: FeatureView) -> Built:
+        """The view and its physical table; refused when two rows claim one entity and time."""
+        text = f"{view.view}@{view.version}"
+        target = physical(text, self.facts.fingerprint(view.ref))
+        warehouse = self.workspace.warehouse
+        if not warehouse.has(target):
+            with about(view.ref):
+                self.say(f"building view:{text}")
+                sql = build_view_sql(view, self.bindings(tables_read(view.sql)))
+                ties = warehouse.query(duplicates_sql(view, f"({sql})")).to_pylist()
+                if ties:
+                    raise Refused(
+                        f"{view.ref} has several rows for one entity and time",
+                        help="aggregate in its SQL until (entity, time) is unique",
+                        objections=tie_objections(view, ties),
+                    )
+                warehouse.build(target, sql)
+        return view, target
+
+    def views(self, model: Model) -> list[Built]:
+        """Every view that `model` reads, built."""
+        return [self.view(self.project.views[f"{r.name}@{r.version}"]) for r in model.view_refs]
+
+    def rows(self, model: Model) -> str:
+        """The point-in-time relation of `model` over its whole spine, as a physical table.
+
+        Named by what it is made of, so that retraining on another window reuses it.
+        """
+        from interlock.define.digest import digest
+
+        spine = self.table(model.spine)
+        built = self.views(model)
+        name = physical(f"rows_{model.model}", digest([spine, [t for _, t in built]]))
+        if not self.workspace.warehouse.has(name):
+            self.say(f"joining features of model:{model.model} point in time")
+            sql = point_in_time_sql(spine, model.key, model.time, built, list(model.features))
+            self.workspace.warehouse.build(name, sql)
+        return name
+
+    def everything(self) -> dict[str, str]:
+        """All tables and views of the project: logical name -> physical table."""
+        pointers = self.bindings(self.project.tables)
+        for view in self.project.views.values():
+            pointers[view_pointer(view)] = self.view(view)[1]
+        return pointers
+
+
+def view_pointer(view: FeatureView) -> str:
+    """The name under which people query the live rows of a view: `features.origin_weather_v1`."""
+    return f"features.{view.view}_v{view.version}"

@@ -1,0 +1,211 @@
+"""The checks that make evidence about models and the services that act on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interlock.app.build import Builder
+from interlock.app.training import (
+    Labelled,
+    TrainedModel,
+    bound_label_sql,
+    evaluation_rows,
+    scorer,
+)
+from interlock.change.evidence import Evidence
+from interlock.define.definitions import Model, Service
+from interlock.models.compare import Comparison, compare
+from interlock.models.dataset import Floats
+from interlock.models.kpi import KpiComparison, KpiRows, compare_kpi
+from interlock.models.nulls import Rows, rehearse
+
+
+@dataclass(frozen=True)
+class Side:
+    """One release's half of a comparison: its version of the data, and its model.
+
+    Without a trained model the scores are one constant: there is no incumbent yet.
+    """
+
+    builder: Builder
+    model: Model
+    trained: TrainedModel | None
+    constant: float = 0.5
+
+    def scores(self, rows: Labelled) -> Floats:
+        if self.trained is None:
+            return np.full(len(rows.y), self.constant)
+        return np.asarray(scorer(self.builder, self.trained).score(rows.matrix(self.trained)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The same rows under both releases; `key` is the spine's."""
+
+    rows: Labelled
+    old: Floats
+    new: Floats
+    key: list[int]
+
+
+def score_both(old: Side, new: Side) -> Scored:
+    """Each side scores its own rows of the new evaluation window; rows of both are kept."""
+    window = new.model.evaluation
+    theirs = old.model.model_copy(update={"evaluation": window})
+    new_rows = evaluation_rows(new.builder, new.model)
+    new_key = [int(k) for k in new_rows.columns[new.model.key]]
+    new_scores = new.scores(new_rows)
+    same = old.builder.rows(theirs) == new.builder.rows(new.model)
+    old_rows = new_rows if same or old.trained is None else evaluation_rows(old.builder, theirs)
+    old_scores = old.scores(old_rows)
+    if old_rows is new_rows:
+        return Scored(new_rows, old_scores, new_scores, new_key)
+    return _aligned(old, (old_rows, old_scores), (new_rows, new_scores, new_key))
+
+
+def _aligned(
+    old: Side, before: tuple[Labelled, Floats], after: tuple[Labelled, Floats, list[int]]
+) -> Scored:
+    rows, scores, keys = after
+    there = {int(k): i for i, k in enumerate(before[0].columns[old.model.key])}
+    kept = [i for i, key in enumerate(keys) if key in there]
+    place = [there[keys[i]] for i in kept]
+    columns = {
+        name: values[kept] if isinstance(values, np.ndarray) else [values[i] for i in kept]
+        for name, values in rows.columns.items()
+    }
+    shared = Labelled(columns, rows.y[kept])
+    return Scored(shared, before[1][place], scores[kept], [keys[i] for i in kept])
+
+
+def comparison(new: Side, scored: Scored) -> tuple[Evidence, Comparison]:
+    """Challenger against incumbent, overall and by slice."""
+    model, now = new.model, new.builder.workspace.now()
+    columns = scored.rows.columns
+    slices = {s: np.asarray(columns[s], dtype=object) for s in model.evaluation.slices}
+    day = np.asarray([str(t)[:10] for t in columns[model.time]])
+    found = compare(scored.rows.y, scored.old, scored.new, slices, day, model.evaluation)
+    relative = found.relative
+    return (
+        Evidence(
+            check=f"model_comparison:{model.model}",
+            subjects=new_subjects(new),
+            verdict=found.verdict,
+            sentence=" ".join(found.sentences),
+            made_at=now,
+            metric="log_loss_relative",
+            n=found.n,
+            value=relative.value,
+            interval=(relative.low, relative.high),
+            baseline=model.evaluation.margin,
+            details=found.to_json(),
+        ),
+        found,
+    )
+
+
+def new_subjects(side: Side) -> dict[str, str]:
+    """What the evidence stands on: the model's meaning."""
+    return {str(side.model.ref): side.builder.facts.fingerprint(side.model.ref)}
+
+
+def null_rehearsal(new: Side, scored: Scored) -> Evidence:
+    """What happens when a whole view is missing at request time."""
+    assert new.trained is not None
+    from interlock.features.compile import column_names
+
+    model, builder = new.model, new.builder
+    names = column_names(model.features)
+    views: dict[str, dict[str, float | None]] = {}
+    for text, column in names.items():
+        view_text, _, feature = text.rpartition(":")
+        declared = builder.project.views[view_text].features[feature].fallback
+        views.setdefault(view_text, {})[column] = declared.value if declared else None
+    nulls = {n: int(row["nulls"] or 0) for n, row in new.trained.manifest["profile"].items()}
+    load = scorer(builder, new.trained)
+    rows = Rows(scored.rows.matrix(new.trained), scored.rows.y, new.trained.inputs)
+    found = rehearse(load.score, rows, nulls, views)
+    worst = max(found.rehearsals, key=lambda r: r.worsening, default=None)
+    said = " ".join(found.sentences) or (f"worst case: {worst.sentence}" if worst else "no view")
+    return Evidence(
+        check=f"null_rehearsal:{model.model}",
+        subjects=new_subjects(new),
+        verdict=found.verdict,
+        sentence=said,
+        made_at=builder.workspace.now(),
+        metric="log_loss_relative",
+        n=len(scored.rows.y),
+        value=worst.worsening if worst else None,
+        details=found.to_json(),
+    )
+
+
+@dataclass(frozen=True)
+class KpiOnHistory:
+    """A service's KPI before and after, and what the judge must know to watch it later."""
+
+    comparison: KpiComparison
+    baseline: float
+    difference_variance: float
+    mean_weight: float
+    units: int
+
+
+def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHistory]:
+    """The service's own number on history, under the old and the new scores."""
+    old_rows = _kpi_rows(new, service, scored, scored.old)
+    new_rows = _kpi_rows(new, service, scored, scored.new)
+    found = compare_kpi(old_rows, new_rows, service.kpi)
+    history = _history(found, old_rows, new_rows)
+    body: dict[str, Any] = found.to_json()
+    evidence = Evidence(
+        check=f"kpi:{service.service}",
+        subjects={
+            **new_subjects(new),
+            str(service.ref): new.builder.facts.fingerprint(service.ref),
+        },
+        verdict=found.verdict,
+        sentence=found.sentence,
+        made_at=new.builder.workspace.now(),
+        metric=service.kpi.name,
+        n=found.units,
+        value=found.change.value,
+        interval=(found.change.low, found.change.high),
+        baseline=service.kpi.margin,
+        details=body,
+    )
+    return evidence, history
+
+
+def _kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> KpiRows:
+    import pyarrow as pa
+
+    model, builder = side.model, side.builder
+    warehouse = builder.workspace.warehouse
+    warehouse.load("il.scores", pa.table({model.key: scored.key, "p": scores}))
+    sql = (
+        f"WITH scored AS (SELECT s.*, x.p, l.* EXCLUDE ({model.key}) "
+        f"FROM il.scores x JOIN {builder.table(model.spine)} s USING ({model.key}) "
+        f"JOIN ({bound_label_sql(builder, model)}) l ON l.{model.key} = s.{model.key}) "
+        f"SELECT * FROM ({service.kpi.sql}) ORDER BY unit, day"
+    )
+    table = warehouse.query(sql)
+    weight = "weight" in table.column_names
+    return KpiRows(
+        np.asarray(table.column("unit").to_pylist(), dtype=object),
+        np.asarray([str(d) for d in table.column("day").to_pylist()]),
+        table.column("value").cast("float64").to_numpy(),
+        table.column("weight").cast("float64").to_numpy() if weight else None,
+    )
+
+
+def _history(found: KpiComparison, old: KpiRows, new: KpiRows) -> KpiOnHistory:
+    mean_weight = float(old.weights.mean()) or 1.0
+    if len(old.value) == len(new.value):
+        spread = float(np.var((new.value - old.value) / mean_weight))
+    else:
+        spread = float(np.var(old.value / mean_weight))
+    return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, found.units)

@@ -1,0 +1,186 @@
+"""Train one version of a model on exactly what was knowable, and score rows with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interlock.app.build import Builder
+from interlock.define.definitions import Model
+from interlock.define.refs import Ref
+from interlock.errors import Refused, about
+from interlock.features.compile import column_names
+from interlock.impact.sql import substitute, tables_read
+from interlock.models.dataset import (
+    Floats,
+    Interval,
+    Manifest,
+    Source,
+    checksum,
+    duplicate_labels_sql,
+    matrix,
+    model_sql,
+    profile,
+)
+from interlock.ports import Json, Scorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """An artifact by its digest, and what must be known to serve and to reproduce it."""
+
+    model: str
+    artifact: str
+    format: str
+    inputs: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]]
+    importance: Mapping[str, float]
+    manifest: Json
+
+    def to_json(self) -> Json:
+        categories = {name: list(values) for name, values in self.categories.items()}
+        return {**self.__dict__, "inputs": list(self.inputs), "categories": categories}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> TrainedModel:
+        categories = {name: tuple(values) for name, values in body["categories"].items()}
+        return cls(**{**body, "inputs": tuple(body["inputs"]), "categories": categories})
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with known outcomes: all columns, and the outcome as float64 0 or 1."""
+
+    columns: Mapping[str, Any]
+    y: Floats
+
+    def matrix(self, trained: TrainedModel) -> Floats:
+        return matrix(self.columns, trained.inputs, trained.categories)
+
+
+def midnight(day: date) -> datetime:
+    """The first instant of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
+def input_columns(model: Model) -> tuple[str, ...]:
+    """The columns of the point-in-time rows that a model reads, in matrix order."""
+    return (*column_names(model.features).values(), *model.request)
+
+
+def bound_label_sql(builder: Builder, model: Model) -> str:
+    """The label's SQL on the physical tables of this version."""
+    return substitute(model.label.sql, builder.bindings(tables_read(model.label.sql)))
+
+
+def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table:
+    """Rows of [start, end) whose label is known now, in time order."""
+    bound = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
+    warehouse = builder.workspace.warehouse
+    twice = warehouse.query(duplicate_labels_sql(bound, model.key)).to_pylist()[0]["duplicates"]
+    if twice:
+        raise Refused(
+            f"{twice} keys of {model.ref} have more than one label",
+            help=f"make {model.key} unique in the label's SQL",
+        )
+    interval = Interval(midnight(start), midnight(end), builder.workspace.now())
+    sql = model_sql(builder.rows(model), bound, model.key, model.time, interval)
+    return warehouse.query(sql)
+
+
+def evaluation_rows(builder: Builder, model: Model) -> Labelled:
+    """Rows of the evaluation window as columns of numpy arrays or lists."""
+    table = labelled(builder, model, model.evaluation.start, model.evaluation.end)
+    columns = {
+        name: _values(table.column(name)) for name in table.column_names if name != "label"
+    }
+    return Labelled(columns, np.asarray(table.column("label"), dtype=np.float64))
+
+
+def _values(column: Any) -> Any:
+    """Numbers as float64 with NaN for NULL; anything else as a list of Python values."""
+    import pyarrow.types as types
+
+    if types.is_integer(column.type) or types.is_floating(column.type):
+        return column.cast("float64").to_numpy()
+    if types.is_string(column.type) or types.is_dictionary(column.type):
+        return np.asarray(column.to_pylist(), dtype=object)
+    return column.to_pylist()
+
+
+def train(builder: Builder, model: Model) -> TrainedModel:
+    """Train `model` as declared; the artifact is stored, the manifest says what it saw."""
+    from interlock.adapters.trainer import SubprocessTrainer
+
+    with about(model.ref):
+        builder.say(f"training model:{model.model}")
+        table = labelled(builder, model, model.training.start, model.training.end)
+        if not table.num_rows:
+            raise Refused(
+                f"{model.ref} has no labelled row in its training window",
+                help=f"known now ({builder.workspace.now():%Y-%m-%d %H:%M} UTC); move the window",
+            )
+        inputs = input_columns(model)
+        options = {
+            **model.training.parameters,
+            "seed": model.training.seed,
+            "categories": list(model.categories),
+        }
+        builder.workspace.state.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=builder.workspace.state) as work:
+            rows = table.select([*inputs, "label"])
+            found = SubprocessTrainer().train(
+                model.training.code, model.training.entry, rows, options, Path(work)
+            )
+        artifact = builder.workspace.artifacts.put(found.model)
+        trained = TrainedModel(
+            model.model, artifact, found.format, found.inputs, found.categories,
+            found.importance, {},
+        )  # fmt: skip
+        manifest = _manifest(builder, model, table, trained)
+        return TrainedModel(**{**trained.__dict__, "manifest": manifest.to_json()})
+
+
+def _manifest(
+    builder: Builder, model: Model, table: pa.Table, trained: TrainedModel
+) -> Manifest:
+    columns = {name: _values(table.column(name)) for name in trained.inputs}
+    x = matrix(columns, trained.inputs, trained.categories)
+    y = np.asarray(table.column("label"), dtype=np.float64)
+    refs = [Ref("table", model.spine), *model.view_refs]
+    sources = tuple(
+        Source(str(ref), builder.facts.fingerprint(ref), builder.facts.fingerprint(ref)[:12], None)
+        for ref in refs
+    )
+    return Manifest(
+        model.model, sources, str(model.training.start), str(model.training.end),
+        builder.workspace.now().isoformat(), _maturity(builder, model, len(y)), len(y),
+        int(y.sum()), trained.inputs, trained.categories, checksum(x, y),
+        profile(x, trained.inputs),
+    )  # fmt: skip
+
+
+def _maturity(builder: Builder, model: Model, labelled_rows: int) -> float:
+    """The share of the window's rows whose label was known."""
+    window = model.training
+    every = builder.workspace.warehouse.query(
+        f"SELECT count(*) AS n FROM {builder.rows(model)} WHERE {model.time} >= "
+        f"TIMESTAMP '{window.start}' AND {model.time} < TIMESTAMP '{window.end}'"
+    ).to_pylist()[0]["n"]
+    return labelled_rows / every if every else 0.0
+
+
+def scorer(builder: Builder, trained: TrainedModel) -> Scorer:
+    """The stored artifact, loaded; raises `Corrupt` rather than score with other bytes."""
+    from interlock.adapters.lightgbm import load
+
+    return load(builder.workspace.artifacts.get(trained.artifact))
