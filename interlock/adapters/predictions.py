@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class JsonLinesLog:
         self._file: int | None = None
         self._size = 0
         self._torn = False
+        self._lock = threading.Lock()
 
     def append(self, rows: Sequence[Json]) -> None:
         """Add `rows`; once this returns, killing the process loses none of them."""
@@ -43,7 +45,8 @@ class JsonLinesLog:
             for row in rows
         )
         try:
-            self._write(data)
+            with self._lock:
+                self._write(data)
         except OSError as error:
             raise Unavailable(
                 f"the prediction log at {self._folder} cannot be written: {error}",

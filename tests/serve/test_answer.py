@@ -35,7 +35,7 @@ def offline(rows: list[OnlineRow], at: float, ttl: float | None) -> tuple[float 
     st.one_of(st.none(), st.sampled_from([0.0, 5.0, 10.0])),
 )
 def test_online_equals_offline(rows: list[OnlineRow], at: float, ttl: float | None) -> None:
-    # R-C7. What the store holds at `at`: the newest row that had happened by then.
+    # R-B3. What the store holds at `at`: the newest row that had happened by then.
     lookup = Lookup("v@1", "9" * 64, ("k",), ttl, ("a", "b"), (None, None))
     happened = sorted((r for r in rows if r.event_time <= at), key=lambda row: row.event_time)
     firsts = {row.event_time: row for row in reversed(happened)}  # one row per entity and ts
