@@ -103,11 +103,11 @@ def _wrong(file: str, text: str) -> Iterator[Problem]:
         yield Problem(file, _line_of(text, str(error)), f"not a Cedar policy: {error}", fix)
         return
     lines = _lines(text)
-    for error in cedarpy.validate_policies(text, SCHEMA).errors:
-        number = int(error.policy_id.removeprefix("policy") or 0)
+    for wrong in cedarpy.validate_policies(text, SCHEMA).errors:
+        number = int(wrong.policy_id.removeprefix("policy") or 0)
         line = lines[number] if number < len(lines) else 0
         fix = "policies may use the attributes in `interlock.change.policy.SCHEMA`"
-        yield Problem(file, line, error.error, fix)
+        yield Problem(file, line, wrong.error, fix)
 
 
 def _parsed(file: str, text: str) -> Iterator[_Policy]:

@@ -213,7 +213,7 @@ class SqlRecord:
         try:
             connection.execute(sa.insert(_entry), rows)
         except sa.exc.IntegrityError as error:
-            raise _stale([row["ref"] for row in rows], [str(error.orig)]) from error
+            raise _stale([str(entry.ref) for entry in entries], [str(error.orig)]) from error
         leaves = [leaf_of(number, entry) for number, entry in enumerate(entries, seq + 1)]
         connection.execute(sa.insert(_audit), leaves)
 
@@ -223,12 +223,12 @@ class SqlRecord:
         now = self._wall()
         with self._writing() as connection:
             row = connection.execute(sa.select(_lease).where(_lease.c.name == name)).first()
-            held = row is not None and row.until > now
-            if held and row.holder != holder:
+            by, fence, until = (row.holder, row.fence, row.until) if row else ("", 0, 0.0)
+            if until > now and by != holder:
                 return None
             # A lease that ran out gets a new number even for its old holder: whatever
             # that holder started before may have been overtaken meanwhile.
-            fence = row.fence if held else (row.fence if row else 0) + 1
+            fence += 0 if until > now else 1
             value = {"holder": holder, "fence": fence, "until": now + seconds}
             if row is None:
                 connection.execute(sa.insert(_lease).values(name=name, **value))

@@ -195,7 +195,7 @@ def _order_objections(leaves: Sequence[Json]) -> Iterator[str]:
             return
         before = newest.get(row["ref"], 0)
         if row["version"] != before + 1:
-            yield f"audit leaf {expected}: {row['ref']} goes from version {before} to {row['version']}"
+            yield f"audit leaf {expected}: {row['ref']} goes from {before} to {row['version']}"
         newest[row["ref"]] = row["version"]
 
 

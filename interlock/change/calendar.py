@@ -151,7 +151,7 @@ def conflicts(bookings: Sequence[Booking], wanted: Booking) -> tuple[str, ...]:
     """Who holds what `wanted` would write, and until when; a change never conflicts with itself."""
     mine = {holder(ref) for ref in wanted.refs}
     return tuple(
-        f"{held.change} already holds {', '.join(map(str, shared))} until {_hour(held.time.end)} UTC"
+        f"{held.change} already holds {_names(shared)} until {_hour(held.time.end)} UTC"
         for held in sorted(bookings, key=lambda booking: booking.time)
         if held.change != wanted.change and held.time.overlaps(wanted.time)
         if (shared := sorted({ref for ref in held.refs if holder(ref) in mine}))
@@ -202,6 +202,10 @@ def next_free_slot(
             help="shorten the rollout, or ask for a freeze to be lifted",
         )
     return Interval(start, start + duration)
+
+
+def _names(refs: Sequence[Ref]) -> str:
+    return ", ".join(map(str, refs))
 
 
 def _hour(at: datetime) -> str:

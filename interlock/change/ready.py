@@ -81,7 +81,8 @@ def plan_objections(change: Change, standing: Standing) -> tuple[str, ...]:
 
 def evidence_lacks(change: Change, standing: Standing) -> tuple[str, ...]:
     """What the gate says, counting only waivers that count."""
-    valid, wrong = [], []
+    valid: list[Waiver] = []
+    wrong: list[str] = []
     for waiver in change.waivers:
         said = waiver_objections(change, waiver, standing.owners)
         wrong += said
@@ -110,10 +111,9 @@ def calendar_forbids(change: Change, standing: Standing) -> tuple[str, ...]:
 
 
 def _surroundings(change: Change, standing: Standing) -> Json:
-    lifted: Sequence[Waiver] = change.waivers
     soak = [s for s in standing.stages if s.weight == 1]
     return {
-        "waived": [waiver.check for waiver in lifted],
+        "waived": [waiver.check for waiver in change.waivers],
         "tiers": list(standing.tiers),
         "cards_missing": list(standing.cards_missing),
         "has_soak": bool(soak),
