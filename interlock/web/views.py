@@ -4,68 +4,18 @@ Every field is text, a number, a bool, an aware UTC instant, None ("not measured
 never zero), or a tuple of such values. Nothing here knows the record or an engine,
 so a page can be tested with values written by hand.
 
-Addresses in these values are texts of Refs. `tone` is how a value is coloured:
-good (green), wait (amber), bad (red), quiet (grey); colour never stands alone, the
-word is always printed beside it.
+Addresses in these values are texts of Refs. What is drawn stands in `figures`.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, date, datetime
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
 
-Tone = Literal["good", "wait", "bad", "quiet"]
+from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
+
 Act = Literal["hold", "rollback", "promote", "approve"]
-
-_TONES: Mapping[str, Tone] = {
-    **dict.fromkeys(("committed", "approved", "safe", "pass", "live", "healthy", "done"), "good"),
-    **dict.fromkeys(("aborted", "aborting", "fail", "harm", "refused", "error", "void"), "bad"),
-    **dict.fromkeys(("rolled", "reverting", "rejected", "blocked", "breached"), "bad"),
-    **dict.fromkeys(("draft", "planned", "retired", "withdrawn", "waived"), "quiet"),
-}
-
-
-def tone_of(word: str) -> Tone:
-    """The tone of a state, verdict or health by its first word; anything unknown waits."""
-    first = word.replace("[", " ").replace(":", " ").lower().split()
-    return _TONES.get(first[0], "wait") if first else "quiet"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One time bucket of a line. `low` and `high` are the band; `value` None breaks the line."""
-
-    at: datetime
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One series. `role` decides its colour: candidate is strong, stable is thin and grey."""
-
-    label: str
-    role: Literal["candidate", "stable"]
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A metric over time. `metric` is its address in `?metric=`; `bound` a dashed limit."""
-
-    metric: str
-    title: str
-    lines: tuple[Line, ...]
-    unit: str = ""
-    bound: float | None = None
-    bound_label: str = ""
-    note: str = ""
-
 
 # --- the overview -------------------------------------------------------------------
 
@@ -150,14 +100,6 @@ class Action:
 
 
 @dataclass(frozen=True)
-class StageDot:
-    """One stop of the stage track, in order."""
-
-    label: str
-    state: Literal["done", "now", "ahead", "failed"]
-
-
-@dataclass(frozen=True)
 class Guardrail:
     """What the judge says of one guardrail.
 
@@ -179,39 +121,9 @@ class Guardrail:
     high: float | None = None
 
 
-Lane = Literal["Tables", "Views", "Models", "Services"]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One thing of the impact graph; edges may also join two nodes of one lane."""
-
-    ref: str
-    label: str
-    lane: Lane
-    mark: Literal["changed", "reached", "untouched"] = "untouched"
-
-
-@dataclass(frozen=True)
-class Edge:
-    """`target` reads `source`. `hot`: the change travels along it."""
-
-    source: str
-    target: str
-    hot: bool = False
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What this change touches, drawn."""
-
-    nodes: tuple[Node, ...] = ()
-    edges: tuple[Edge, ...] = ()
-
-
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs, how (breaking, additive, ...), and each path that explains the reach."""
+    """A thing that differs, how (breaking, additive, ...), and each path of its reach."""
 
     ref: str
     kind: str
@@ -301,7 +213,7 @@ class ChangePage:
     charts: tuple[Chart, ...] = ()
     judged: tuple[Guardrail, ...] = ()
     judged_at: datetime | None = None
-    graph: Graph = Graph()
+    graph: Graph | None = None
     differences: tuple[Difference, ...] = ()
     evidence: tuple[EvidenceRow, ...] = ()
     signoffs: tuple[SignOffRow, ...] = ()
@@ -312,21 +224,6 @@ class ChangePage:
 
 
 # --- calendar, evidence, catalog ----------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Booking:
-    """One lane of the calendar: a booked change, a window of the warehouse, or a freeze."""
-
-    label: str
-    kind: Literal["change", "window", "freeze"]
-    start: datetime
-    end: datetime
-    tone: Tone = "good"
-    change: str | None = None
-    owner: str = ""
-    after: tuple[str, ...] = ()
-    criteria: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -350,7 +247,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class EvidencePage:
-    """One evidence record. `inputs` are what it stands on; `facts` everything else worth reading."""
+    """One evidence record; `inputs` are what it stands on, `facts` what else is worth reading."""
 
     row: EvidenceRow
     change: str | None = None
@@ -390,7 +287,7 @@ class CatalogPage:
     """What runs now."""
 
     release: str
-    rows: tuple[CatalogRow, ...] = field(default=())
+    rows: tuple[CatalogRow, ...] = ()
 
 
 class Desk(Protocol):
@@ -419,30 +316,3 @@ class Desk(Protocol):
         ...
 
     def approve(self, id: str, role: str, team: str, by: str) -> None: ...
-
-
-def iso(at: datetime) -> str:
-    """`at` as a UTC instant with a Z."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def to_json(value: Any) -> Any:
-    """A view as JSON values.
-
-    JSON has no infinity: endless evidence becomes the largest float, because null would
-    say "not measured". NaN is not measured.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
-    match value:
-        case tuple() | list():
-            return [to_json(item) for item in value]
-        case datetime():
-            return iso(value)
-        case date():
-            return value.isoformat()
-        case float() if math.isnan(value):
-            return None
-        case float() if math.isinf(value):
-            return math.copysign(sys.float_info.max, value)
-    return value

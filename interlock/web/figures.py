@@ -1,0 +1,114 @@
+"""What can be drawn: charts, the stage track, the impact graph, bookings, as plain values.
+
+`tone` is how a value is coloured: good (green), wait (amber), bad (red), quiet (grey);
+colour never stands alone, the word is always printed beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Tone = Literal["good", "wait", "bad", "quiet"]
+
+_TONES: Mapping[str, Tone] = {
+    **dict.fromkeys(("committed", "approved", "safe", "pass", "live", "healthy", "done"), "good"),
+    **dict.fromkeys(("aborted", "aborting", "fail", "harm", "refused", "error", "void"), "bad"),
+    **dict.fromkeys(("rolled", "reverting", "rejected", "blocked", "breached"), "bad"),
+    **dict.fromkeys(("draft", "planned", "retired", "withdrawn", "waived"), "quiet"),
+    **dict.fromkeys(("additive", "none"), "quiet"),
+    "breaking": "bad",
+}
+
+
+def tone_of(word: str) -> Tone:
+    """The tone of a state, verdict or health by its first word; anything unknown waits."""
+    first = word.replace("[", " ").replace(":", " ").lower().split()
+    return _TONES.get(first[0], "wait") if first else "quiet"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One time bucket of a line. `low` and `high` are the band; `value` None breaks the line."""
+
+    at: datetime
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series. `role` decides its colour: candidate is strong, stable is thin and grey."""
+
+    label: str
+    role: Literal["candidate", "stable"]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A metric over time. `metric` is its address in `?metric=`; `bound` a dashed limit."""
+
+    metric: str
+    title: str
+    lines: tuple[Line, ...]
+    unit: str = ""
+    bound: float | None = None
+    bound_label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StageDot:
+    """One stop of the stage track, in order."""
+
+    label: str
+    state: Literal["done", "now", "ahead", "failed"]
+
+
+Lane = Literal["Tables", "Views", "Models", "Services"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One thing of the impact graph; edges may also join two nodes of one lane."""
+
+    ref: str
+    label: str
+    lane: Lane
+    mark: Literal["changed", "reached", "untouched"] = "untouched"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`target` reads `source`. `hot`: the change travels along it."""
+
+    source: str
+    target: str
+    hot: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What this change touches, drawn."""
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True)
+class Booking:
+    """One lane of the calendar: a booked change, a window of the warehouse, or a freeze."""
+
+    label: str
+    kind: Literal["change", "window", "freeze"]
+    start: datetime
+    end: datetime
+    tone: Tone = "good"
+    change: str | None = None
+    owner: str = ""
+    after: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()

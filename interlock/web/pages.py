@@ -1,0 +1,338 @@
+"""The browser pages: routes, forms, and what is answered when something says no.
+
+Every page also answers as JSON under the same path + `.json`. Reads and acts go
+through a `Desk`, in threads, because a desk may block. Nothing here plans, judges or
+opens an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import parse_qs, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
+from interlock.web import words
+from interlock.web.chart import line_chart
+from interlock.web.figures import Chart, tone_of
+from interlock.web.graph import impact_graph
+from interlock.web.svg import calendar_lanes, stage_track, weight_bar
+from interlock.web.to_json import iso, to_json
+from interlock.web.views import Act, CatalogPage, ChangePage, Desk, Overview
+
+HERE = Path(__file__).parent
+POLL_SECONDS = 0.5
+SHOWN = 50
+STATUS = {"not-found": 404, "unusable": 400, "unavailable": 503, "corrupt": 503}
+# same-origin, not no-referrer: the latter makes browsers send `Origin: null` with our own forms.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+WORDS = {
+    "hold": ("Hold", "The share stays where it is until somebody promotes or rolls back."),
+    "rollback": ("Roll back", "All services go back to the stable release with one write. "
+                 "This version cannot be proposed again unchanged."),
+    "promote": ("Promote", "The next stage starts for all services at once, if nothing objects."),
+    "approve": ("Sign", "You sign exactly this plan; any later edit of it voids your signature."),
+}  # fmt: skip
+MUST_EXPLAIN = frozenset({"hold", "rollback"})
+
+SignedIn = Callable[[Request], str | None]
+
+
+def nobody(_: Request) -> str | None:
+    """No sign-in stands before the pages: a form asks for the name."""
+    return None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the address asks of a page, beside its path."""
+
+    q: str = ""
+    metric: str = ""
+    done: str = ""
+
+    @classmethod
+    def of(cls, request: Request) -> _Asked:
+        query = request.query_params
+        done = query.get("done", "")
+        return cls(query.get("q", "").strip(), query.get("metric", ""), done)
+
+
+Read = Callable[[Request, _Asked], Any]
+
+
+class Pages:
+    """The handlers. One per process; holds nothing but the desk and the templates."""
+
+    def __init__(self, desk: Desk, signed_in: SignedIn, poll_seconds: float) -> None:
+        self.desk = desk
+        self.signed_in = signed_in
+        self.poll_seconds = poll_seconds
+        self.templates = _templates()
+
+    def routes(self) -> list[BaseRoute]:
+        live, events = "/changes/{id}/live", "/changes/{id}/events"
+        confirm = "/changes/{id}/{act}"
+        return [
+            *self._page("/", "overview.html",
+                        lambda _, asked: found(self.desk.overview(), asked.q)),
+            *self._page("/calendar", "calendar.html", lambda *_: self.desk.calendar()),
+            *self._page("/catalog", "catalog.html",
+                        lambda _, asked: catalog_found(self.desk.catalog(), asked.q)),
+            *self._page("/evidence/{digest}", "evidence.html",
+                        lambda request, _: self.desk.evidence(request.path_params["digest"])),
+            *self._page("/changes/{id}", "change.html", self._change),
+            Route(live, self._html("live.html", self._change)),
+            Route(events, self.events),
+            Route(confirm, self.confirm, methods=["GET"]),
+            Route(confirm, self.act, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ]  # fmt: skip
+
+    def _page(self, path: str, template: str, read: Read) -> list[BaseRoute]:
+        # The twin goes first: `{id}` would also match `CR-4.json`.
+        return [Route(f"{path}.json", self._json(read)), Route(path, self._html(template, read))]
+
+    def _json(self, read: Read) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            page = await self._read(request, read)
+            return JSONResponse(to_json(page), headers=HEADERS)
+
+        return answer
+
+    def _html(self, template: str, read: Read) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            # Asked before the page: a move in between refreshes once too often, never too little.
+            id = request.path_params.get("id")
+            version = await run_in_threadpool(self.version, id) if id else ""
+            page = await self._read(request, read)
+            return self.html(request, template, page=page, version=version)
+
+        return answer
+
+    async def _read(self, request: Request, read: Read) -> Any:
+        page = await run_in_threadpool(read, request, _Asked.of(request))
+        if page is None:
+            raise _nothing(request)
+        return page
+
+    def _change(self, request: Request, asked: _Asked) -> ChangePage | None:
+        return self.desk.change(request.path_params["id"])
+
+    def version(self, id: str) -> str:
+        """The version on one line, as an event must be."""
+        return " ".join(self.desk.version(id).split())
+
+    def html(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        asked = _Asked.of(request)
+        text = self.templates.get_template(template).render(
+            base=request.scope.get("root_path", ""), path=request.url.path, asked=asked,
+            query=request.url.query, **values,
+        )  # fmt: skip
+        return Response(text, status, HEADERS, "text/html; charset=utf-8")
+
+    # --- live ---------------------------------------------------------------------
+
+    async def events(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        first = await run_in_threadpool(self.version, id)  # an unknown change is a plain 404
+        return StreamingResponse(
+            self._versions(id, first), media_type="text/event-stream", headers=HEADERS
+        )
+
+    async def _versions(self, id: str, version: str) -> AsyncIterator[str]:
+        sent, quiet = "", 0
+        while True:
+            if version != sent:
+                yield f"data: {version}\n\n"
+                sent, quiet = version, 0
+            elif quiet * self.poll_seconds >= 10:
+                yield ": still here\n\n"  # a write is how a closed browser is noticed
+                quiet = 0
+            quiet += 1
+            await asyncio.sleep(self.poll_seconds)
+            try:
+                version = await run_in_threadpool(self.version, id)
+            except Unavailable:
+                yield ": the record does not answer\n\n"
+            except NotFound:
+                return
+
+    # --- acts ---------------------------------------------------------------------
+
+    async def confirm(self, request: Request) -> Response:
+        act = _act(request)
+        page = await self._read(request, self._change)
+        said, sentence = WORDS[act]
+        return self.html(
+            request, "confirm.html", page=page, act=act, said=said, sentence=sentence,
+            role=request.query_params.get("role", ""), team=request.query_params.get("team", ""),
+            must_explain=act in MUST_EXPLAIN, by=self.signed_in(request),
+        )  # fmt: skip
+
+    async def act(self, request: Request) -> Response:
+        act = _act(request)
+        refuse_other_origins(request)
+        form = _form(await request.body())
+        by = self.signed_in(request) or form.get("by", "")
+        objections = _incomplete(act, by, form)
+        if objections:
+            raise Unusable("the form is not complete", "go back and fill it in", objections)
+        await run_in_threadpool(self._do, act, request.path_params["id"], by, form)
+        base = request.scope.get("root_path", "")
+        back = f"{base}/changes/{request.path_params['id']}?done={act}"
+        return RedirectResponse(back, 303, HEADERS)
+
+    def _do(self, act: Act, id: str, by: str, form: Mapping[str, str]) -> None:
+        reason = form.get("reason", "")
+        match act:
+            case "hold":
+                self.desk.hold(id, by, reason)
+            case "rollback":
+                self.desk.rollback(id, by, reason)
+            case "promote":
+                self.desk.promote(id, by, reason)
+            case "approve":
+                self.desk.approve(id, form.get("role", ""), form.get("team", ""), by)
+
+    # --- no ------------------------------------------------------------------------
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, InterlockError)
+        return self._say_no(request, error, STATUS.get(error.code, 409))
+
+    async def http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return self._say_no(request, _nothing(request), 404)
+        return self._say_no(request, InterlockError(error.detail), error.status_code)
+
+    async def broken(self, request: Request, _: Exception) -> Response:
+        said = InterlockError("this page could not be made", "the log of the server says why")
+        return self._say_no(request, said, 500)
+
+    def _say_no(self, request: Request, error: InterlockError, status: int) -> Response:
+        if request.url.path.endswith(".json"):
+            body = {"error": error.code, "message": error.message, "help": error.help,
+                    "objections": list(error.objections)}  # fmt: skip
+            return JSONResponse(body, status, HEADERS)
+        id = request.path_params.get("id")
+        return self.html(request, "refusal.html", status, error=error, code=status, id=id)
+
+
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters.update(
+        number=words.number, percent=words.percent, instant=words.instant, iso=iso,
+        short=words.short, tone=tone_of, slug=words.slug, line_chart=line_chart,
+        stage_track=stage_track, impact_graph=impact_graph,
+    )  # fmt: skip
+    made.globals.update(
+        interval=words.interval, weight_bar=weight_bar, calendar_lanes=calendar_lanes,
+        chosen=chosen, shown=SHOWN, done_words=DONE,
+    )  # fmt: skip
+    return made
+
+
+DONE = {
+    "hold": "Held. Nothing moves forward until somebody promotes or rolls back.",
+    "rollback": "Rolled back. Every service answers from the stable release.",
+    "promote": "Promotion accepted.",
+    "approve": "Signed.",
+}
+
+
+def chosen(charts: tuple[Chart, ...], metric: str) -> Chart | None:
+    """The chart of `metric`, else the first."""
+    return next((c for c in charts if c.metric == metric), charts[0] if charts else None)
+
+
+def found(page: Overview, q: str) -> Overview:
+    """The overview with only the recent changes in which every word of `q` occurs."""
+    rows = [r for r in page.recent if _matches(q, r.id, r.title, r.team, r.state, *r.waits_for)]
+    return replace(page, recent=tuple(rows))
+
+
+def catalog_found(page: CatalogPage, q: str) -> CatalogPage:
+    """The catalog with only the rows in which every word of `q` occurs."""
+    rows = (
+        row
+        for row in page.rows
+        if _matches(q, row.ref, row.owner, row.description, *(f.name for f in row.fields))
+    )
+    return replace(page, rows=tuple(rows))
+
+
+def _matches(q: str, *texts: str) -> bool:
+    text = " ".join(texts).lower()
+    return all(word in text for word in q.lower().split())
+
+
+def _nothing(request: Request) -> NotFound:
+    return NotFound(f"nothing has the address {request.url.path}", "start from the list of changes")
+
+
+def _act(request: Request) -> Act:
+    act = request.path_params["act"]
+    if act not in get_args(Act):
+        raise _nothing(request)
+    return act  # type: ignore[no-any-return]  # checked on the line above
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        return {key: values[-1].strip() for key, values in parse_qs(body.decode()).items()}
+    except ValueError as error:
+        raise Unusable("the form cannot be read", "send it from the page") from error
+
+
+def _incomplete(act: Act, by: str, form: Mapping[str, str]) -> list[str]:
+    missing = [] if by else ["say who you are"]
+    if act in MUST_EXPLAIN and not form.get("reason"):
+        missing.append("give a reason: it is kept in the record")
+    if act == "approve":
+        missing += [f"name the {key}" for key in ("role", "team") if not form.get(key)]
+    return missing
+
+
+def refuse_other_origins(request: Request) -> None:
+    """A form counts only if the browser says it stood on one of our own pages."""
+    origin = request.headers.get("origin", "")
+    if not origin or urlsplit(origin).netloc != request.headers.get("host"):
+        raise HTTPException(403, "the form was not sent from a page of this server")
+
+
+def pages_app(
+    desk: Desk, signed_in: SignedIn = nobody, poll_seconds: float = POLL_SECONDS
+) -> Starlette:
+    """The pages as an app of their own, to serve alone or to mount beside a gateway.
+
+    `signed_in` gives the person's name where something in front of the pages has
+    checked it; forms then do not ask.
+    """
+    pages = Pages(desk, signed_in, poll_seconds)
+    handlers = {InterlockError: pages.refused, HTTPException: pages.http_error, 500: pages.broken}
+    return Starlette(routes=pages.routes(), exception_handlers=handlers, max_body_size=64 * 1024)
