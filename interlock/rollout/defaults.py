@@ -63,7 +63,7 @@ def _safety(planned: Planned) -> tuple[Guardrail, ...]:
     def rate(name: str, base: float, absolute: float, weight: float) -> Guardrail:
         return Guardrail(
             name, name, "rate", scale=max(base, 1e-4), margin=0.5, margin_absolute=absolute,
-            weight=weight * SAFETY, gate=both, bucket_units=units,
+            weight=weight * SAFETY, gate=both, bucket_units=units, min_units=30,
         )  # fmt: skip
 
     return (

@@ -10,7 +10,7 @@ The formulas, and the simulations that chose them, are described in docs/statist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any
@@ -61,6 +61,11 @@ class Moments:
     def mean(self) -> Array:
         return _over(self.total, self.n)
 
+    def at(self, keys: Sequence[bool]) -> Moments:
+        """Only the buckets marked in `keys`."""
+        chosen = np.asarray(keys, dtype=bool)
+        return Moments(self.n[..., chosen], self.total[..., chosen], self.squares[..., chosen])
+
     @property
     def within(self) -> Array:
         """Sum of squares around the bucket's own mean."""
@@ -97,18 +102,26 @@ def mixture(total: Array, variance: Array, rho: float) -> Array:
     return np.asarray(0.5 * np.log(4 * rho / width) + z**2 / 2 + log_ndtr(z))
 
 
-def rate(candidate: Moments, stable: Moments, bound: Bound) -> Array:
+def rate(candidate: Moments, stable: Moments, bound: Bound, burst: Array | float = 1.0) -> Array:
     """Events per unit against the bound: exact for any base rate, however it moves.
 
     With c = q*bet + 1 - q and q = n1*ratio / (n1*ratio + n0), the expectation of
     (bet/c)^e1 * (1/c)^e0 is at most exp((1-q)(bet-1)/c * n1 * (p1 - ratio*p0)),
     because 1 + x <= exp(x); the last term pays for the absolute part of the bound.
+    Events that come `burst` at a time count as that many fewer.
     """
     both = candidate.n * bound.ratio + stable.n
     q = _over(candidate.n * bound.ratio, both)
     bets = BETS if bound.above else 1 / BETS
     paths = np.stack([_one_bet(bet, q, (candidate, stable), bound) for bet in bets])
-    return _log_mean_exp(paths)
+    return _log_mean_exp(paths / burst)
+
+
+def bursts(stable: Moments, at_least: float = 5.0) -> Array:
+    """How many events come at a time, from how much the stable arm jumps between buckets."""
+    used = stable.n > 0
+    jumps = _over(_dispersion(stable, used), _pooled((stable,), used))
+    return np.maximum(jumps, at_least)
 
 
 def _one_bet(bet: float, q: Array, arms: tuple[Moments, Moments], bound: Bound) -> Array:
@@ -186,6 +199,15 @@ def _last_used_before(used: NDArray[np.bool_]) -> NDArray[np.intp]:
     index = np.where(used, np.arange(used.shape[-1]), -1)
     latest = np.maximum.accumulate(index, axis=-1)
     return np.concatenate([np.full_like(latest[..., :1], -1), latest[..., :-1]], axis=-1)
+
+
+def inside(arms: Mapping[str, Moments], bound: Bound) -> bool:
+    """Whether the candidate lies on the bound's side by its plain (stratified) mean."""
+    if "paired" in arms:
+        x = arms["paired"].total - arms["paired"].n * bound.absolute
+        return bool(x.sum() > 0) if bound.above else bool(x.sum() < 0)
+    x, _, _ = _mean_terms(arms["candidate"], arms["stable"], bound)
+    return bool(x.sum() > 0)
 
 
 def split_fail(candidate: Array, stable: Array, share: Array) -> Array:

@@ -17,7 +17,8 @@ import numpy as np
 from interlock.errors import Unusable
 from interlock.ports import Bucket
 from interlock.rollout import eprocess
-from interlock.rollout.eprocess import Array, Bound
+from interlock.rollout.eprocess import Array
+from interlock.rollout.evidence import Paths, evidence, looks_safe
 from interlock.rollout.metrics import Gate, Guardrail, registered_digest
 from interlock.rollout.strata import Key, Strata, strata
 
@@ -69,17 +70,6 @@ class Judgement:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Paths:
-    """Evidence of one guardrail after each of its strata (logs), or why there is none."""
-
-    guardrail: Guardrail
-    strata: Strata
-    fail: Array
-    safe: Array
-    trouble: str = ""
-
-
 def judge(
     guardrails: Sequence[Guardrail],
     buckets: Sequence[Bucket],
@@ -122,70 +112,27 @@ def _required(guardrail: Guardrail, gate: Gate | None) -> bool:
     return gate is None or gate in guardrail.gate
 
 
-def _measured(path: _Paths, stage: str | None) -> float:
+def _measured(path: Paths, stage: str | None) -> float:
     arms = path.strata.arms
     return min((path.strata.units(arm, stage) for arm in arms), default=0.0)
 
 
-def _paths(guardrail: Guardrail, buckets: Sequence[Bucket], alpha: float, beta: float) -> _Paths:
+def _paths(guardrail: Guardrail, buckets: Sequence[Bucket], alpha: float, beta: float) -> Paths:
     try:
         found = strata(guardrail, buckets)
-        return _evidence(guardrail, found, alpha, beta)
+        return evidence(guardrail, found, alpha, beta)
     except Unusable as error:
         nothing = Strata((), {})
-        return _Paths(guardrail, nothing, np.zeros(0), np.zeros(0), error.message)
+        return Paths(guardrail, nothing, np.zeros(0), np.zeros(0), error.message)
 
 
-def _evidence(guardrail: Guardrail, found: Strata, alpha: float, beta: float) -> _Paths:
-    if not found.keys:
-        return _Paths(guardrail, found, np.zeros(0), np.zeros(0))
-    if guardrail.form == "split":
-        return _split(guardrail, found)
-    fails = [_test(guardrail, found, guardrail.fail_bound(up), alpha) for up in guardrail.sides]
-    return _Paths(guardrail, found, eprocess.average(fails), _safe(guardrail, found, beta))
-
-
-def _safe(guardrail: Guardrail, found: Strata, beta: float) -> Array:
-    """Inside the margin on every side: each side must ever have been shown."""
-    sides = [
-        eprocess.average([_test(guardrail, found, b, beta) for b in guardrail.pass_bounds(up)])
-        for up in guardrail.sides
-    ]
-    return _least(sides)
-
-
-def _least(sides: Sequence[Array]) -> Array:
-    return np.asarray(np.minimum.reduce([np.maximum.accumulate(side) for side in sides]))
-
-
-def _test(guardrail: Guardrail, found: Strata, bound: Bound, error: float) -> Array:
-    rho = eprocess.best_rho(guardrail.scale * guardrail.bucket_units, error)
-    if guardrail.form == "paired":
-        return eprocess.paired(found.arms["paired"], bound, rho)
-    arms = found.arms["candidate"], found.arms["stable"]
-    if guardrail.form == "mean":
-        return eprocess.mean(*arms, bound, rho)
-    exact = eprocess.rate(*arms, bound)
-    return np.minimum(exact, eprocess.mean(*arms, bound, rho)) if guardrail.bursty else exact
-
-
-def _split(guardrail: Guardrail, found: Strata) -> _Paths:
-    planned = np.array([guardrail.shares.get(stage, 0.0) for _, stage in found.keys])
-    told = (planned > 0) & (planned < 1)  # elsewhere there is no split to check
-    share = np.where(told, planned, 0.5)
-    n1, n0 = (np.where(told, found.arms[arm].n, 0.0) for arm in ("candidate", "stable"))
-    sides = eprocess.split_pass(n1, n0, share, guardrail.margin)
-    safe = _least(sides)
-    return _Paths(guardrail, found, eprocess.split_fail(n1, n0, share), safe)
-
-
-def _split_broken(path: _Paths, alpha: float) -> bool:
+def _split_broken(path: Paths, alpha: float) -> bool:
     # The value now, not the peak: once requests arrive as planned again, the hold ends.
     is_split = path.guardrail.form == "split" and bool(path.strata.keys)
     return is_split and float(path.fail[-1]) >= log(1 / alpha)
 
 
-def _combined(paths: Sequence[_Paths]) -> float:
+def _combined(paths: Sequence[Paths]) -> float:
     """The peak of the weighted mean of all fail evidence on one common time line."""
     judged = [p for p in paths if p.guardrail.form != "split" and p.guardrail.weight > 0]
     if not judged:
@@ -198,14 +145,14 @@ def _combined(paths: Sequence[_Paths]) -> float:
     return float(eprocess.average(rows, [p.guardrail.weight for p in judged]).max(initial=0.0))
 
 
-def _on(line: Sequence[Key], path: _Paths) -> Array:
+def _on(line: Sequence[Key], path: Paths) -> Array:
     index = {key: i for i, key in enumerate(path.strata.keys)}
     at = np.maximum.accumulate(np.array([index.get(key, -1) for key in line], dtype=int), axis=0)
     return np.asarray(np.concatenate([[0.0], path.fail])[at + 1])
 
 
 def _ruling(
-    path: _Paths,
+    path: Paths,
     errors: tuple[float, float],
     gate: Gate | None,
     stage: str | None,
@@ -223,7 +170,7 @@ def _ruling(
 
 
 def _one_verdict(
-    path: _Paths,
+    path: Paths,
     logs: tuple[float, float],
     errors: tuple[float, float],
     stage: str | None,
@@ -234,10 +181,12 @@ def _one_verdict(
     if harm and path.guardrail.form != "split" and logs[0] >= log(1 / errors[0]):
         return "harm"
     enough = _measured(path, stage) >= max(1, path.guardrail.min_units)
+    if enough and stage is not None:
+        enough = looks_safe(path.guardrail, path.strata, stage)
     return "safe" if enough and logs[1] >= log(1 / errors[1]) else "needs_data"
 
 
-def _units(path: _Paths) -> tuple[float, float]:
+def _units(path: Paths) -> tuple[float, float]:
     arms = path.strata.arms
     if not arms:
         return 0.0, 0.0
@@ -245,7 +194,7 @@ def _units(path: _Paths) -> tuple[float, float]:
     return path.strata.units(names[0]), path.strata.units(names[1])
 
 
-def _means(path: _Paths) -> tuple[float | None, float | None]:
+def _means(path: Paths) -> tuple[float | None, float | None]:
     """(stable, candidate), both weighted by where they meet, so that a ramp cannot fool the eye."""
     arms = path.strata.arms
     if path.guardrail.form == "split" or not path.strata.keys:
@@ -261,7 +210,7 @@ def _means(path: _Paths) -> tuple[float | None, float | None]:
     return float(stable), float(candidate)
 
 
-def _interval(path: _Paths, alpha: float) -> tuple[float, float] | None:
+def _interval(path: Paths, alpha: float) -> tuple[float, float] | None:
     it = path.guardrail
     if it.form == "split" or not path.strata.keys:
         return None
@@ -275,7 +224,7 @@ def _shown(value: float) -> float:
 
 
 def _say(
-    path: _Paths, verdict: Verdict, logs: tuple[float, float], errors: tuple[float, float]
+    path: Paths, verdict: Verdict, logs: tuple[float, float], errors: tuple[float, float]
 ) -> str:
     name, (n1, n0) = path.guardrail.name, _units(path)
     pairs = path.guardrail.form == "paired"
@@ -292,10 +241,10 @@ def _say(
         case "safe":
             return f"{name} is within its margin{_how(path)} (evidence {safe})"
         case "needs_data":
-            return f"{name} needs data (evidence of safety {safe})"
+            return f"{name} needs data{_how(path)} (evidence of safety {safe})"
 
 
-def _how(path: _Paths) -> str:
+def _how(path: Paths) -> str:
     stable, candidate = _means(path)
     if candidate is None:
         return ""

@@ -116,7 +116,9 @@ def _finish_abort(state: RolloutState, facts: Facts) -> Decision:
             HoldReason.FALLBACK_UNHEALTHY,
             f"rolled back, but the release returned to is not healthy: {facts.fallback}",
         )
-    return Advance(State.ABORTED, state.index, f"rolled back: {state.said}", None)
+    # From the history: what was said last may be a hold of this very state.
+    why = state.history[-1].sentence if state.history else state.said
+    return Advance(State.ABORTED, state.index, f"rolled back: {why}", None)
 
 
 def _why_back(state: RolloutState, judgement: Judgement | None, facts: Facts, now: datetime) -> str:
@@ -175,7 +177,7 @@ def _not_proven(
     promoted = facts.request and facts.request.kind == "promote" and facts.request.reason.strip()
     if promoted or (judgement.verdict == "safe" and facts.labels_matured):
         return None
-    open_point = judgement.sentence if judgement.verdict != "safe" else "labels are still arriving"
+    open_point = _open_point(judgement)
     if stage.deadline is not None and now >= since + stage.deadline:
         return Hold(
             HoldReason.INCONCLUSIVE,
@@ -185,6 +187,10 @@ def _not_proven(
     if judgement.verdict == "error":
         return Hold(HoldReason.NO_DATA, open_point)
     return Stay(open_point)
+
+
+def _open_point(judgement: Judgement) -> str:
+    return judgement.sentence if judgement.verdict != "safe" else "labels are still arriving"
 
 
 def _blockers(facts: Facts) -> Iterator[Hold]:
@@ -214,9 +220,10 @@ def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Adv
 def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> str:
     if judgement is None or state.stage is None:
         return "prepared; nothing was routed before"
-    if judgement.verdict != "safe" and facts.request:
+    proven = judgement.verdict == "safe" and facts.labels_matured
+    if not proven and facts.request:
         asked = facts.request
-        return f"WAIVED by {asked.by}: {asked.reason} (open: {judgement.sentence})"
+        return f"WAIVED by {asked.by}: {asked.reason} (open: {_open_point(judgement)})"
     return judgement.sentence
 
 

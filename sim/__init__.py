@@ -1,0 +1,1 @@
+"""Acceptance simulations of the judge: `python -m sim`."""
