@@ -26,6 +26,8 @@ from interlock.define.yaml import Document, Path, parse
 from interlock.errors import Problem
 
 MAIN = "interlock.yaml"
+_NAMED = (MAIN, "calendar.yaml")
+_FOLDERS = ("tables", "models", "services", "policies")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -157,6 +159,8 @@ def _read_service(found: _Found, file: str) -> None:
 
 
 def _read_yml(found: _Found, file: str) -> None:
+    if file.removesuffix("yml") + "yaml" not in _NAMED and file.split("/")[0] not in _FOLDERS:
+        return  # somebody else's file
     # Passing over it in silence would leave a definition out of every plan.
     fix = f"rename it to {file.removesuffix('.yml')}.yaml"
     found.problems.append(Problem(file, 0, "is not read: it ends in .yml", fix))

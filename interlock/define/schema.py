@@ -70,7 +70,8 @@ def validate(
     try:
         made = kind.model_validate({**document.value, **(filled or {})})
     except ValidationError as error:
-        return None, problems + [_problem(kind, document, one) for one in error.errors()]
+        errors = _without_echoes(kind, error.errors())
+        return None, problems + [_problem(kind, document, one) for one in errors]
     return (None if problems else made), problems
 
 
@@ -91,6 +92,17 @@ def _schema(kind: type[BaseModel]) -> dict[str, Any]:
         if path[-1] in holder.get("required", ()):
             holder["required"].remove(path[-1])
     return made
+
+
+def _without_echoes(kind: type[BaseModel], errors: list[Any]) -> list[Any]:
+    """A misspelt key is one mistake, though a key is unknown and another is missing."""
+    meant = set()
+    for error in errors:
+        *around, key = error["loc"] or ("",)
+        if error["type"] == "extra_forbidden":
+            near = get_close_matches(str(key), _fields(kind, tuple(around)), n=1, cutoff=0.6)
+            meant |= {(*around, name) for name in near}
+    return [e for e in errors if e["type"] != "missing" or tuple(e["loc"]) not in meant]
 
 
 def _problem(kind: type[BaseModel], document: Document, error: Any) -> Problem:

@@ -35,8 +35,8 @@ class Document:
 
 def parse(text: str, file: str, above: int = 0) -> tuple[Document | None, list[Problem]]:
     """The mapping in `text`, or what is wrong with it; `above` lines stand before it in `file`."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None, [Problem(file, above + 1, "nothing is declared here", "write a mapping")]
@@ -90,7 +90,19 @@ class _Reader:
             return {key: self.value(held, (*path, key)) for key, held in self._pairs(node, path)}
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        assert isinstance(node, yaml.ScalarNode)  # there is no fourth kind
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        plain = node.style is None
+        meant = self.loader.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+        if node.tag != meant:
+            self._say(self._line(node), f"a tag ({node.tag}) is not read here", "write the value")
+            return node.value
+        try:
+            return self.loader.construct_object(node)
+        except ValueError:
+            return node.value  # 0x_ looks like a number to YAML and is none
 
     def _pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, yaml.Node]]:
         seen: dict[str, int] = {}
@@ -120,7 +132,8 @@ def _unreadable(error: yaml.YAMLError, file: str, above: int) -> Problem:
         line = above + (mark.line + 1 if mark else 1)
         fix = _HELP.get(error.problem or "", "mend the YAML here or just above")
         return Problem(file, line, f"not YAML: {said}", fix)
-    return Problem(file, above + 1, f"not YAML: {error}", "remove the unreadable characters")
+    said = str(error).splitlines()[0]
+    return Problem(file, above + 1, f"not YAML: {said}", "remove the unreadable characters")
 
 
 _HELP = {

@@ -87,8 +87,10 @@ def _weather(chance: np.random.Generator, days: int) -> _Sky:
 
 
 def _timetable(chance: np.random.Generator, count: int) -> _Lines:
-    # Departures come in banks, so that even a small day has hours with many flights.
-    banks = np.linspace(7, 20, int(np.clip(count // 21, 2, 14))).astype(np.int64)
+    # Departures come in banks, so that even a small day has hours with many flights. They are
+    # two hours apart: a prediction is made while the bank before is (or is not) leaving.
+    number = int(np.clip(count // 21, 2, 14))
+    banks = np.arange(20, 6, -2 if number <= 7 else -1)[:number]
     minute = banks[chance.integers(0, len(banks), count)] * 60 + chance.integers(0, 12, count) * 5
     return _Lines(
         carrier=chance.integers(0, len(CARRIERS), count),

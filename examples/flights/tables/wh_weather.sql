@@ -2,7 +2,8 @@ SELECT
   origin,
   CAST(time_hour AS TIMESTAMP) AS obs_hour,
   temp AS temp_f,
-  wind_speed AS wind_mph,
+  -- One anemometer said 1048 mph on 12 February.
+  CASE WHEN wind_speed <= 200 THEN wind_speed END AS wind_mph,
   visib AS visib_mi,
   precip AS precip_in,
   pressure AS pressure_mb,
