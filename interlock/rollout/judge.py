@@ -223,6 +223,10 @@ def _shown(value: float) -> float:
     return exp(min(value, _LARGEST))
 
 
+def _spoken(value: float) -> str:
+    return f"{exp(value):,.1f}" if value < log(1000) else "over 1,000"
+
+
 def _say(
     path: Paths, verdict: Verdict, logs: tuple[float, float], errors: tuple[float, float]
 ) -> str:
@@ -230,7 +234,7 @@ def _say(
     pairs = path.guardrail.form == "paired"
     seen = f"{n1:,.0f} pairs" if pairs else f"{n1:,.0f} candidate and {n0:,.0f} stable units"
     fail, safe = (
-        f"{_shown(min(x, 20)):,.1f}, {1 / error:,.0f} suffices; {seen}"
+        f"{_spoken(x)}, {1 / error:,.0f} suffices; {seen}"
         for x, error in zip(logs, errors, strict=True)
     )
     match verdict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -173,6 +175,12 @@ def test_a_cohort_is_52_bits_and_a_wider_canary_keeps_its_subjects(salt: str, su
     assert arms == sorted(arms, reverse=True)  # stable..., then candidate...
     assert (arms[0], arms[-1]) == ("stable", "candidate")
     assert arm(Route("prod", salt=salt, weight=1), subject) == "stable"
+
+
+def test_the_request_path_pays_only_for_a_hash() -> None:
+    heavy = "{'numpy', 'scipy', 'pydantic'} & set(sys.modules)"
+    code = f"import sys, interlock.rollout.cohort; sys.exit(len({heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_cohorts_follow_the_weight() -> None:

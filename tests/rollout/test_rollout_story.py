@@ -21,7 +21,8 @@ def test_a_good_change_walks_to_the_end_and_becomes_what_runs() -> None:
     story.when_hours_pass(1).then_it_is(State.SOAKING).then_share_is(1.0)
     story.when_hours_pass(1).then_it_is(State.COMMITTED)
     assert (story.route.stable, story.route.candidate, story.route.mirror) == (NEW, None, False)
-    story.when_hours_pass(24 * 7).then_it_is(State.RETIRED)
+    story.now += timedelta(days=7)
+    story.tick().then_it_is(State.RETIRED)
 
 
 def test_a_harmful_model_goes_back_even_from_the_last_stage() -> None:
