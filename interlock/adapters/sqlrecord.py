@@ -82,7 +82,8 @@ _HISTORY = sa.select(_entry).where(_entry.c.ref == sa.bindparam("ref")).order_by
 _of_ref = _entry.alias("same")
 _LIST = (
     sa.select(_entry)
-    .join(_audit, (_audit.c.ref == _entry.c.ref) & (_audit.c.version == 1))
+    # An entry whose leaf was removed must still be seen, or the audit would miss it.
+    .outerjoin(_audit, (_audit.c.ref == _entry.c.ref) & (_audit.c.version == 1))
     .where(_entry.c.ref >= sa.bindparam("low"), _entry.c.ref < sa.bindparam("high"))
     .where(
         _entry.c.version
@@ -90,7 +91,7 @@ _LIST = (
         .where(_of_ref.c.ref == _entry.c.ref)
         .scalar_subquery()
     )
-    .order_by(_audit.c.seq)
+    .order_by(_audit.c.seq.is_(None), _audit.c.seq)
 )
 _UPSERT = sa.text(
     'INSERT INTO bucket ("change", stage, metric, arm, "at", slice, n, total, squares)'
@@ -121,6 +122,7 @@ class SqlRecord:
         self._wall = wall
         self._engine = sa.create_engine(url)
         if self._engine.dialect.name == "sqlite":
+            _refuse_other_files(Path(self._engine.url.database or ""))
             sa.event.listen(self._engine, "connect", _prepare)
         try:
             with self._errors():
@@ -305,6 +307,17 @@ class SqlRecord:
         except sqlite3.Error as error:
             # While a connection is being prepared nothing wraps the driver's errors.
             raise _translated(error, self._name) from error
+
+
+def _refuse_other_files(file: Path) -> None:
+    """SQLite takes a very short file for an empty database, and writes over it."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(16)
+    except OSError:
+        return  # not there, or not for us: opening it will say which
+    if head and head != b"SQLite format 3\0":
+        raise Corrupt(f"{file} is not a record", help="restore it from a backup, or move it away")
 
 
 def _prepare(connection: Any, _: object) -> None:
