@@ -1,0 +1,218 @@
+"""From the difference between two projects to an ordered list of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from interlock.define.definitions import Environment, Project
+from interlock.define.digest import digest
+from interlock.define.refs import Ref
+from interlock.errors import NotFound
+from interlock.impact.difference import Difference, differences
+from interlock.impact.facts import Facts
+from interlock.impact.graph import Reached, reach
+from interlock.impact.nodes import NodeFacts
+from interlock.plan.plan import Estimate, Kind, Plan, Slot
+from interlock.plan.require import Impact, decisions, evidence, requirements
+from interlock.plan.steps import (
+    BuildTable,
+    BuildView,
+    LoadRelease,
+    RescoreModel,
+    Retire,
+    RouteTo,
+    Step,
+    TrainModel,
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A project and what it means. `digest` is the release that runs it; None for a wanted one."""
+
+    project: Project
+    facts: Facts
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Where:
+    """The environment a plan is for, when it is made and may run, and what is known of sizes.
+
+    `rows` maps texts of Refs to row counts, for the estimate.
+    """
+
+    environment: str
+    now: datetime
+    slot: Slot | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
+    """The plan from `stable` to `wanted`. Equal inputs give an equal digest."""
+    environment = _environment(wanted.project, where.environment)
+    old = stable.facts if stable else None
+    found = differences(old, wanted.facts)
+    reached = reach(old, wanted.facts)
+    steps = tuple(_steps(old, wanted.facts, environment, found, reached))
+    impact = Impact(found, reached, steps)
+    projects = [wanted.project, *([stable.project] if stable else [])]
+    signing, unsigned = requirements(projects, impact)
+    remarks = (*_unknown(wanted.facts, found), *_words(wanted, stable, found))
+    mixing, notes = decisions(wanted.project, environment, _services(reached, found))
+    return Plan(
+        project=wanted.project.name,
+        environment=where.environment,
+        made_against=stable.digest if stable else None,
+        definitions=digest(dict(wanted.project.texts)),
+        kind=_kind(stable, found),
+        differences=found,
+        reached=reached,
+        steps=steps,
+        requirements=signing,
+        evidence=evidence(impact, old, wanted.facts),
+        # Before the first release there is no other one to mix with.
+        objections=(*_broken(reached), *unsigned, *(mixing if stable else ()), *_late(where)),
+        notes=(*(notes if stable else ()), *remarks),
+        estimate=_estimate(steps, where.rows),
+        slot=where.slot if found else None,
+    )  # fmt: skip
+
+
+def _environment(project: Project, name: str) -> Environment:
+    found = project.environments.get(name)
+    if found is None:
+        known = ", ".join(sorted(project.environments))
+        raise NotFound(f"no environment {name}", help=f"environments: {known}")
+    return found
+
+
+def _kind(stable: Side | None, found: tuple[Difference, ...]) -> Kind:
+    if not found:
+        return "nothing"
+    return "change" if stable else "first"
+
+
+def _services(reached: tuple[Reached, ...], found: tuple[Difference, ...]) -> list[Ref]:
+    refs = [r.ref for r in reached] + [d.ref for d in found]
+    return sorted({ref for ref in refs if ref.kind == "service"})
+
+
+# --- steps ---------------------------------------------------------------------------
+
+
+def _steps(
+    old: Facts | None,
+    new: Facts,
+    environment: Environment,
+    found: tuple[Difference, ...],
+    reached: tuple[Reached, ...],
+) -> Iterator[Step]:
+    if not found:
+        return
+    yield from _builds(old, new)
+    yield from _models(old, new, reached)
+    yield LoadRelease(tuple(node.ref for node in new.of_kind("service")))
+    if old is None:
+        # Nothing runs yet, so there is nothing to compare with and nobody to protect from it.
+        yield RouteTo("first", 1.0, 0.0)
+    else:
+        for stage in environment.stages:
+            yield RouteTo(stage.name, stage.weight, stage.hold.total_seconds())
+    for difference in found:
+        if difference.change == "removed":
+            yield Retire(difference.ref, environment.rollback_window.total_seconds())
+
+
+def _builds(old: Facts | None, new: Facts) -> Iterator[Step]:
+    """Tables before those that read them, then views."""
+    for node in _sources_first(new):
+        if _fresh(old, node):
+            yield BuildTable(node.ref, node.fingerprint)
+    for node in new.of_kind("view"):
+        if _fresh(old, node):
+            yield BuildView(node.ref, node.fingerprint)
+
+
+def _sources_first(facts: Facts) -> list[NodeFacts]:
+    ordered: dict[str, NodeFacts] = {}
+
+    def visit(node: NodeFacts, path: frozenset[str]) -> None:
+        name = str(node.ref)
+        if name in ordered or name in path:
+            return
+        for source in sorted(node.query.tables) if node.query else ():
+            below = facts.nodes.get(f"table:{source}")
+            if below is not None:
+                visit(below, path | {name})
+        ordered[name] = node
+
+    for node in facts.of_kind("table"):
+        visit(node, frozenset())
+    return list(ordered.values())
+
+
+def _fresh(old: Facts | None, node: NodeFacts) -> bool:
+    before = old.nodes.get(str(node.ref)) if old else None
+    return before is None or before.fingerprint != node.fingerprint
+
+
+def _models(old: Facts | None, new: Facts, reached: tuple[Reached, ...]) -> Iterator[Step]:
+    touched = {str(one.ref) for one in reached if one.verdict != "untouched"}
+    for node in new.of_kind("model"):
+        before = old.nodes.get(str(node.ref)) if old else None
+        if before is None or before.trained != node.trained:
+            yield TrainModel(node.ref, node.trained)
+        elif str(node.ref) in touched:
+            yield RescoreModel(node.ref)
+
+
+def _estimate(steps: tuple[Step, ...], rows: Mapping[str, int]) -> Estimate:
+    built = [s for s in steps if isinstance(s, BuildTable | BuildView)]
+    known = [rows[str(step.ref)] for step in built if str(step.ref) in rows]
+    stages = [step for step in steps if isinstance(step, RouteTo)]
+    return Estimate(
+        tables=sum(isinstance(s, BuildTable) for s in steps),
+        views=sum(isinstance(s, BuildView) for s in steps),
+        trainings=sum(isinstance(s, TrainModel) for s in steps),
+        rescorings=sum(isinstance(s, RescoreModel) for s in steps),
+        rows=sum(known) if known else None,
+        stages=len(stages),
+        least_s=sum(stage.hold_s for stage in stages),
+    )
+
+
+# --- objections and notes ------------------------------------------------------------
+
+
+def _broken(reached: tuple[Reached, ...]) -> Iterator[str]:
+    """Readers that cannot go on. Only the first in each line of readers has to be mended."""
+    for one in reached:
+        if one.verdict == "breaks" and not any(_leads(other, one) for other in reached):
+            yield f"{one.sentence}; change it in the same plan"
+
+
+def _leads(other: Reached, one: Reached) -> bool:
+    """Whether `one` breaks only because `other`, nearer to the cause, does."""
+    on_the_way = any(hop.source == str(other.ref) for hop in one.path)
+    return other.verdict == "breaks" and on_the_way
+
+
+def _late(where: Where) -> Iterator[str]:
+    if where.slot and where.slot.start < where.now:
+        yield f"the slot starts at {where.slot.start:%d %b %Y %H:%M}, which is over"
+
+
+def _unknown(facts: Facts, found: tuple[Difference, ...]) -> Iterator[str]:
+    for difference in found:
+        node = facts.nodes.get(str(difference.ref))
+        if node is not None and node.unknown:
+            said = f"{node.ref} is not understood ({node.unknown})"
+            yield f"{said}: everything it feeds counts as moved"
+
+
+def _words(wanted: Side, stable: Side | None, found: tuple[Difference, ...]) -> Iterator[str]:
+    if stable and not found and dict(stable.project.texts) != dict(wanted.project.texts):
+        yield "the files differ, but not in meaning (owner, description, formatting)"

@@ -1,0 +1,175 @@
+"""The plan itself: what will be done, pinned to what it was made against, known by its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Literal
+
+from interlock.define.digest import digest
+from interlock.define.refs import Ref
+from interlock.define.release import Release
+from interlock.errors import NotFound, Refused
+from interlock.impact.difference import Difference
+from interlock.impact.facts import Facts
+from interlock.impact.graph import Reached, Touch
+from interlock.plan.steps import RescoreModel, Step, TrainModel, step_from_json, step_to_json
+
+Kind = Literal["nothing", "first", "change"]
+
+
+@dataclass(frozen=True, order=True)
+class Required:
+    """Someone of `team` who holds `role` must sign; `people` are those who can."""
+
+    role: str
+    team: str
+    people: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Slot:
+    """When the change runs; a part of the plan, so that moving it asks for new signatures."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What it takes: objects to build, trainings, rows where known, and the least time."""
+
+    tables: int = 0
+    views: int = 0
+    trainings: int = 0
+    rescorings: int = 0
+    rows: int | None = None
+    stages: int = 0
+    least_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From the stable release to the wanted one. Two plans are the same if their digests are.
+
+    `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
+    `definitions` is the digest of the files; `artifacts` maps models to what was trained.
+    """
+
+    project: str
+    environment: str
+    made_against: str | None
+    definitions: str
+    kind: Kind
+    differences: tuple[Difference, ...] = ()
+    reached: tuple[Reached, ...] = ()
+    steps: tuple[Step, ...] = ()
+    requirements: tuple[Required, ...] = ()
+    evidence: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    estimate: Estimate = Estimate()
+    slot: Slot | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """There is nothing to do."""
+        return self.kind == "nothing"
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.to_json())
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """Models that need a new artifact before the release can be named."""
+        return tuple(step.ref.name for step in self.steps if isinstance(step, TrainModel))
+
+    @property
+    def rescores(self) -> tuple[str, ...]:
+        return tuple(step.ref.name for step in self.steps if isinstance(step, RescoreModel))
+
+    def verdict_of(self, ref: Ref) -> Touch:
+        """What the plan does to a feature, model or service."""
+        return next((one.verdict for one in self.reached if one.ref == ref), "untouched")
+
+    @property
+    def writes(self) -> tuple[Ref, ...]:
+        """What this change holds in the calendar: things changed, and models trained again."""
+        models = [step.ref for step in self.steps if isinstance(step, TrainModel)]
+        return tuple(sorted({*(d.ref for d in self.differences), *models}))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "project": self.project,
+            "environment": self.environment,
+            "made_against": self.made_against,
+            "definitions": self.definitions,
+            "kind": self.kind,
+            "differences": [difference.to_json() for difference in self.differences],
+            "reached": [reached.to_json() for reached in self.reached],
+            "steps": [step_to_json(step) for step in self.steps],
+            "requirements": [{**asdict(r), "people": list(r.people)} for r in self.requirements],
+            "evidence": list(self.evidence),
+            "objections": list(self.objections),
+            "notes": list(self.notes),
+            "estimate": asdict(self.estimate),
+            "slot": [_instant(self.slot.start), _instant(self.slot.end)] if self.slot else None,
+            "artifacts": dict(self.artifacts),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Plan:
+        start_end = [datetime.fromisoformat(text) for text in body["slot"] or ()]
+        read = {
+            "differences": tuple(Difference.from_json(d) for d in body["differences"]),
+            "reached": tuple(Reached.from_json(r) for r in body["reached"]),
+            "steps": tuple(step_from_json(s) for s in body["steps"]),
+            "requirements": tuple(
+                Required(**{**r, "people": tuple(r["people"])}) for r in body["requirements"]
+            ),
+            "evidence": tuple(body["evidence"]),
+            "objections": tuple(body["objections"]),
+            "notes": tuple(body["notes"]),
+            "estimate": Estimate(**body["estimate"]),
+            "slot": Slot(*start_end) if start_end else None,
+        }
+        return cls(**{**body, **read})
+
+
+def with_artifacts(plan: Plan, artifacts: Mapping[str, str]) -> Plan:
+    """`plan` with the digests of what was trained: another plan, with another digest."""
+    known = {*plan.trains, *plan.rescores}
+    strange = sorted(set(artifacts) - known)
+    if strange:
+        raise NotFound(f"the plan trains no model {strange[0]}", help=f"it has: {sorted(known)}")
+    return replace(plan, artifacts={**plan.artifacts, **artifacts})
+
+
+def with_slot(plan: Plan, slot: Slot | None) -> Plan:
+    """`plan` at another time: another plan, with another digest."""
+    return replace(plan, slot=slot)
+
+
+def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
+    """Everything that is to run together; `artifacts` maps every model to its artifact."""
+    models = [node.ref for node in facts.of_kind("model")]
+    missing = [f"{ref} has no artifact" for ref in models if ref.name not in artifacts]
+    if missing:
+        raise Refused("the release cannot be named yet", "train the models first", missing)
+    return Release(
+        {
+            name: digest([node.fingerprint, artifacts[node.ref.name]])
+            if node.ref.kind == "model"
+            else node.fingerprint
+            for name, node in facts.nodes.items()
+        }
+    )
+
+
+def _instant(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
