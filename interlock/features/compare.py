@@ -125,7 +125,9 @@ def _struct(i: int, type: ColumnType) -> str:
         "nonzero": f"count(*) FILTER (WHERE {nonzero})",
         "ratio_min": f"min({n} / {o}) FILTER (WHERE {nonzero})",
         "ratio_max": f"max({n} / {o}) FILTER (WHERE {nonzero})",
-        "both": f"count(*) FILTER (WHERE {both})",
+        "fitted": f"count(*) FILTER (WHERE {both})",
+        "levels": f"approx_count_distinct({o}) FILTER (WHERE {both})",
+        "moving": f"count(*) FILTER (WHERE {both} AND {o} <> 0)",
         "slope": f"regr_slope({n}, {o})",
         "intercept": f"regr_intercept({n}, {o})",
         "explained": f"regr_r2({n}, {o})",
@@ -189,8 +191,10 @@ def _ratio(seen: Mapping[str, Any]) -> float | None:
 
 
 def _fit(seen: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    # A constant has no slope, though the engine may call such a fit perfect.
-    if seen["both"] < MIN_ROWS or not _finite(seen["std_old"]) or not _finite(seen["std_new"]):
+    # Through two points goes a line, always; a constant has no slope at all.
+    if seen["moving"] < MIN_ROWS or seen["levels"] < 3:
+        return None, None, None
+    if not _finite(seen["std_old"]) or not _finite(seen["std_new"]):
         return None, None, None
     return _finite(seen["slope"]), _finite(seen["intercept"]), _finite(seen["explained"])
 
@@ -198,7 +202,7 @@ def _fit(seen: Mapping[str, Any]) -> tuple[float | None, float | None, float | N
 def _turned(seen: Mapping[str, Any]) -> str | None:
     """Hours of the day, told in another zone; summer time makes two shifts of one."""
     low, high = _finite(seen["turn_min"]), _finite(seen["turn_max"])
-    if low is None or high is None or seen["both"] < MIN_ROWS or not seen["whole"]:
+    if low is None or high is None or seen["fitted"] < MIN_ROWS or not seen["whole"]:
         return None
     on_a_clock = seen["low"] >= 0 and seen["high"] <= 23
     if not on_a_clock or high - low > 1 or low == 0 or high == 0:
