@@ -105,8 +105,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 class Measuring:
     """What one rollout is measured by: thresholds frozen before it started.
 
-    `score_threshold` is the incumbent's p90; `slow_us` the promised latency; `now` decides
-    which labels have arrived.
+    `score_threshold` is the incumbent's p90; `slow_us` the promised latency; `kpi_weights`
+    the mean weight of a unit, by service whose KPI is a share; `now` decides which labels
+    have arrived.
     """
 
     change: str
@@ -116,6 +117,7 @@ class Measuring:
     score_threshold: float
     slow_us: float
     maturity_s: float
+    kpi_weights: Mapping[str, float]
     now: datetime
 
 
@@ -192,7 +194,7 @@ def _labels_sql(it: Measuring) -> str:
         loss.format(p=clipped.format(f"a.{side}")) for side in ("stable_score", "candidate_score")
     )
     ripe = f"at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
-    return f"""WITH {_arms(it)}, {_arrived(it)}, {_pairs(it)},
+    return f"""WITH {_arms(it)}, {_arrived(it)}, {_pairs()},
         judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
                    WHERE a.score IS NOT NULL),
         paired AS (SELECT a.*, ({candidate}) - ({stable}) AS diff
@@ -204,7 +206,8 @@ def _labels_sql(it: Measuring) -> str:
         UNION ALL {_group("label_missing", "missing::INT", "came")}"""
 
 
-def _pairs(it: Measuring) -> str:
+def _pairs() -> str:
+    """Units scored by both releases, whichever of them was shown."""
     return """pairs AS (SELECT stage, at, key,
             CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
             CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
@@ -214,39 +217,34 @@ def _pairs(it: Measuring) -> str:
 def _kpi_sql(it: Measuring, service: Service) -> str:
     """The KPI of whole decision units under either release's scores, differenced per unit.
 
-    A weighted KPI (a share of something) is differenced at the stable arm's mean weight,
-    so that its mean difference is the difference of the shares.
+    Only days that are over and whose labels are due: half a unit is not a unit. A share
+    is differenced at the planned mean weight, so that the mean is the change of the share.
     """
-    label = it.model.label
-    spine = f"SELECT s.*, pairs.{{side}} AS p, labels.* EXCLUDE ({it.model.key}), pairs.stage AS stage__"
+    key = it.model.key
     source = (
-        f" FROM pairs JOIN {it.model.spine} s ON s.{it.model.key} = pairs.key "
-        f"JOIN labels ON labels.{it.model.key} = pairs.key"
+        f" FROM pairs JOIN {it.model.spine} s ON s.{key} = pairs.key "
+        f"JOIN labels ON labels.{key} = pairs.key"
     )
-    ripe = (
-        f" WHERE pairs.at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' "
-        f"- INTERVAL {int(it.maturity_s)} SECOND"
-    )
-    one = {
-        side: f"(WITH scored AS ({spine.format(side=side)}{source}{ripe}) "
+    sides = {
+        side: f"(WITH scored AS (SELECT s.*, pairs.{side} AS p, labels.* EXCLUDE ({key}){source}) "
         f"SELECT * FROM ({service.kpi.sql}))"
         for side in ("stable_score", "candidate_score")
     }
-    del label
-    return f"""WITH first AS ({_first_answers(it)}), {_pairs(it)}, {_arrived(it)},
-        units AS (SELECT o.unit, o.day, {_difference(service)} AS diff
-                  FROM {one["stable_score"]} o JOIN {one["candidate_score"]} n
-                  ON o.unit = n.unit AND o.day = n.day),
-        staged AS (SELECT units.diff, units.day::TIMESTAMP AS at,
-                   (SELECT arg_max(stage, at) FROM pairs WHERE pairs.at::DATE <= units.day) AS stage
-                   FROM units WHERE diff IS NOT NULL)
-        {_group(f"kpi:{service.service}", "diff", "staged WHERE stage IS NOT NULL", "'paired'", DAY_S)}"""
-
-
-def _difference(service: Service) -> str:
-    if "weight" not in service.kpi.sql.lower():
-        return "n.value - o.value"
-    return "(n.value - o.value) / nullif(avg(o.weight) OVER (), 0)"
+    over = (
+        f"TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND "
+        "- INTERVAL 1 DAY"
+    )
+    weight = it.kpi_weights.get(service.service, 1.0)
+    metric = f"kpi:{service.service}"
+    source = "staged WHERE stage IS NOT NULL"
+    return f"""WITH first AS ({_first_answers(it)}), {_pairs()}, {_arrived(it)},
+        stages AS (SELECT at::DATE AS day, arg_max(stage, at) AS stage FROM pairs GROUP BY 1),
+        units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
+                  FROM {sides["stable_score"]} o JOIN {sides["candidate_score"]} n
+                  ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),
+        staged AS (SELECT diff, units.day::TIMESTAMP AS at, stage
+                   FROM units LEFT JOIN stages USING (day) WHERE diff IS NOT NULL)
+        {_group(metric, "diff", source, "'paired'", DAY_S)}"""
 
 
 def slow_threshold(services: Sequence[Service]) -> float:

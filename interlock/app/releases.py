@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from interlock.adapters import lightgbm
 from interlock.define.refs import Ref
@@ -36,6 +37,13 @@ class Pace:
     warm: int = 3
 
 
+class Takes(NamedTuple):
+    """What a request for one model may send (column types), and what it must."""
+
+    types: Mapping[str, str]
+    required: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Live:
     """What is answered right now. Swapped as one value, so a request never sees half of it."""
@@ -45,7 +53,8 @@ class Live:
     stable: Loaded
     candidate: Loaded | None
     ready: bool
-    known: Mapping[str, Loaded] = field(default_factory=dict)
+    known: Mapping[str, Loaded]
+    takes: Mapping[str, Takes]
 
 
 class Releases:
@@ -127,8 +136,9 @@ class Releases:
         self._keep(used)
         known = {name: one for name, one in self._warm.items() if name not in route.blocked}
         self._live = Live(
-            route, entry.version, stable, candidate, not stable.problems, {**known, **used}
-        )
+            route, entry.version, stable, candidate, not stable.problems, {**known, **used},
+            _takes(stable.spec, candidate.spec if candidate else None),
+        )  # fmt: skip
 
     def _stable(self, digest: str | None) -> Loaded | None:
         """The stable release; failing that the one served so far, which is better than none."""
@@ -176,6 +186,18 @@ class Releases:
         kept = {name: one for name, one in self._warm.items() if name not in whole} | whole
         spare = len(kept) - len(whole) - self._pace.warm
         self._warm = dict(list(kept.items())[max(spare, 0) :])
+
+
+def _takes(stable: ServingSpec, candidate: ServingSpec | None) -> dict[str, Takes]:
+    """As the stable release says; columns that only the candidate knows are let through."""
+    found = {}
+    for name in [*(candidate.models if candidate else ()), *stable.models]:
+        other = candidate.models.get(name) if candidate else None
+        spec = stable.models.get(name) or other
+        if spec is not None:
+            types = {**(other.columns if other else {}), **spec.columns}
+            found[name] = Takes(types, spec.required(stable.subject))
+    return found
 
 
 def load_release(

@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -126,9 +126,7 @@ class Gateway:
             why = self.releases.record_error or self.releases.stable_error
             raise Unavailable(f"no release is loaded: {why}")
         if live.candidate is not None and not self.releases.leased:
-            return Live(live.route, live.epoch, live.stable, None, live.ready, {
-                live.stable.spec.release: live.stable
-            })  # fmt: skip
+            return replace(live, candidate=None, known={live.stable.spec.release: live.stable})
         return live
 
     def answer(self, ask: Ask) -> Answered:
@@ -280,15 +278,10 @@ def _arm_of(live: Live, loaded: Loaded) -> str:
 
 
 def _columns(live: Live, ask: Ask) -> dict[str, Sequence[object]]:
-    """Checked against the stable release; inputs that only the candidate knows are let through."""
-    stable = live.stable.spec.models.get(ask.model)
-    other = live.candidate.spec.models.get(ask.model) if live.candidate else None
-    spec = stable or other
-    if spec is None:
-        known = ", ".join(sorted(live.stable.spec.models))
-        raise NotFound(f"no model {ask.model!r} here; known: {known}")
-    types = {**(other.columns if other else {}), **spec.columns}
-    return checked(ask.sent, types, spec.required(live.stable.spec.subject))
+    takes = live.takes.get(ask.model)
+    if takes is None:
+        raise NotFound(f"no model {ask.model!r} here; known: {', '.join(sorted(live.takes))}")
+    return checked(ask.sent, takes.types, takes.required)
 
 
 def _subjects(live: Live, columns: Columns, count: int) -> Sequence[str | None]:

@@ -5,7 +5,7 @@ Everything mutable lives in `<folder>/.interlock/`; definitions are files of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interlock.adapters.lmdb import LmdbOnlineStore
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
+    from interlock.app.versions import Version
     from interlock.define.definitions import Environment, Project
     from interlock.impact.facts import Facts
 
@@ -67,6 +68,8 @@ class Workspace:
 
     folder: Path
     environment: str = "prod"
+    # Releases never change, so reading one twice is waste; filled by `versions.stored`.
+    versions: dict[str, Version] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:

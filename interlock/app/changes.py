@@ -1,0 +1,129 @@
+"""Changes in the record: read, write, list. Every write carries the version it was based on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interlock.app.workspace import Workspace
+from interlock.change.change import Change, next_id
+from interlock.change.evidence import Evidence
+from interlock.define.refs import Ref
+from interlock.define.release import Route
+from interlock.errors import NotFound, Stale
+from interlock.ports import Bucket, Put, RecordReader
+
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Held:
+    """A change and the version of its entry, for the next compare-and-swap."""
+
+    change: Change
+    version: int
+
+
+def held(record: RecordReader, id: str) -> Held:
+    """The newest version of a change; `NotFound` names the changes there are."""
+    entry = record.get(Ref("change", id))
+    if entry is None:
+        known = ", ".join(e.ref.name for e in record.list("change")) or "none yet"
+        raise NotFound(f"there is no change {id}", help=f"changes: {known}")
+    return Held(Change.from_json(entry.body), entry.version)
+
+
+def all_changes(workspace: Workspace) -> list[Change]:
+    """Every change, newest first."""
+    found = [Change.from_json(entry.body) for entry in workspace.record.list("change")]
+    return sorted(found, key=lambda c: int(c.id.rpartition("-")[2]), reverse=True)
+
+
+def open_new(workspace: Workspace, draft: Change) -> Held:
+    """`draft` under the next free id; two people opening at once get two ids."""
+    for _ in range(ATTEMPTS):
+        taken = [entry.ref.name for entry in workspace.record.list("change")]
+        change = replace(draft, id=next_id(taken))
+        try:
+            return save(workspace, Held(change, 0), change, by=change.author)
+        except Stale:
+            continue
+    raise Stale("other changes are being opened at the same time", help="try again")
+
+
+def save(
+    workspace: Workspace,
+    before: Held,
+    change: Change,
+    *,
+    by: str,
+    also: Sequence[Put] = (),
+    buckets: Mapping[str, Sequence[Bucket]] | None = None,
+) -> Held:
+    """One transaction: the change's next version, and whatever must happen with it."""
+    put = Put(change.ref, change.to_json(), before.version)
+    workspace.record.write([put, *also], by=by, at=workspace.now(), buckets=buckets)
+    return Held(change, before.version + 1)
+
+
+def update(workspace: Workspace, id: str, by: str, step: Callable[[Change], Change]) -> Change:
+    """Read, change, write; again when somebody else was faster."""
+    for _ in range(ATTEMPTS):
+        before = held(workspace.record, id)
+        after = step(before.change)
+        try:
+            return save(workspace, before, after, by=by).change
+        except Stale:
+            continue
+    raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
+
+
+def keep_evidence(workspace: Workspace, made: Sequence[Evidence], by: str) -> None:
+    """Store evidence under its digest; what is already there stays as it is."""
+    puts = {
+        piece.digest: Put(Ref("evidence", piece.digest), piece.to_json(), 0)
+        for piece in made
+        if workspace.record.get(Ref("evidence", piece.digest)) is None
+    }
+    if puts:
+        workspace.record.write(list(puts.values()), by=by, at=workspace.now())
+
+
+def evidence_of(record: RecordReader, change: Change) -> list[Evidence]:
+    """The stored evidence of a change, in the order it was made."""
+    entries = [record.get(Ref("evidence", digest)) for digest in change.evidence]
+    return [Evidence.from_json(entry.body) for entry in entries if entry is not None]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What `status` shows: the environment, and one change when one was asked for."""
+
+    environment: str
+    route: Route
+    changes: tuple[Change, ...]
+    change: Change | None = None
+    evidence: tuple[Evidence, ...] = ()
+    judgement: Mapping[str, Any] | None = None
+    objections: tuple[str, ...] = ()
+
+
+def describe(workspace: Workspace, id: str | None) -> Standing:
+    """Where the environment stands, or one change."""
+    route = workspace.route()
+    if id is None:
+        return Standing(workspace.environment, route, tuple(all_changes(workspace)))
+    from interlock.app.decide import objections
+
+    change = held(workspace.record, id).change
+    judged = workspace.record.get(Ref("judgement", id))
+    return Standing(
+        workspace.environment,
+        route,
+        (),
+        change,
+        tuple(evidence_of(workspace.record, change)),
+        judged.body if judged else None,
+        objections(workspace, change),
+    )

@@ -1,0 +1,211 @@
+"""Open a change from the plan: train what must be trained, gather evidence, ask for review."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interlock.app import checks
+from interlock.app.build import Builder, Say, quiet
+from interlock.app.changes import Held, keep_evidence, open_new, save
+from interlock.app.judging import agreed
+from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
+from interlock.app.modelchecks import score_both as score
+from interlock.app.planning import plan_between, wanted
+from interlock.app.training import TrainedModel, train
+from interlock.app.versions import Version, keep_definitions, release_body, stable
+from interlock.app.workspace import Workspace
+from interlock.change.change import Change, Planned, moved, planned, with_evidence
+from interlock.change.evidence import Evidence
+from interlock.define.definitions import Model
+from interlock.define.refs import Ref
+from interlock.errors import Refused
+from interlock.impact.graph import graph
+from interlock.models.card import unwritten
+from interlock.models.compare import Comparison
+from interlock.plan.plan import Plan, wanted_release, with_artifacts
+from interlock.ports import Put
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person says about the change they open."""
+
+    title: str
+    by: str
+    reason: str = ""
+    expected: str = ""
+    rollback_criteria: str = ""
+    risks: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was learnt about one model: the evidence, and what the judge will need."""
+
+    evidence: tuple[Evidence, ...]
+    scored: Scored
+    compared: Comparison
+    kpis: Mapping[str, KpiOnHistory]
+
+
+def propose(
+    workspace: Workspace,
+    request: Request,
+    say: Say = quiet,
+    because: Mapping[str, Any] | None = None,
+) -> Change:
+    """Make CR-n with everything people need to decide; `because` is the trigger, if one asked.
+
+    Raises `Refused` when there is nothing to do or the plan itself is not possible.
+    """
+    old, new = stable(workspace), wanted(workspace)
+    plan = plan_between(workspace, old, new)
+    if plan.empty:
+        raise Refused("there is nothing to propose", help="edit a definition first")
+    if plan.objections:
+        raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
+    held = open_new(workspace, _draft(workspace, request, because))
+    say(f"{held.change.id}: {request.title}")
+    builder = new.builder(workspace, say)
+    new = replace(new, models=_models(workspace, old, new, plan, builder))
+    measured = {
+        name: measure(workspace, old, new, model, say)
+        for name, model in new.project.models.items()
+    }
+    held = _plan_it(workspace, held, (old, new), plan, measured)
+    evidence = _gather(workspace, old, new, plan, measured, say)
+    keep_evidence(workspace, evidence, by=request.by)
+    change = with_evidence(held.change, evidence)
+    held = save(workspace, held, change, by=request.by)
+    failed = sum(piece.verdict != "pass" for piece in evidence)
+    said = f"{len(evidence)} checks made, {failed} of them do not pass"
+    return save(workspace, held, moved(held.change, "REVIEW", said), by=request.by).change
+
+
+def _draft(workspace: Workspace, request: Request, because: Mapping[str, Any] | None) -> Change:
+    return Change(
+        id="",
+        title=request.title,
+        author=request.by,
+        environment=workspace.environment,
+        opened_at=workspace.now(),
+        reason=request.reason,
+        expected=request.expected,
+        rollback_criteria=request.rollback_criteria,
+        risks=request.risks,
+        because=because,
+    )
+
+
+def _models(
+    workspace: Workspace, old: Version | None, new: Version, plan: Plan, builder: Builder
+) -> dict[str, TrainedModel]:
+    """Models of the new version: trained where the plan says so, else the one that runs."""
+    found = {}
+    for name, model in new.project.models.items():
+        if old is None or name in plan.trains or name not in old.models:
+            found[name] = train(builder, model)
+        else:
+            found[name] = old.models[name]
+    return found
+
+
+def measure(
+    workspace: Workspace, old: Version | None, new: Version, model: Model, say: Say
+) -> Measured:
+    """Score the evaluation window under both releases and compare: model, KPIs, missing rows."""
+    side_new = Side(new.builder(workspace, say), model, new.models[model.model])
+    say(f"comparing model:{model.model} with the incumbent")
+    scored = score(_incumbent(workspace, old, side_new, say), side_new)
+    evidence, compared = comparison(side_new, scored)
+    kpis, pieces = {}, [evidence, null_rehearsal(side_new, scored)]
+    for service in new.project.services.values():
+        if model.model in service.models:
+            piece, kpis[service.service] = kpi(side_new, service, scored)
+            pieces.append(piece)
+    return Measured(tuple(pieces), scored, compared, kpis)
+
+
+def _incumbent(workspace: Workspace, old: Version | None, new: Side, say: Say) -> Side:
+    name = new.model.model
+    if old is not None and name in old.models:
+        return Side(old.builder(workspace, say), old.project.models[name], old.models[name])
+    manifest = new.trained.manifest if new.trained else {}
+    rate = manifest["positives"] / manifest["rows"] if manifest else 0.5
+    return Side(new.builder, new.model, None, constant=rate)
+
+
+def _plan_it(
+    workspace: Workspace,
+    held: Held,
+    versions: tuple[Version | None, Version],
+    plan: Plan,
+    measured: Mapping[str, Measured],
+) -> Held:
+    """PLANNED: the exact plan, the release it leads to, and how it will be judged."""
+    old, new = versions
+    trained = {n: new.models[n].artifact for n in (*plan.trains, *plan.rescores)}
+    judging = agreed(workspace, new, measured)
+    note = f"judged by {len(judging['guardrails'])} guardrails, agreed as {judging['digest'][:12]}"
+    plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note))
+    release = wanted_release(new.facts, {n: m.artifact for n, m in new.models.items()})
+    if release.digest in workspace.route().blocked:
+        raise Refused(
+            f"release {release.digest[:12]} was rolled back and is blocked",
+            help="change what harmed; the same release cannot come back",
+        )
+    details = {
+        "writes": [str(ref) for ref in plan.writes],
+        "judge": judging,
+        "graph": graph(old.facts if old else None, new.facts).to_json(),
+        "tiers": [s.tier for s in new.project.services.values()],
+        "cards_missing": [str(m.ref) for m in new.project.models.values() if unwritten(m)],
+    }
+    made = Planned(plan.to_json(), plan.digest, release.digest, plan.made_against)
+    change = replace(planned(held.change, made), details=details)
+    kept = keep_definitions(workspace, new.project)
+    body = release_body(release.components, kept, new.models, change.id)
+    ref = Ref("release", release.digest)
+    also = [] if workspace.record.get(ref) else [Put(ref, body, 0)]
+    return save(workspace, held, change, by=change.author, also=also)
+
+
+def _gather(
+    workspace: Workspace,
+    old: Version | None,
+    new: Version,
+    plan: Plan,
+    measured: Mapping[str, Measured],
+    say: Say,
+) -> list[Evidence]:
+    """Every check the plan requires, data first; what was measured beside it is kept too."""
+    after = new.builder(workspace, say)
+    before = old.builder(workspace, say) if old else None
+    pieces = []
+    for check in plan.evidence:
+        kind, _, name = check.partition(":")
+        if kind == "contract":
+            say(f"checking {check}")
+            pieces.append(checks.contract(after, new.project.tables[name], workspace.now()))
+        elif kind == "values" and before and old:
+            say(f"comparing {check}")
+            model = _reader(new, name)
+            views = old.project.views[name], new.project.views[name]
+            pieces.append(checks.values(before, after, *views, model))
+        elif kind == "replay":
+            model = _reader(new, name) or next(iter(new.project.models.values()), None)
+            if model is not None:
+                say(f"replaying {name}")
+                pieces.append(checks.replay(after, new.project.views[name], model))
+    for found in measured.values():
+        pieces += [p for p in found.evidence if p.check in plan.evidence or old is None]
+    return pieces
+
+
+def _reader(version: Version, view: str) -> Model | None:
+    """A model that reads `view` (as `name@version`): its spine is where values matter."""
+    wanted_ref = Ref.parse(f"view:{view}")
+    models = version.project.models.values()
+    return next((m for m in models if wanted_ref in m.view_refs), None)

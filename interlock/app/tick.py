@@ -1,0 +1,231 @@
+"""The reconcile loop: read, judge, decide, write - one compare-and-swap per look.
+
+Everything a look needs is in the record, the log and the warehouse, and everything it
+does is one transaction. So a kill at any line loses and repeats nothing, and the code
+may be another version of itself at the next look.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from interlock.app.changes import Held, all_changes, held, save
+from interlock.app.measure import Measuring, buckets_of, ingest
+from interlock.app.prepare import prepare
+from interlock.app.versions import Version, stored
+from interlock.app.workspace import CONTROLLER, Workspace
+from interlock.change.calendar import frozen
+from interlock.change.change import Change, moved
+from interlock.define.refs import Ref
+from interlock.define.release import Route
+from interlock.errors import Corrupt, Stale
+from interlock.ports import Bucket, Put
+from interlock.rollout.judge import Judgement, judge
+from interlock.rollout.machine import Abort, Advance, Facts, Request, Stay, advance, after
+from interlock.rollout.metrics import Guardrail
+from interlock.rollout.routes import route_after
+from interlock.rollout.state import ENDED, RolloutState, State
+from interlock.rollout.strata import matured
+
+LEASE_S = 30.0
+
+
+def holder() -> str:
+    """Who this process is, for leases and audit lines."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def tick(workspace: Workspace) -> str:
+    """One look at the environment; what was done or why nothing was, as one line."""
+    lease = f"{CONTROLLER}:{workspace.environment}"
+    me = holder()
+    if workspace.record.claim(lease, me, LEASE_S) is None:
+        return "another controller is at work here"
+    said = [_look(workspace, change.id) for change in _due(workspace)]
+    return "; ".join(filter(None, said)) or "nothing is being released"
+
+
+def drive(workspace: Workspace, every: float = 1.0) -> Iterator[str]:
+    """Tick until nothing is under way; yields each line that says something new."""
+    last = ""
+    while True:
+        said = tick(workspace)
+        if said != last:
+            yield said
+            last = said
+        if not any(c.under_way or c.state in ("ABORTING", "REVERTING") for c in _due(workspace)):
+            return
+        time.sleep(every)
+
+
+def _due(workspace: Workspace) -> list[Change]:
+    """Changes with something to do: under way, going back, or in their rollback window."""
+    states = {"ABORTING", "REVERTING", "COMMITTED"}
+    return [
+        change
+        for change in reversed(all_changes(workspace))
+        if (change.under_way or change.state in states)
+        and change.environment == workspace.environment
+    ]
+
+
+def _look(workspace: Workspace, id: str) -> str:
+    """One look at one change. A write that lost a race is simply done again next time."""
+    before = held(workspace.record, id)
+    state = RolloutState.from_json(before.change.details["rollout"])
+    if state.state in ENDED:
+        return ""
+    if state.state is State.PREPARING:
+        version = stored(workspace, state.release)
+        prepare(workspace, version, state.release)
+    try:
+        return _decide(workspace, before, state)
+    except Stale as error:
+        return f"{id}: {error.message}; looking again"
+
+
+def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
+    now = workspace.now()
+    change = before.change
+    route = workspace.route()
+    buckets, judgement = _judged(workspace, change, state, now)
+    facts = _facts(workspace, change, now)
+    if route.stable is None and state.state is State.PREPARING:
+        return _first_release(workspace, before, state, route)
+    decision = advance(state, judgement, facts, now)
+    new_state = after(state, decision, now)
+    new_route = route_after(route, decision)
+    if new_state == state and not buckets:
+        return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
+    puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
+    record_buckets = {change.id: buckets} if buckets else None
+    changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
+    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets=record_buckets)
+    stage = new_state.stage.name if new_state.stage else new_state.state.value
+    return f"{change.id} {stage}: {new_state.said}"
+
+
+def _first_release(workspace: Workspace, before: Held, state: RolloutState, route: Route) -> str:
+    """Nothing runs yet, so there is nobody to compare with and nothing to go back to."""
+    now = workspace.now()
+    said = "the first release of this environment: nothing to compare with"
+    new_state = state.moved(State.COMMITTED, state.index, now, said)
+    new_route = replace(route, epoch=route.epoch + 1, stable=state.release)
+    puts = [_route_put(workspace, route, new_route)]
+    save(workspace, before, told(before.change, new_state), by=CONTROLLER, also=puts)
+    return f"{before.change.id} committed: {said}"
+
+
+def _puts(
+    workspace: Workspace,
+    change: Change,
+    state: RolloutState,
+    routes: tuple[Route, Route],
+    judgement: Judgement | None,
+    now: datetime,
+) -> list[Put]:
+    puts = []
+    if routes[0] != routes[1]:
+        puts.append(_route_put(workspace, *routes))
+    if judgement is not None:
+        ref = Ref("judgement", change.id)
+        entry = workspace.record.get(ref)
+        stage = state.stage.name if state.stage else ""
+        body = {**judgement.to_json(), "at": now.isoformat(), "stage": stage}
+        puts.append(Put(ref, _finite(body), entry.version if entry else 0))
+    return puts
+
+
+def _route_put(workspace: Workspace, before: Route, after_: Route) -> Put:
+    return Put(workspace.route_ref, after_.to_json(), before.epoch)
+
+
+def told(change: Change, state: RolloutState, keep_request: bool = True) -> Change:
+    """The change with its rollout; the change's state follows the machine's."""
+    details = {**change.details, "rollout": state.to_json()}
+    if not keep_request:
+        details.pop("request", None)
+    to = state.state.name
+    if to != change.state:
+        change = moved(change, to, state.said)  # type: ignore[arg-type]  # same names in both
+    return replace(change, details=details, said=state.said)
+
+
+def _facts(workspace: Workspace, change: Change, now: datetime) -> Facts:
+    version = stored(workspace, change.release)
+    asked = change.details.get("request")
+    refs = [Ref.parse(text) for text in change.details.get("writes", ())]
+    return Facts(
+        freeze="; ".join(frozen(version.project.calendar, refs, now)),
+        fallback=_stable_trouble(workspace, change),
+        request=Request(**asked) if asked else None,
+    )
+
+
+def _stable_trouble(workspace: Workspace, change: Change) -> str:
+    """Why the release to go back to could not answer; empty when it can."""
+    if change.made_against is None:
+        return ""
+    back = workspace.record.get(Ref("release", change.made_against))
+    if back is None:
+        return "its release is not in the record"
+    for model in back.body["models"].values():
+        try:
+            workspace.artifacts.get(model["artifact"])
+        except Corrupt as error:
+            return error.message
+    return ""
+
+
+def _judged(
+    workspace: Workspace, change: Change, state: RolloutState, now: datetime
+) -> tuple[list[Bucket], Judgement | None]:
+    """Everything measured so far and what the judge says of it; nothing before a stage began."""
+    if state.gate is None or state.stage is None:
+        return [], None
+    ingest(workspace)
+    agreed = change.details["judge"]
+    guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
+    version = stored(workspace, change.release)
+    buckets = buckets_of(workspace.warehouse, measuring(version, change, now))
+    counted = matured(guardrails, buckets, now.timestamp())
+    judgement = judge(
+        guardrails, counted, agreed["alpha"], agreed["beta"], state.gate, state.stage.name
+    )
+    return buckets, judgement
+
+
+def measuring(version: Version, change: Change, now: datetime) -> Measuring:
+    """How this change is measured, as it was agreed when it was approved."""
+    agreed: dict[str, Any] = change.details["judge"]
+    model = version.project.models[agreed["model"]]
+    return Measuring(
+        change=change.id,
+        release=change.release,
+        model=model,
+        services=tuple(s for s in version.project.services.values() if model.model in s.models),
+        score_threshold=agreed["score_threshold"],
+        slow_us=agreed["slow_us"],
+        maturity_s=agreed["maturity_s"],
+        kpi_weights=agreed["kpi_weights"],
+        now=now,
+    )
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: what is not finite is not known."""
+    match value:
+        case float():
+            return value if abs(value) != float("inf") and value == value else None
+        case dict():
+            return {name: _finite(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case _:
+            return value

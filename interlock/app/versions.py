@@ -1,0 +1,78 @@
+"""What runs, and what ran: a release with the definitions it was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.app.build import Builder, Say, quiet
+from interlock.app.training import TrainedModel
+from interlock.app.workspace import Workspace
+from interlock.define.definitions import Project
+from interlock.define.digest import canonical
+from interlock.define.refs import Ref
+from interlock.errors import NotFound
+from interlock.ports import Json
+
+if TYPE_CHECKING:
+    from interlock.impact.facts import Facts
+
+
+@dataclass(frozen=True)
+class Version:
+    """Definitions, what they mean, and the models trained for them."""
+
+    project: Project
+    facts: Facts
+    models: Mapping[str, TrainedModel]
+    release: str | None = None
+
+    def builder(self, workspace: Workspace, say: Say = quiet) -> Builder:
+        return Builder(workspace, self.project, self.facts, say)
+
+
+def stored(workspace: Workspace, release: str) -> Version:
+    """The version that `release` was made from, from its snapshot; read once per process."""
+    if release not in workspace.versions:
+        workspace.versions[release] = _read(workspace, release)
+    return workspace.versions[release]
+
+
+def _read(workspace: Workspace, release: str) -> Version:
+    entry = workspace.record.get(Ref("release", release))
+    if entry is None:
+        raise NotFound(f"release {release[:12]} is not in the record")
+    project, facts = workspace.learn(definitions(workspace, entry.body["definitions"]))
+    models = {name: TrainedModel.from_json(m) for name, m in entry.body["models"].items()}
+    return Version(project, facts, models, release)
+
+
+def stable(workspace: Workspace) -> Version | None:
+    """The version that everybody gets now; None before the first release."""
+    release = workspace.route().stable
+    return stored(workspace, release) if release else None
+
+
+def keep_definitions(workspace: Workspace, project: Project) -> str:
+    """The texts of a project as one artifact; what is reviewed is what runs."""
+    return workspace.artifacts.put(canonical(dict(project.texts)))
+
+
+def definitions(workspace: Workspace, digest: str) -> Mapping[str, str]:
+    """The texts that `keep_definitions` kept."""
+    texts: Mapping[str, str] = json.loads(workspace.artifacts.get(digest))
+    return texts
+
+
+def release_body(
+    components: Mapping[str, str], kept: str, models: Mapping[str, TrainedModel], change: str
+) -> Json:
+    """What the record holds of a release."""
+    return {
+        "components": dict(components),
+        "definitions": kept,
+        "models": {name: model.to_json() for name, model in models.items()},
+        "change": change,
+    }
