@@ -90,12 +90,36 @@ class Assembled:
     absent: list[tuple[str, ...]]
 
 
-class _Block(NamedTuple):
-    """One lookup over a batch: the resolution of each row, narrowed to what the model uses."""
+Notes = tuple[bool, tuple[str, ...], tuple[str, ...]]
+_QUIET: Notes = (False, (), ())
 
-    values: list[tuple[float, ...]]
-    ages: list[float]
-    notes: list[tuple[bool, tuple[str, ...], tuple[str, ...]]] | None
+
+class _Step:
+    """One lookup on the request path: which of its values the model uses."""
+
+    def __init__(self, lookup: Lookup, index: int, used: Sequence[int]) -> None:
+        self.lookup = lookup
+        self.index = index
+        self.entity = lookup.entity
+        self.fingerprint = lookup.fingerprint
+        self.used = tuple(used)
+        self._ttl = float("inf") if lookup.ttl is None else lookup.ttl
+        self._width = len(lookup.features)
+
+    def cells(self, row: OnlineRow | None, at: float) -> tuple[tuple[float, ...], Notes]:
+        """The age (-1: none was used) and the used values of `row`; NULL is NaN in a matrix.
+
+        Whole, fresh rows are nearly all there is, so they skip `resolve`, whose answer
+        for them is the row itself.
+        """
+        if row is not None:
+            age, values = at - row.event_time, row.values
+            if 0.0 <= age <= self._ttl and None not in values and len(values) == self._width:
+                return (age, *[values[i] for i in self.used]), _QUIET  # type: ignore[arg-type]  # no None is left
+        got = resolve(self.lookup, row, at)
+        picked = [NAN if (v := got.values[i]) is None else v for i in self.used]
+        note = _note(self.lookup, self.used, got) if got.fallbacks or got.absent else _QUIET
+        return (-1.0 if got.age is None else got.age, *picked), note
 
 
 class Assembler:
@@ -103,85 +127,91 @@ class Assembler:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
+        self.required = spec.required()
         self._request = tuple(i for i in spec.inputs if isinstance(i, RequestInput))
         self._codes = {
             i.name: {value: float(code) for code, value in enumerate(i.categories)}
             for i in self._request
             if i.categories is not None
         }
-        self._used = [
-            tuple(
-                dict.fromkeys(
-                    i.value for i in spec.inputs if isinstance(i, FeatureInput) and i.lookup == at
-                )
-            )
-            for at in range(len(spec.lookups))
-        ]
-        self._reads = [at for at, used in enumerate(self._used) if used]
-        self._order = np.array([self._place(i) for i in spec.inputs], dtype=np.intp)
+        self._steps = tuple(
+            _Step(lookup, at, used)
+            for at, lookup in enumerate(spec.lookups)
+            if (used := _used(spec, at))
+        )
+        self._entities = tuple(dict.fromkeys(step.entity for step in self._steps))
+        self._names = tuple(dict.fromkeys(name for entity in self._entities for name in entity))
+        self._order, self._ages = self._places()
 
-    def _place(self, wanted: FeatureInput | RequestInput) -> int:
-        """Where an input stands before reordering: lookups first, then request columns."""
-        if isinstance(wanted, RequestInput):
-            return sum(map(len, self._used)) + self._request.index(wanted)
-        before = sum(len(used) for used in self._used[: wanted.lookup])
-        return before + self._used[wanted.lookup].index(wanted.value)
+    def _places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Cells come as each lookup's age and values, then what was sent: where is what?"""
+        values: dict[tuple[int, int], int] = {}
+        ages, at = [], 0
+        for step in self._steps:
+            ages.append(at)
+            values.update({(step.index, value): at + 1 + i for i, value in enumerate(step.used)})
+            at += 1 + len(step.used)
+        order = [
+            values[i.lookup, i.value]
+            if isinstance(i, FeatureInput)
+            else at + self._request.index(i)
+            for i in self.spec.inputs
+        ]
+        return np.array(order, dtype=np.intp), np.array(ages, dtype=np.intp)
 
     def assemble(self, columns: Columns, count: int, at: float, read: Read) -> Assembled:
         """The matrix of `count` rows at instant `at`, with one call of `read` for all of them."""
-        blocks = self._look_up(columns, count, at, read)
-        parts: list[Sequence[tuple[float, ...]]] = [block.values for block in blocks]
-        parts += [self._sent(i, columns[i.name]) for i in self._request]
-        flat = list(chain.from_iterable(chain.from_iterable(zip(*parts, strict=True))))
-        matrix = np.array(flat, dtype=np.float64).reshape(count, -1).take(self._order, axis=1)
-        ages = zip(*(block.ages for block in blocks), strict=True) if blocks else ()
-        oldest = [found if (found := max(row)) >= 0 else None for row in ages]
-        return Assembled(matrix, oldest or [None] * count, *_notes(blocks, count))
+        parts = {name: key_parts(columns[name]) for name in self._names}
+        keys = {entity: join_parts([parts[name] for name in entity]) for entity in self._entities}
+        looked = self._look_up_one if count == 1 else self._look_up
+        blocks, notes = looked(keys, at, read)
+        blocks += [self._sent(i, columns[i.name]) for i in self._request]
+        flat = list(chain.from_iterable(chain.from_iterable(zip(*blocks, strict=True))))
+        cells = np.array(flat, dtype=np.float64).reshape(count, -1)
+        return Assembled(cells.take(self._order, axis=1), self._oldest(cells), *_told(notes, count))
 
-    def _look_up(self, columns: Columns, count: int, at: float, read: Read) -> list[_Block]:
-        keys = self._keys(columns, count)
-        lookups = self.spec.lookups
-        wanted = dict.fromkeys(
-            (lookups[i].fingerprint, key)
-            for i in self._reads
-            for key in keys[lookups[i].entity]
-            if key is not None
+    def _oldest(self, cells: NDArray[np.float64]) -> list[float | None]:
+        if not self._steps:
+            return [None] * len(cells)
+        ages = cells.take(self._ages, axis=1).max(axis=1).tolist()
+        return [None if age < 0 else age for age in ages]
+
+    def _look_up_one(
+        self, keys: Mapping[tuple[str, ...], list[str | None]], at: float, read: Read
+    ) -> tuple[list[list[tuple[float, ...]]], list[list[Notes]]]:
+        """One row: nothing to share, so no tables of what was already read."""
+        asked = [(step, keys[step.entity][0]) for step in self._steps]
+        wanted = [(step.fingerprint, key) for step, key in asked if key is not None]
+        rows = iter(read(wanted))
+        found = [step.cells(None if key is None else next(rows), at) for step, key in asked]
+        notes = [[note] for _, note in found if note is not _QUIET]
+        return [[cells] for cells, _ in found], notes
+
+    def _look_up(
+        self, keys: Mapping[tuple[str, ...], list[str | None]], at: float, read: Read
+    ) -> tuple[list[list[tuple[float, ...]]], list[list[Notes]]]:
+        """Many rows: each key of each view is read and resolved once."""
+        each = {
+            entity: [k for k in dict.fromkeys(column) if k is not None]
+            for entity, column in keys.items()
+        }
+        rows = iter(
+            read([(step.fingerprint, key) for step in self._steps for key in each[step.entity]])
         )
-        rows = dict(zip(wanted, read(list(wanted)), strict=True))
-        return [self._block(i, keys[lookups[i].entity], rows, at) for i in self._reads]
+        blocks: list[list[tuple[float, ...]]] = []
+        notes: list[list[Notes]] = []
+        for step in self._steps:
+            column, known = keys[step.entity], each[step.entity]
+            found = {key: step.cells(next(rows), at) for key in known}
+            if None in column:
+                found[None] = step.cells(None, at)  # type: ignore[index]  # None is the key of no key
+            got = [found[key] for key in column]  # type: ignore[index]  # every key was read
+            blocks.append([cells for cells, _ in got])
+            if any(note is not _QUIET for _, note in found.values()):
+                notes.append([note for _, note in got])
+        return blocks, notes
 
-    def _keys(self, columns: Columns, count: int) -> dict[tuple[str, ...], list[str | None]]:
-        """Key texts by entity; a column is made text once, views of one entity share the list."""
-        entities = dict.fromkeys(self.spec.lookups[i].entity for i in self._reads)
-        names = dict.fromkeys(name for entity in entities for name in entity)
-        parts = {name: key_parts(columns[name]) for name in names}
-        return {entity: join_parts([parts[name] for name in entity]) for entity in entities}
-
-    def _block(
-        self,
-        index: int,
-        keys: Sequence[str | None],
-        rows: Mapping[tuple[str, str], OnlineRow | None],
-        at: float,
-    ) -> _Block:
-        lookup, used = self.spec.lookups[index], self._used[index]
-        found: dict[str | None, tuple[tuple[float, ...], float]] = {}
-        notes: dict[str | None, tuple[bool, tuple[str, ...], tuple[str, ...]]] = {}
-        for key in dict.fromkeys(keys):
-            row = rows[lookup.fingerprint, key] if key is not None else None
-            got = resolve(lookup, row, at)
-            picked = tuple(NAN if (v := got.values[i]) is None else v for i in used)
-            found[key] = picked, -1.0 if got.age is None else got.age
-            if got.fallbacks or got.absent:
-                notes[key] = _note(lookup, used, got)
-        quiet = (False, (), ())
-        return _Block(
-            [found[key][0] for key in keys],
-            [found[key][1] for key in keys],
-            [notes.get(key, quiet) for key in keys] if notes else None,
-        )
-
-    def _sent(self, wanted: RequestInput, column: Sequence[object]) -> list[tuple[float]]:
+    def _sent(self, wanted: RequestInput, column: Sequence[object]) -> list[tuple[float, ...]]:
         # A category the model never saw is no category: NaN, as in training.
         codes = self._codes.get(wanted.name)
         if codes is not None:
@@ -190,9 +220,12 @@ class Assembler:
         return [(NAN if value is None else float(value),) for value in column]  # type: ignore[arg-type]  # numbers by the checked request
 
 
-def _note(
-    lookup: Lookup, used: Sequence[int], got: Resolved
-) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+def _used(spec: ModelSpec, lookup: int) -> tuple[int, ...]:
+    found = (i for i in spec.inputs if isinstance(i, FeatureInput) and i.lookup == lookup)
+    return tuple(dict.fromkeys(i.value for i in found))
+
+
+def _note(lookup: Lookup, used: Sequence[int], got: Resolved) -> Notes:
     """Only what this model reads is worth telling: other values of the view did not count."""
     names = {lookup.features[i] for i in used}
     stale = any(got.statuses[i] == "stale" for i in used)
@@ -203,13 +236,12 @@ def _note(
     )
 
 
-def _notes(
-    blocks: Sequence[_Block], count: int
+def _told(
+    notes: Sequence[list[Notes]], count: int
 ) -> tuple[list[bool], list[tuple[str, ...]], list[tuple[str, ...]]]:
-    told = [block.notes for block in blocks if block.notes is not None]
-    if not told:
+    if not notes:
         return [False] * count, [()] * count, [()] * count
-    rows = list(zip(*told, strict=True))
+    rows = list(zip(*notes, strict=True))
     return (
         [any(note[0] for note in row) for row in rows],
         [tuple(chain.from_iterable(note[1] for note in row)) for row in rows],

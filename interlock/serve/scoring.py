@@ -89,11 +89,11 @@ def score(
     if spec is None:
         return _nothing(loaded.spec, ModelSpec(model, "", "", "", "", (), (), {}), count, "")
     try:
-        scorer = loaded.scorer(model)
-        missing = [name for name in spec.required() if name not in columns]
+        scorer, assembler = loaded.scorer(model), loaded.assemblers[model]
+        missing = [name for name in assembler.required if name not in columns]
         if missing:
             raise Unusable(f"input {missing[0]!r} was not sent")
-        batch = loaded.assemblers[model].assemble(columns, count, at, read)
+        batch = assembler.assemble(columns, count, at, read)
         values = scorer.score(batch.matrix).tolist()
     except BREAKAGE as error:
         return _nothing(loaded.spec, spec, count, getattr(error, "message", "") or repr(error))

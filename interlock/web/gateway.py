@@ -156,8 +156,8 @@ def _described(gateway: Gateway, name: str) -> Response:
     if not specs:
         return _reply({"error": f"no model {name!r} here"}, 404)
     versions = list(dict.fromkeys(spec.version for spec in specs))
-    required = specs[0].required(live.stable.spec.subject)
-    columns = {column: specs[0].columns[column] for column in required}
+    takes = live.takes[name]
+    columns = {column: takes.types[column] for column in takes.required}
     return _reply(oip.metadata(name, columns, versions))
 
 
