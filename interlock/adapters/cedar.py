@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 import cedarpy
 
-from interlock.change.policy import SCHEMA
+from interlock.change.policy import ACTIONS, SCHEMA
 from interlock.errors import Invalid, Problem
 from interlock.ports import Json
 
 _EFFECT = re.compile(r"\b(?:permit|forbid)\s*\(")
 _NOT_CODE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"')
+# Cedar counts policies; the line says where, so its own name for one says nothing more.
+_POLICY_NAME = re.compile(r"^for policy `policy\d+`, ")
 _ECHO = re.compile(r"failed to parse entities from:.*?\}\]: ", re.DOTALL)
 
 
@@ -106,8 +108,8 @@ def _wrong(file: str, text: str) -> Iterator[Problem]:
     for wrong in cedarpy.validate_policies(text, SCHEMA).errors:
         number = int(wrong.policy_id.removeprefix("policy") or 0)
         line = lines[number] if number < len(lines) else 0
-        fix = "policies may use the attributes in `interlock.change.policy.SCHEMA`"
-        yield Problem(file, line, wrong.error, fix)
+        fix = f"actions: {', '.join(sorted(ACTIONS))}, forward; facts: those of the schema"
+        yield Problem(file, line, _POLICY_NAME.sub("", wrong.error), fix)
 
 
 def _parsed(file: str, text: str) -> Iterator[_Policy]:

@@ -27,7 +27,7 @@ _BEFORE: tuple[State, ...] = ("DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVE
 _UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
 
 # Planning again is always possible until something runs. Stages may be skipped by a
-# strategy that has none of them, never repeated backwards.
+# strategy that has none of them, never repeated backwards; the first release has none at all.
 NEXT: Mapping[State, tuple[State, ...]] = {
     "DRAFT": ("PLANNED", "WITHDRAWN"),
     "PLANNED": ("PLANNED", "EVIDENCE", "WITHDRAWN"),
@@ -35,7 +35,7 @@ NEXT: Mapping[State, tuple[State, ...]] = {
     "REVIEW": ("EVIDENCE", "PLANNED", "APPROVED", "WITHDRAWN"),
     "APPROVED": ("PLANNED", "SCHEDULED", "PREPARING", "WITHDRAWN"),
     "SCHEDULED": ("PLANNED", "PREPARING", "WITHDRAWN"),
-    "PREPARING": ("SHADOW", "STEP", "SOAKING", "ABORTING"),
+    "PREPARING": ("SHADOW", "STEP", "SOAKING", "COMMITTED", "ABORTING"),
     "SHADOW": ("STEP", "SOAKING", "ABORTING"),
     "STEP": ("STEP", "SOAKING", "ABORTING"),
     "SOAKING": ("COMMITTED", "ABORTING"),
