@@ -1,0 +1,157 @@
+"""Policies never fail open: the shipped ones case by case, and with any fact missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interlock.adapters.cedar import CedarPolicies
+from interlock.change.policy import ACTIONS, BACKWARD, STEPS_UP, check_cases
+from interlock.errors import Invalid
+
+FOLDER = Path(__file__).parents[2] / "examples" / "flights" / "policies"
+SHIPPED = {f"policies/{f.name}": f.read_text() for f in sorted(FOLDER.glob("*.cedar"))}
+CASES = sorted(FOLDER.glob("tests/*.yaml"))
+ENGINE = CedarPolicies(SHIPPED)
+GIVEN: dict[str, Any] = yaml.safe_load(CASES[0].read_text())["given"]["change"]
+WHO: dict[str, Any] = {"id": "tomas", "roles": ["data_steward"], "teams": ["data-eng"]}
+OPEN = {"policies/open.cedar": "permit (principal, action, resource);"}
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.name)
+def test_the_shipped_policies_say_what_their_cases_say(file: Path) -> None:  # R-C11
+    assert check_cases(ENGINE, file.name, file.read_text()) == ()
+
+
+def test_a_case_that_comes_out_otherwise_is_a_problem() -> None:
+    text = CASES[0].read_text()
+    (problem,) = check_cases(ENGINE, "t.yaml", text.replace("says: [four_eyes]}", "says: []}", 1))
+    assert "an author does not approve: expected allowed, got" in problem.message
+
+
+def test_an_objection_is_a_sentence_with_the_policy_that_said_it() -> None:
+    (said,) = ENGINE.decide(WHO, "advance", {**GIVEN, "frozen": True})
+    assert (
+        said == "The calendar is frozen: no forward move until the freeze ends. [not_in_a_freeze]"
+    )
+
+
+def test_every_shipped_forbid_has_a_case_in_which_it_speaks() -> None:
+    cases = yaml.safe_load(CASES[0].read_text())["cases"]
+    spoken = {name for case in cases for name in case["says"]}
+    text = "".join(SHIPPED.values())
+    assert spoken == {
+        line.split('"')[1] for line in text.splitlines() if line.startswith("@id")
+    } - {"everyone_may_ask"}
+
+
+attributes = sorted(set(GIVEN) - {"id"})
+
+
+@settings(derandomize=True, max_examples=150)
+@given(st.sets(st.sampled_from(attributes), min_size=1), st.sampled_from(sorted(ACTIONS)))
+def test_a_missing_fact_is_never_an_allow(missing: set[str], action: str) -> None:  # R-C11
+    known = {name: value for name, value in GIVEN.items() if name not in missing}
+    assert ENGINE.decide(WHO, action, known) != ()
+    # Not even under a policy that permits everything.
+    assert CedarPolicies(OPEN).decide(WHO, action, known) != ()
+
+
+junk = st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.just({"__entity": 1})
+
+
+@settings(derandomize=True, max_examples=150)
+@given(st.sampled_from(attributes), junk)
+def test_a_fact_of_another_type_is_never_an_allow(name: str, value: object) -> None:
+    if type(value) is not type(GIVEN[name]):
+        assert ENGINE.decide(WHO, "start", {**GIVEN, name: value}) != ()
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "change"),
+    [
+        ({}, "start", GIVEN),
+        ({"id": "x"}, "start", GIVEN),
+        (WHO, "fly", GIVEN),
+        (WHO, "", GIVEN),
+        (WHO, 'start" ', GIVEN),
+        (WHO, "start", {}),
+        (WHO, "start", {"id": "CR-1"}),
+        (WHO, "start", {**GIVEN, "unheard": 1}),
+        (WHO, "start", {**GIVEN, "tiers": [10**30]}),
+        (WHO, "start", {**GIVEN, "risks": "\ud800"}),
+        (WHO, "start", {**GIVEN, "tiers": {1}}),
+        ({**WHO, "admin": True}, "start", GIVEN),
+        ({**WHO, "roles": "data_steward"}, "start", GIVEN),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_an_objection(
+    who: dict[str, Any], action: str, change: dict[str, Any]
+) -> None:
+    said = ENGINE.decide(who, action, change)
+    assert said != ()
+    assert all(len(sentence) < 400 for sentence in said)
+
+
+def test_without_policies_nothing_is_permitted() -> None:
+    assert CedarPolicies({}).decide(WHO, "start", GIVEN) == ("no policy permits start",)
+
+
+@pytest.mark.parametrize("action", sorted(BACKWARD))
+def test_the_way_back_is_open_whatever_is_missing(action: str) -> None:  # R-C6
+    worst = {
+        **GIVEN, "frozen": True, "approved_by": [], "evidence_lacking": ["all"],
+        "signoffs_lacking": ["all"], "rollback_criteria": "", "cards_missing": ["model:late"],
+        "tiers": [1], "has_soak": False, "soak_hours": 0, "rolled_back_before": True,
+    }  # fmt: skip
+    assert ENGINE.decide(WHO, action, worst) == ()
+    assert all(ENGINE.decide(WHO, forward, worst) for forward in STEPS_UP)
+
+
+def test_a_policy_with_an_error_at_run_time_allows_nothing() -> None:
+    overflow = (
+        '@id("big") @message("Too big.")\nforbid (principal, action, resource)\n'
+        "when { resource.soak_hours * 9223372036854775807 > 1 };"
+    )
+    engine = CedarPolicies({**OPEN, "policies/big.cedar": overflow})
+    assert engine.decide(WHO, "start", {**GIVEN, "soak_hours": 1}) == ("Too big. [big]",)
+    (said,) = engine.decide(WHO, "start", {**GIVEN, "soak_hours": 72})
+    assert said.startswith("policy could not decide")
+
+
+WRONG = {
+    "no policy": ("permit (principal\n  action);", 2, "not a Cedar policy"),
+    "unknown fact": (
+        '// about forbid (\n@id("a") @message("Text.")\n'
+        "forbid (principal, action, resource)\nwhen { resource.nope };",
+        3,
+        "nope",
+    ),
+    "unknown action": (
+        '@id("a") @message("T.")\nforbid (principal, action == Action::"fly", resource);',
+        2,
+        "applicable action",
+    ),
+    "no message": ('\n@id("a")\nforbid (principal, action, resource);', 3, "what to do"),
+    "no id": ('@message("T.")\nforbid (principal, action, resource);', 2, "who speaks"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_policy_is_a_problem_with_its_file_and_line(name: str) -> None:
+    text, line, word = WRONG[name]
+    with pytest.raises(Invalid) as caught:
+        CedarPolicies({**SHIPPED, "policies/mine.cedar": text})
+    problem = caught.value.problems[0]
+    assert (problem.file, problem.line) == ("policies/mine.cedar", line)
+    assert word in problem.message
+
+
+def test_an_id_is_used_once_over_all_files() -> None:
+    with pytest.raises(Invalid, match="used twice"):
+        CedarPolicies({**SHIPPED, "policies/two.cedar": SHIPPED["policies/change.cedar"]})
