@@ -1,0 +1,327 @@
+"""The commands. Each reads arguments, calls one function of `app`, hands the value to a view.
+
+Exit codes: 0 done or nothing to do, 2 there is something to do, 3 refused or invalid,
+4 conflict, 5 stale, 6 an engine is away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from interlock import __version__
+from interlock.errors import InterlockError
+
+app = typer.Typer(
+    name="interlock",
+    help="One change, from warehouse column to the services that act on the prediction.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Option("--project", "-C", help="the project's folder")]
+Env = Annotated[str, typer.Option("--env", "-e", help="the environment")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable output")]
+By = Annotated[str, typer.Option("--by", envvar="INTERLOCK_USER", help="who is acting")]
+ChangeId = Annotated[str, typer.Argument(help="the change, as CR-12")]
+
+HERE = Path()
+SOMETHING_TO_DO = 2
+
+
+@contextmanager
+def project(folder: Path, environment: str) -> Iterator[Any]:
+    """The opened project; its engines are closed whatever happens."""
+    from interlock.app.workspace import Workspace
+
+    workspace = Workspace(folder.resolve(), environment)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def show(value: Any, as_json: bool, human: Callable[[Any], str], to_json: Callable[[Any], Any]) -> None:
+    """The one place that writes to standard output."""
+    text = json.dumps(to_json(value), indent=2, default=str) if as_json else human(value)
+    sys.stdout.write(text.rstrip() + "\n")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="a new folder")],
+    template: Annotated[str, typer.Option(help="what to start from")] = "flights",
+    generated_days: Annotated[
+        int | None, typer.Option(help="make this many days of data up instead of real flights")
+    ] = None,
+) -> None:
+    """Write a project that can be edited: definitions, and the data it reads."""
+    from interlock.app.templates import init as write
+
+    write(template, folder, generated_days=generated_days)
+    sys.stdout.write(f"{folder} is ready\nnext: interlock plan -C {folder}\n")
+
+
+@app.command()
+def check(folder: Folder = HERE, environment: Env = "prod") -> None:
+    """Read every definition and report all problems at once."""
+    with project(folder, environment) as workspace:
+        workspace.facts  # noqa: B018  # reading is the check
+        counts = workspace.project
+        sys.stdout.write(
+            f"{counts.name}: {len(counts.tables)} tables, {len(counts.views)} views, "
+            f"{len(counts.models)} models, {len(counts.services)} services: no problems\n"
+        )
+
+
+@app.command()
+def plan(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
+    """Show what the files would change, what breaks or moves, and who must sign. Writes nothing."""
+    from interlock.app.planning import plan_now
+    from interlock.cli import views
+
+    with project(folder, environment) as workspace:
+        made = plan_now(workspace)
+        show(made, as_json, views.plan, views.plan_json)
+    raise typer.Exit(views.plan_exit(made))
+
+
+@app.command()
+def propose(
+    title: Annotated[str, typer.Option(help="one line")],
+    by: By,
+    reason: Annotated[str, typer.Option(help="why")] = "",
+    expected: Annotated[str, typer.Option(help="what should be better afterwards")] = "",
+    rollback_when: Annotated[str, typer.Option(help="when it must be taken back")] = "",
+    risks: Annotated[str, typer.Option(help="what could go wrong")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Open a change (CR-n) from the plan and gather its evidence."""
+    from interlock.app.propose import Request, propose
+    from interlock.cli import views
+
+    request = Request(title, by, reason, expected, rollback_when, risks)
+    with project(folder, environment) as workspace, views.progress() as said:
+        change = propose(workspace, request, said)
+    show(change, as_json, views.change, views.change_json)
+    raise typer.Exit(0 if not views.blocked(change) else 3)
+
+
+@app.command()
+def changes(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
+    """Every change, newest first."""
+    from interlock.app.changes import all_changes
+    from interlock.cli import views
+
+    with project(folder, environment) as workspace:
+        show(all_changes(workspace), as_json, views.changes, views.changes_json)
+
+
+@app.command()
+def status(
+    change: Annotated[str | None, typer.Argument(help="a change; without it, the environment")] = None,
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Where a change stands, or what the environment is running."""
+    from interlock.app.changes import describe
+    from interlock.cli import views
+
+    with project(folder, environment) as workspace:
+        show(describe(workspace, change), as_json, views.status, views.status_json)
+
+
+@app.command()
+def approve(
+    change: ChangeId,
+    by: By,
+    role: Annotated[str, typer.Option(help="change_sponsor, data_steward, ...")],
+    team: Annotated[str, typer.Option(help="the team signed for")],
+    reject: Annotated[str, typer.Option(help="reject instead, with this reason")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Sign exactly the plan of a change, in one role for one team."""
+    from interlock.app.decide import sign
+
+    with project(folder, environment) as workspace:
+        signed = sign(workspace, change, by=by, role=role, team=team, reject=reject)
+    sys.stdout.write(f"{signed}\n")
+
+
+@app.command()
+def waive(
+    change: ChangeId,
+    evidence: Annotated[str, typer.Argument(help="the check, as model_comparison:late")],
+    by: By,
+    role: Annotated[str, typer.Option(help="the role that takes responsibility")],
+    reason: Annotated[str, typer.Option(help="why the check may be skipped")],
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Let one check not block, under your name and with your reason; it stays visible."""
+    from interlock.app.decide import waive as lift
+
+    with project(folder, environment) as workspace:
+        lift(workspace, change, evidence, by=by, role=role, reason=reason)
+    sys.stdout.write(f"{evidence} is waived for {change} by {by}\n")
+
+
+@app.command()
+def apply(
+    change: ChangeId,
+    by: By,
+    wait: Annotated[bool, typer.Option(help="keep ticking until it is finished")] = True,
+    every: Annotated[float, typer.Option(help="seconds between two looks")] = 1.0,
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Start the release of an approved change and drive it, step by step, until it ends."""
+    from interlock.app.decide import apply as start
+    from interlock.app.tick import drive
+
+    with project(folder, environment) as workspace:
+        sys.stdout.write(start(workspace, change, by=by) + "\n")
+        if wait:
+            for said in drive(workspace, every=every):
+                sys.stdout.write(said + "\n")
+                sys.stdout.flush()
+
+
+@app.command()
+def tick(folder: Folder = HERE, environment: Env = "prod") -> None:
+    """One look: read, judge, and make at most one step."""
+    from interlock.app.tick import tick as look
+
+    with project(folder, environment) as workspace:
+        sys.stdout.write(look(workspace) + "\n")
+
+
+@app.command()
+def rollback(
+    change: ChangeId,
+    by: By,
+    reason: Annotated[str, typer.Option(help="why")],
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Take a change back now, in one step. Never waits for a freeze or a sign-off."""
+    from interlock.app.decide import rollback as back
+
+    with project(folder, environment) as workspace:
+        sys.stdout.write(back(workspace, change, by=by, reason=reason) + "\n")
+
+
+@app.command()
+def hold(
+    change: ChangeId,
+    by: By,
+    reason: Annotated[str, typer.Option(help="why")],
+    resume: Annotated[bool, typer.Option("--resume", help="let it go on")] = False,
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Stop a rollout where it is, or let it go on."""
+    from interlock.app.decide import hold as stop
+
+    with project(folder, environment) as workspace:
+        sys.stdout.write(stop(workspace, change, by=by, reason=reason, resume=resume) + "\n")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="the port; 0 picks a free one")] = 8210,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+) -> None:
+    """Answer predictions and flags, and show the pages, until stopped."""
+    from interlock.web.server import serve as run_server
+
+    run_server(folder.resolve(), environment, host, port)
+
+
+@app.command()
+def traffic(
+    start: Annotated[str, typer.Argument(help="first day, as 2013-06-01")],
+    end: Annotated[str, typer.Argument(help="the day after the last")],
+    url: Annotated[str, typer.Option(help="the gateway")] = "http://127.0.0.1:8210",
+    drive: Annotated[bool, typer.Option(help="also tick the rollout as time passes")] = True,
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Play recorded requests against the gateway in accelerated time."""
+    from interlock.app.play import play
+    from interlock.cli import views
+
+    with project(folder, environment) as workspace, views.progress() as said:
+        played = play(workspace, url, start, end, drive, said)
+    show(played, as_json, views.played, views.played_json)
+
+
+@app.command()
+def watch(
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    act: Annotated[bool, typer.Option(help="open a change when a trigger fires")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Calibration from arrived labels, drift, freshness, and whether a retraining is due."""
+    from interlock.app.loop import look_after
+    from interlock.cli import views
+
+    with project(folder, environment) as workspace, views.progress() as said:
+        seen = look_after(workspace, act=act, progress=said)
+    show(seen, as_json, views.watched, views.watched_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the demo project is written")] = Path("build/demo"),
+    serve: Annotated[bool, typer.Option("--serve", help="leave the server running at the end")] = False,
+    port: Annotated[int, typer.Option(help="the port; 0 picks a free one")] = 0,
+) -> None:
+    """The whole story on every flight out of New York, in under two minutes."""
+    from interlock.app.demo import run_demo
+    from interlock.cli import views
+
+    with views.story() as teller:
+        run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
+
+
+@app.command()
+def version() -> None:
+    """The version of Interlock."""
+    sys.stdout.write(f"interlock {__version__}\n")
+
+
+def run() -> None:
+    """The entry point: every refusal is told in full, with its exit code."""
+    try:
+        app()
+    except InterlockError as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        sys.stderr.write(f"interlock: {error.code}: {error}{notes}\n")
+        sys.stderr.flush()
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    run()
