@@ -234,9 +234,9 @@ class Gateway:
         self._counts["requests"] += 1
         self._counts["rows"] += len(answered.ids)
         for share, scored in answered.shares:
-            self._counts[f"rows_{share.arm}"] += len(scored.values)
-            self._counts["errors"] += sum(reason == "error" for reason in scored.reasons)
-            self._counts["fallbacks"] += sum(reason == "fallback" for reason in scored.reasons)
+            self._counts["rows_" + share.arm] += len(scored.values)
+            self._counts["errors"] += scored.reasons.count("error")
+            self._counts["fallbacks"] += scored.reasons.count("fallback")
             if share.arm == "candidate":
                 self._last_candidate = time.time()
 

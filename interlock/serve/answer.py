@@ -8,7 +8,6 @@ a row is named in the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -79,8 +78,7 @@ def _still_served(fallback: Fallback | None, over: float) -> bool:
     return over <= fallback.serve_stale_for
 
 
-@dataclass(frozen=True)
-class Assembled:
+class Assembled(NamedTuple):
     """A batch ready to be scored: one matrix, and per row what stood in for what."""
 
     matrix: NDArray[np.float64]
@@ -105,6 +103,7 @@ class _Step:
         self.used = tuple(used)
         self._ttl = float("inf") if lookup.ttl is None else lookup.ttl
         self._width = len(lookup.features)
+        self._all = self.used == tuple(range(self._width))
 
     def cells(self, row: OnlineRow | None, at: float) -> tuple[tuple[float, ...], Notes]:
         """The age (-1: none was used) and the used values of `row`; NULL is NaN in a matrix.
@@ -115,6 +114,8 @@ class _Step:
         if row is not None:
             age, values = at - row.event_time, row.values
             if 0.0 <= age <= self._ttl and None not in values and len(values) == self._width:
+                if self._all:
+                    return (age, *values), _QUIET  # type: ignore[arg-type]  # no None is left
                 return (age, *[values[i] for i in self.used]), _QUIET  # type: ignore[arg-type]  # no None is left
         got = resolve(self.lookup, row, at)
         picked = [NAN if (v := got.values[i]) is None else v for i in self.used]
@@ -128,6 +129,7 @@ class Assembler:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.required = spec.required()
+        self.views = tuple(lookup.view for lookup in spec.lookups)
         self._request = tuple(i for i in spec.inputs if isinstance(i, RequestInput))
         self._codes = {
             i.name: {value: float(code) for code, value in enumerate(i.categories)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from interlock.errors import InterlockError, Unavailable, Unusable
 from interlock.ports import Scorer
@@ -57,8 +57,7 @@ class Loaded:
         return found
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """Answers of one release to one batch, column by column (a row is made on demand)."""
 
     release: str
@@ -97,13 +96,14 @@ def score(
         values = scorer.score(batch.matrix).tolist()
     except BREAKAGE as error:
         return _nothing(loaded.spec, spec, count, getattr(error, "message", "") or repr(error))
-    return _checked(loaded.spec, spec, batch, values)
+    return _checked(loaded.spec, loaded.assemblers[model], batch, values)
 
 
 def _checked(
-    release: ServingSpec, spec: ModelSpec, batch: Assembled, values: list[float]
+    release: ServingSpec, assembler: Assembler, batch: Assembled, values: list[float]
 ) -> Scored:
     """Live answers; a score that is not a number is never shown as one."""
+    spec = assembler.spec
     reasons: list[Reason] = ["fallback" if used else "live" for used in batch.fallbacks]
     shown: list[float | None] = list(values)
     errors: list[str | None] = [None] * len(values)
@@ -114,7 +114,7 @@ def _checked(
                 reasons[row] = "error" if spec.fallback_score is None else "fallback"
                 errors[row] = f"the model answered {value}"
     return Scored(
-        release.release, spec.version, _views(spec), shown, reasons, batch.oldest, batch.stale,
+        release.release, spec.version, assembler.views, shown, reasons, batch.oldest, batch.stale,
         batch.fallbacks, batch.absent, errors, batch.matrix.tolist(),
     )  # fmt: skip
 
@@ -125,11 +125,8 @@ def _nothing(release: ServingSpec, spec: ModelSpec, count: int, why: str) -> Sco
     reason: Reason = "error" if said is None else "fallback"
     why = why or f"release {release.release[:12]} has no model:{spec.model}"
     none: Sequence[tuple[str, ...]] = [()] * count
+    views = tuple(lookup.view for lookup in spec.lookups)
     return Scored(
-        release.release, spec.version, _views(spec), [said] * count, [reason] * count,
+        release.release, spec.version, views, [said] * count, [reason] * count,
         [None] * count, [False] * count, none, none, [why] * count, [()] * count,
     )  # fmt: skip
-
-
-def _views(spec: ModelSpec) -> tuple[str, ...]:
-    return tuple(lookup.view for lookup in spec.lookups)
