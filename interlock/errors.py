@@ -3,6 +3,7 @@
 InterlockError
   Invalid        definition files are wrong; the person who wrote them can fix them
   Refused        well formed, but policy, evidence, a sign-off or the calendar says no
+    Conflict     another change holds what this one needs
   Stale          made against a state that has since moved
   Unavailable    an engine did not answer, is held by another process, or is out of room
     Corrupt      stored bytes are not what their digest says
@@ -92,6 +93,13 @@ class Refused(InterlockError):
 
     code = "refused"
     exit_code = 3
+
+
+class Conflict(Refused):
+    """Another change holds what this one needs; it is named, and so is the way to wait for it."""
+
+    code = "conflict"
+    exit_code = 4
 
 
 class Stale(InterlockError):

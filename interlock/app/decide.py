@@ -17,7 +17,7 @@ from interlock.change.policy import principal
 from interlock.change.ready import Standing, ready
 from interlock.change.signoff import Requirement, SignOff
 from interlock.define.refs import Ref
-from interlock.errors import Refused, Stale
+from interlock.errors import Conflict, Refused, Stale
 from interlock.plan.plan import Plan
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
@@ -32,6 +32,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
     version = stored(workspace, change.release)
     plan = Plan.from_json(change.plan or {})
     project = version.project
+    owners = (stable(workspace) or version).project.owners
     writes = tuple(Ref.parse(text) for text in change.details.get("writes", ()))
     now = workspace.now()
     length = (plan.slot.end - plan.slot.start) if plan.slot else None
@@ -43,7 +44,8 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         required=plan.evidence,
         requirements=[Requirement(r.role, r.team, r.why) for r in plan.requirements],
         evidence=evidence_of(workspace.record, change),
-        owners=project.owners,
+        # Of the release that runs: a change cannot give its own signers their roles.
+        owners=owners,
         writes=writes,
         calendar=project.calendar,
         booking=Booking(change.id, writes, Interval(now, now + length)) if length else None,
@@ -74,11 +76,9 @@ def _policies(workspace: Workspace, change: Change) -> Any:
     return CedarPolicies(version.project.policies)
 
 
-def sign(
-    workspace: Workspace, id: str, *, by: str, role: str, team: str, reject: str = ""
-) -> str:
+def sign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reject: str = "") -> str:
     """One decision by one person for one team; APPROVED when nothing is missing any more."""
-    owners = stored(workspace, held(workspace.record, id).change.release).project.owners
+    owners = standing(workspace, held(workspace.record, id).change).owners
 
     def step(change: Change) -> Change:
         decision = SignOff(
@@ -90,21 +90,21 @@ def sign(
     change = update(workspace, id, by, step)
     left = objections(workspace, change, "schedule", by)
     if not left and change.state == "REVIEW":
-        update(workspace, id, NOBODY, lambda c: moved(c, "APPROVED", "everything required is there"))
+        update(
+            workspace, id, NOBODY, lambda c: moved(c, "APPROVED", "everything required is there")
+        )
     word = "rejects" if reject else "signs"
     lacks = f"; {len(left)} still open" if left else "; approved"
     return f"{by} {word} {id} as {role} of {team}{lacks}"
 
 
-def waive(
-    workspace: Workspace, id: str, check: str, *, by: str, role: str, reason: str
-) -> Change:
+def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reason: str) -> Change:
     """Lift one check, under a name and with a reason."""
     change = held(workspace.record, id).change
     plan = Plan.from_json(change.plan or {})
     if check not in plan.evidence:
         raise Refused(f"{id} does not need {check}", help=f"it needs: {', '.join(plan.evidence)}")
-    owners = stored(workspace, change.release).project.owners
+    owners = standing(workspace, change).owners
     waiver = Waiver(check, by, role, reason, workspace.now())
     return update(workspace, id, by, lambda c: with_waiver(c, waiver, owners))
 
@@ -121,10 +121,15 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
             help="propose it again: plan, evidence and signatures must be about what runs now",
         )
     other = workspace.route().change
-    found = [f"{other} is being rolled out in {workspace.environment}"] if other else []
-    found += objections(workspace, change, "start", by)
+    found = objections(workspace, change, "start", by)
+    if other:
+        busy = f"{other} is being rolled out in {workspace.environment}"
+        help = f"wait until {other} has ended, or take it back"
+        raise Conflict(f"{id} may not start", help, (busy, *found))
     if found:
-        raise Refused(f"{id} may not start", help="each line says what is missing", objections=found)
+        raise Refused(
+            f"{id} may not start", help="each line says what is missing", objections=found
+        )
     if change.state == "REVIEW":
         before = save(workspace, before, moved(change, "APPROVED"), by=by)
     version = stored(workspace, change.release)
@@ -201,4 +206,3 @@ def _roll_back(workspace: Workspace, before: Held, request: Request) -> str:
         puts.append(Put(workspace.route_ref, new_route.to_json(), route.epoch))
     save(workspace, before, told(change, new_state), by=request.by, also=puts)
     return f"{change.id}: {new_state.said}; everybody is on {(new_route.stable or 'nothing')[:12]}"
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from interlock.define.definitions import Project
@@ -11,6 +11,9 @@ from interlock.define.load import read
 from interlock.errors import Invalid, Problem
 
 _OURS = {"data"}  # the state folder is hidden by its dot
+_DECLARED_IN = (
+    ("interlock.yaml", "team"), ("tables", "table"), ("features", "view"), ("models", "model"),
+)  # fmt: skip
 _KINDS = {".yaml", ".yml", ".sql", ".py", ".cedar"}
 
 
@@ -34,6 +37,23 @@ def read_folder(path: Path) -> Mapping[str, str]:
     if problems:
         raise Invalid.of(problems)
     return texts
+
+
+def news(later: Sequence[Problem], earlier: Sequence[Problem]) -> list[Problem]:
+    """Problems of `later` that `earlier` neither says already nor causes.
+
+    A thing that is missing may stand in a file that could not be read: one mistake should
+    make one problem.
+    """
+    said = {(problem.file, problem.message.replace(":", "")) for problem in earlier}
+    broken = {problem.file.split("/")[0] for problem in earlier}
+    follows = tuple(f"no {what} " for folder, what in _DECLARED_IN if folder in broken)
+    return [
+        problem
+        for problem in later
+        if (problem.file, problem.message.replace(":", "")) not in said
+        and not problem.message.startswith(follows)
+    ]
 
 
 def open_project(path: Path, variables: Mapping[str, str] | None = None) -> Project:

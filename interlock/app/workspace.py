@@ -11,17 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.app.files import read_folder
+from interlock.app.files import news, read_folder
 from interlock.define.load import read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
-from interlock.errors import Invalid, NotFound
+from interlock.errors import Invalid, NotFound, Unavailable
 from interlock.ports import Clock, Put
 
 if TYPE_CHECKING:
     from interlock.adapters.duckdb import DuckDBWarehouse
     from interlock.adapters.files import FileArtifacts
     from interlock.adapters.lmdb import LmdbOnlineStore
+    from interlock.adapters.memory import MemoryRecord
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
     from interlock.app.versions import Version
@@ -68,6 +69,8 @@ class Workspace:
 
     folder: Path
     environment: str = "prod"
+    # Who only looks leaves no trace: no state folder appears because of it.
+    looking: bool = False
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
     versions: dict[str, Version] = field(default_factory=dict)
 
@@ -86,16 +89,16 @@ class Workspace:
 
     def learn(self, texts: object) -> tuple[Project, Facts]:
         """Definitions and what they mean, from a folder's texts or a stored snapshot."""
+        from interlock.change.calendar import problems_in
         from interlock.impact.facts import learn
 
         reading = read(texts)  # type: ignore[arg-type]  # a mapping of texts in either case
-        if reading.project is None or reading.problems:
-            more = learn(reading.project)[1] if reading.project else ()
-            raise Invalid.of([*reading.problems, *more])
-        facts, problems = learn(reading.project)
+        facts, more = learn(reading.partial)
+        more = (*more, *problems_in(reading.partial.calendar))
+        problems = [*reading.problems, *news(more, reading.problems)]
         if problems:
             raise Invalid.of(problems)
-        return reading.project, facts
+        return reading.partial, facts
 
     @property
     def settings(self) -> Environment:
@@ -108,12 +111,25 @@ class Workspace:
             )
         return known[self.environment]
 
+    def _make_state(self) -> None:
+        try:
+            self.state.mkdir(exist_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                f"{self.state} cannot be made: {error.strerror}",
+                help="may this user write to the project's folder?",
+            ) from error
+
     @cached_property
-    def record(self) -> SqlRecord:
+    def record(self) -> SqlRecord | MemoryRecord:
+        from interlock.adapters.memory import MemoryRecord
         from interlock.adapters.sqlrecord import SqlRecord
 
-        self.state.mkdir(exist_ok=True)
-        return SqlRecord(self.state / "record.db")
+        file = self.state / "record.db"
+        if self.looking and not file.exists():
+            return MemoryRecord()
+        self._make_state()
+        return SqlRecord(file)
 
     @cached_property
     def artifacts(self) -> FileArtifacts:
@@ -125,7 +141,7 @@ class Workspace:
     def warehouse(self) -> DuckDBWarehouse:
         from interlock.adapters.duckdb import DuckDBWarehouse
 
-        self.state.mkdir(exist_ok=True)
+        self._make_state()
         return DuckDBWarehouse(self.state / "warehouse.duckdb")
 
     @cached_property
@@ -147,7 +163,9 @@ class Workspace:
         if self.settings.clock == "wall":
             return WallClock()
         days = [model.evaluation.end for model in self.project.models.values()]
-        start = datetime.combine(max(days), time(), UTC) if days else datetime(1970, 1, 1, tzinfo=UTC)
+        start = (
+            datetime.combine(max(days), time(), UTC) if days else datetime(1970, 1, 1, tzinfo=UTC)
+        )
         return ReplayClock(self, start)
 
     def now(self) -> datetime:

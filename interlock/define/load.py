@@ -33,10 +33,14 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True)
 class Reading:
-    """`project` is None exactly when there are problems."""
+    """`project` is None exactly when there are problems.
+
+    `partial` is what could be read in either case, so that its SQL can be checked too.
+    """
 
     project: Project | None
     problems: tuple[Problem, ...]
+    partial: Project
 
 
 @dataclass
@@ -86,10 +90,9 @@ def read(files: Mapping[str, str], variables: Mapping[str, str] | None = None) -
         if reader:
             reader(found, file)
     project = _project(found)
-    if project:
-        found.problems += check(project, found.documents, found.problems)
+    found.problems += check(project, found.documents, found.problems)
     problems = tuple(sorted(set(found.problems)))
-    return Reading(None if problems else project, problems)
+    return Reading(None if problems else project, problems, project)
 
 
 def _read_main(found: _Found, file: str) -> None:
@@ -245,15 +248,13 @@ def _filled(found: _Found, document: Document, value: Any, path: Path) -> Any:
     return _VARIABLE.sub(lambda hit: known.get(hit[1], hit[0]), value)
 
 
-def _project(found: _Found) -> Project | None:
+def _project(found: _Found) -> Project:
     """What could be read, so that cross-references are checked even when a file is wrong."""
-    if found.main is None:
-        return None
-    held = found.declared.items()
+    main, held = found.main, found.declared.items()
     return Project(
-        name=found.main.name,
-        owners=tuple(Owner(name=name, people=p) for name, p in found.main.owners.items()),
-        environments=found.main.environments,
+        name=main.name if main else "",
+        owners=tuple(Owner(name=n, people=p) for n, p in main.owners.items()) if main else (),
+        environments=main.environments if main else {},
         tables={t.name: t for _, t in held if isinstance(t, Table)},
         views={f"{v.view}@{v.version}": v for _, v in held if isinstance(v, FeatureView)},
         models={m.model: m for _, m in held if isinstance(m, Model)},
