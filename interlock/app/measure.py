@@ -24,7 +24,7 @@ BUCKET_S = 3600
 DAY_S = 86400
 
 _TYPES = {
-    "id": "string", "at": "timestamp", "served_at": "double", "model": "string",
+    "id": "string", "asked_at": "timestamp", "served_at": "double", "model": "string",
     "subject": "string", "key": "int64", "epoch": "int64", "stage": "string",
     "change": "string", "arm": "string", "release": "string", "score": "double",
     "reason": "string", "stale": "bool", "oldest_s": "double", "fallback": "bool",
@@ -91,7 +91,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: row[name] for name in same},
         "key": int(row["key"]) if row["key"] is not None else None,
-        "at": datetime.fromisoformat(row["at"]).replace(tzinfo=None),
+        "asked_at": datetime.fromisoformat(row["at"]).replace(tzinfo=None),
         "fallback": bool(row["fallbacks"]),
         "error": row["error"] is not None,
         "mirror_release": mirror.get("release"),
@@ -132,7 +132,7 @@ def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
 
 def _bucket(row: Mapping[str, Any]) -> Bucket:
     return Bucket(
-        stage=row["stage"], metric=row["metric"], arm=row["arm"], at=int(row["at"]),
+        stage=row["stage"], metric=row["metric"], arm=row["arm"], at=int(row["bucket"]),
         n=float(row["n"]), total=float(row["total"] or 0), squares=float(row["squares"] or 0),
     )  # fmt: skip
 
@@ -147,9 +147,9 @@ def _first_answers(it: Measuring) -> str:
 
 def _arms(it: Measuring) -> str:
     """Both arms of every unit as rows: in shadow the candidate's side is its mirrored answer."""
-    seen = f"""SELECT stage, at, key, arm, score, error, fallback, latency_us AS us
+    seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
         FROM first WHERE stage <> 'shadow' OR arm = 'stable'"""
-    mirrored = """SELECT stage, at, key, 'candidate', mirror_score, mirror_error, fallback,
+    mirrored = """SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error, fallback,
         mirror_us FROM first WHERE stage = 'shadow' AND mirror_release IS NOT NULL"""
     return f"first AS ({_first_answers(it)}), arms AS ({seen} UNION ALL {mirrored})"
 
@@ -157,7 +157,7 @@ def _arms(it: Measuring) -> str:
 def _group(metric: str, value: str, source: str, arm: str = "arm", bucket: int = BUCKET_S) -> str:
     return (
         f"SELECT stage, '{metric}' AS metric, {arm} AS arm, "
-        f"floor(epoch(at) / {bucket}) * {bucket} AS at, count(*) AS n, "
+        f"floor(epoch(asked_at) / {bucket}) * {bucket} AS bucket, count(*) AS n, "
         f"sum({value}) AS total, sum(({value}) * ({value})) AS squares "
         f"FROM {source} GROUP BY ALL"
     )
@@ -193,7 +193,7 @@ def _labels_sql(it: Measuring) -> str:
     stable, candidate = (
         loss.format(p=clipped.format(f"a.{side}")) for side in ("stable_score", "candidate_score")
     )
-    ripe = f"at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
+    ripe = f"asked_at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
     return f"""WITH {_arms(it)}, {_arrived(it)}, {_pairs()},
         judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
                    WHERE a.score IS NOT NULL),
@@ -208,7 +208,7 @@ def _labels_sql(it: Measuring) -> str:
 
 def _pairs() -> str:
     """Units scored by both releases, whichever of them was shown."""
-    return """pairs AS (SELECT stage, at, key,
+    return """pairs AS (SELECT stage, asked_at, key,
             CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
             CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
         FROM first WHERE score IS NOT NULL AND mirror_score IS NOT NULL)"""
@@ -238,11 +238,11 @@ def _kpi_sql(it: Measuring, service: Service) -> str:
     metric = f"kpi:{service.service}"
     source = "staged WHERE stage IS NOT NULL"
     return f"""WITH first AS ({_first_answers(it)}), {_pairs()}, {_arrived(it)},
-        stages AS (SELECT at::DATE AS day, arg_max(stage, at) AS stage FROM pairs GROUP BY 1),
+        stages AS (SELECT asked_at::DATE AS day, arg_max(stage, asked_at) AS stage FROM pairs GROUP BY 1),
         units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
                   FROM {sides["stable_score"]} o JOIN {sides["candidate_score"]} n
                   ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),
-        staged AS (SELECT diff, units.day::TIMESTAMP AS at, stage
+        staged AS (SELECT diff, units.day::TIMESTAMP AS asked_at, stage
                    FROM units LEFT JOIN stages USING (day) WHERE diff IS NOT NULL)
         {_group(metric, "diff", source, "'paired'", DAY_S)}"""
 

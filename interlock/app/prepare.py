@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.app.build import Say, quiet, view_pointer
+from interlock.app.build import Say, quiet
 from interlock.app.versions import Version
 from interlock.define.refs import Ref
 from interlock.ports import Put
@@ -13,13 +13,15 @@ from interlock.serve.spec import ArtifactMeta, ServingSpec, spec_for
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
 
+POINTED = "il.pointed"
+
 
 def prepare(workspace: Workspace, version: Version, release: str, say: Say = quiet) -> ServingSpec:
     """Build, load and describe a release. Each part may have been done before; none is harmed."""
     from interlock.app.feed import Feeder, lookups_of
 
     builder = version.builder(workspace, say)
-    pointers = builder.everything()
+    builder.everything()
     spec = serving_spec(workspace, version, release)
     for model in spec.models.values():
         workspace.artifacts.get(model.artifact)
@@ -29,9 +31,6 @@ def prepare(workspace: Workspace, version: Version, release: str, say: Say = qui
         workspace.record.write(
             [Put(ref, spec.to_json(), 0)], by="controller", at=workspace.now()
         )
-    if workspace.route().stable is None:
-        # Nobody reads logical names yet; later they move only when a release is committed.
-        workspace.warehouse.point(pointers)
     return spec
 
 
@@ -49,9 +48,14 @@ def serving_spec(workspace: Workspace, version: Version, release: str) -> Servin
 
 
 def point_at(workspace: Workspace, version: Version) -> None:
-    """Move the logical names of tables and views to this version, all in one transaction."""
-    builder = version.builder(workspace)
-    pointers = builder.bindings(version.project.tables)
-    for view in version.project.views.values():
-        pointers[view_pointer(view)] = builder.view(view)[1]
-    workspace.warehouse.point(pointers)
+    """Move the logical names of tables and views to this version, all in one transaction.
+
+    Asked for at every look after a commit, so that a kill in between only delays it.
+    """
+    release = version.release or ""
+    if workspace.warehouse.has(POINTED):
+        told = workspace.warehouse.query(f"SELECT release FROM {POINTED}").to_pylist()
+        if told and told[0]["release"] == release:
+            return
+    workspace.warehouse.point(version.builder(workspace).everything())
+    workspace.warehouse.build(POINTED, f"SELECT '{release}' AS release")

@@ -17,7 +17,7 @@ from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save
 from interlock.app.measure import Measuring, buckets_of, ingest
-from interlock.app.prepare import prepare
+from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.calendar import frozen
@@ -33,7 +33,10 @@ from interlock.rollout.routes import route_after
 from interlock.rollout.state import ENDED, RolloutState, State
 from interlock.rollout.strata import matured
 
-LEASE_S = 30.0
+# A killed controller is missed for this long. Safety does not rest on it: every write is a
+# compare-and-swap, and everything built is named by what it means.
+LEASE_S = 10.0
+IDLE = "nothing is being released"
 
 
 def holder() -> str:
@@ -47,8 +50,11 @@ def tick(workspace: Workspace) -> str:
     me = holder()
     if workspace.record.claim(lease, me, LEASE_S) is None:
         return "another controller is at work here"
-    said = [_look(workspace, change.id) for change in _due(workspace)]
-    return "; ".join(filter(None, said)) or "nothing is being released"
+    try:
+        said = [_look(workspace, change.id) for change in _due(workspace)]
+    finally:
+        workspace.record.release(lease, me)
+    return "; ".join(filter(None, said)) or IDLE
 
 
 def drive(workspace: Workspace, every: float = 1.0) -> Iterator[str]:
@@ -82,8 +88,9 @@ def _look(workspace: Workspace, id: str) -> str:
     if state.state in ENDED:
         return ""
     if state.state is State.PREPARING:
-        version = stored(workspace, state.release)
-        prepare(workspace, version, state.release)
+        prepare(workspace, stored(workspace, state.release), state.release)
+    if state.state is State.COMMITTED:
+        point_at(workspace, stored(workspace, state.release))
     try:
         return _decide(workspace, before, state)
     except Stale as error:

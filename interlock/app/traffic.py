@@ -27,6 +27,9 @@ from interlock.errors import Refused, Unavailable
 from interlock.serve.spec import RequestInput, ServingSpec
 
 
+TENSOR_TYPES = {"integer": "INT64", "double": "FP64", "boolean": "BOOL"}
+
+
 @dataclass
 class Played:
     """What the traffic saw. `mixed` counts subjects that were told two releases at once."""
@@ -98,6 +101,7 @@ class Replayer:
     url: str
     model: str
     step: timedelta = timedelta(minutes=10)
+    flags_every: int = 6
     feeder: Feeder | None = None
     played: Played = field(default_factory=Played)
 
@@ -132,7 +136,7 @@ class Replayer:
         self.feeder.look_ahead(lookups, end)
         for now, rows in self._steps(start, end, specs[0]):
             self.feeder.push(lookups, now)
-            self._ask(now, rows)
+            self._ask(now, rows, specs)
         self.feeder.push(lookups, end)
 
     def _specs(self) -> list[ServingSpec]:
@@ -169,17 +173,19 @@ class Replayer:
                 yield max(moment, start), {c: data[c][first:i] for c in columns}
                 first = i
 
-    def _ask(self, now: datetime, rows: Mapping[str, Sequence[Any]]) -> None:
-        spec_subject = self.workspace.settings.subject
+    def _ask(
+        self, now: datetime, rows: Mapping[str, Sequence[Any]], specs: Sequence[ServingSpec]
+    ) -> None:
+        types = specs[0].models[self.model].columns
         at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = self._caller.post(
             f"/v2/models/{self.model}/infer",
-            {"inputs": [tensor(n, v) for n, v in rows.items()], "parameters": {"at": at}},
+            {"inputs": [tensor(n, v, types[n]) for n, v in rows.items()], "parameters": {"at": at}},
         )
         outputs = {item["name"]: item["data"] for item in answer["outputs"]}
         self._count(outputs)
-        subject = entity_key([rows[c][0] for c in spec_subject])
-        if subject is not None:
+        subject = entity_key([rows[c][0] for c in specs[0].subject])
+        if subject is not None and self.played.requests % self.flags_every == 0:
             self._compare_flags(subject, outputs["release"][0], answer["parameters"]["epoch"])
 
     def _count(self, outputs: Mapping[str, list[Any]]) -> None:
@@ -211,17 +217,11 @@ def request_columns(model: Model, spec: ServingSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def tensor(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """One column as an Open Inference Protocol tensor; instants travel as ISO text."""
-    first = next((v for v in values if v is not None), None)
-    if isinstance(first, bool):
-        kind = "BOOL"
-    elif isinstance(first, int):
-        kind = "INT64"
-    elif isinstance(first, float):
-        kind = "FP64"
-    else:
-        kind = "BYTES"
-    if isinstance(first, datetime):
+def tensor(name: str, values: Sequence[Any], declared: str) -> dict[str, Any]:
+    """One column as an Open Inference Protocol tensor; instants and days travel as ISO text."""
+    if declared == "timestamp":
         values = [v and v.strftime("%Y-%m-%dT%H:%M:%SZ") for v in values]
+    elif declared == "date":
+        values = [v and v.isoformat() for v in values]
+    kind = TENSOR_TYPES.get(declared, "BYTES")
     return {"name": name, "shape": [len(values)], "datatype": kind, "data": list(values)}
