@@ -103,7 +103,9 @@ def _changed(was: NodeFacts, now: NodeFacts) -> Iterator[Difference]:
         row_set = "changed"  # another key, time, TTL or source gives other rows
     if was.ref.kind in ("model", "service") and now.unknown and sql.row_set == "unknown":
         reasons.append(f"its SQL is not understood: {now.unknown}")
-    settings = tuple(_parts(was.settings, now.settings))
+    # What is said of a column that was added or removed is no change of its own.
+    both = {name: was.settings[name] for name in now.settings if name in was.settings}
+    settings = tuple(name for name, said in both.items() if said != now.settings[name])
     if columns or reasons or settings or row_set != "same":
         yield Difference(now.ref, "changed", row_set, columns, tuple(reasons), settings)
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
+from interlock.define.definitions import (
+    Column,
+    Declared,
+    FeatureView,
+    Model,
+    Project,
+    Service,
+    Table,
+)
 from interlock.define.digest import digest
 from interlock.define.refs import Ref
 from interlock.impact.nodes import RULES, ColumnFacts, Edge, NodeFacts, Via
@@ -136,8 +144,7 @@ class _Builder:
             "event_time": digest(table.event_time),
             "available_at": digest(table.available_at),
             "checks": digest([check.model_dump(mode="json") for check in table.checks]),
-            "nullable": digest({n: c.nullable for n, c in table.columns.items()}),
-            "classification": digest({n: c.classification for n, c in table.columns.items()}),
+            **{f"promise of {n}": _promise(c) for n, c in table.columns.items()},
         }
         self.put(
             table, table.ref,
@@ -258,6 +265,7 @@ class _Builder:
         meaning = {
             "models": digest(service.models),
             "kpi": digest([service.kpi.name, service.kpi.better, kpi.rows, _outputs(kpi)]),
+            "kpi inputs": digest(self._kpi_inputs(service, kpi)),
             "decision_unit": digest(service.decision_unit),
             "contract": digest(service.contract),
         }
@@ -280,9 +288,18 @@ class _Builder:
             meaning=meaning, settings=settings, query=kpi, unknown=kpi.unknown, upstream=below,
         )  # fmt: skip
 
+    def _kpi_inputs(self, service: Service, kpi: QueryFacts) -> dict[str, dict[str, str]]:
+        """What the label's SQL gives the KPI, by model: it may change where the label does not."""
+        names = {r.column for r in _all_reads(kpi) if r.table == SCORED}
+        labels = self.understood.labels
+        return {
+            m.model: {n: c.digest for n, c in labels[m.model].by_name.items() if n in names}
+            for m in models_of(self.project, service)
+        }
+
     def _kpi_reads(self, service: Service, kpi: QueryFacts) -> set[Source]:
         """What the KPI reads of `scored`, traced to the spine and through the label's SQL."""
-        wanted = set(kpi.row_reads) | {r for c in kpi.columns for r in c.reads}
+        wanted = _all_reads(kpi)
         found = {read for read in wanted if read.table != SCORED}
         for model in models_of(self.project, service):
             spine = self.project.tables.get(model.spine)
@@ -305,6 +322,15 @@ def _column(
 ) -> ColumnFacts:
     deep = digest([own, type, unit, below])
     return ColumnFacts(name, type, unit, own, deep, digest([deep, fallback]), fallback)
+
+
+def _promise(column: Column) -> str:
+    """What a contract says of a column beside its type and unit."""
+    return digest([column.nullable, column.classification])
+
+
+def _all_reads(facts: QueryFacts) -> set[Source]:
+    return set(facts.row_reads) | {read for column in facts.columns for read in column.reads}
 
 
 def _outputs(facts: QueryFacts) -> dict[str, str]:

@@ -8,13 +8,9 @@ from dataclasses import dataclass, field, replace
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
 from interlock.impact.query import EdgeKind, Source, SqlError
-from interlock.impact.tree import Node
+from interlock.impact.tree import Node, NotUnderstood
 
 Reads = frozenset[Source]
-
-
-class NotUnderstood(Exception):
-    """A construct beyond this room; whoever asked marks the whole query unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from sqlglot.errors import ParseError, SqlglotError
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
 from interlock.impact.query import OutputColumn, QueryFacts, SqlError
-from interlock.impact.scope import NotUnderstood
-from interlock.impact.tree import Node, Value
+from interlock.impact.tree import Node, NotUnderstood, Value
 from interlock.impact.walk import Schema, walk
 
 DIALECT = "duckdb"
@@ -136,7 +135,8 @@ def _parse(sql: str) -> Node | SqlError:
     except SqlglotError as error:  # the tokenizer: an open quote, for example
         return SqlError(1, f"SQL: {_SPACE.sub(' ', str(error))}", "write one plain SELECT")
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-        return SqlError(1, f"expected one SELECT, found {len(trees)} statements", "")
+        found = f"{len(trees)} statements" if len(trees) != 1 else trees[0].key.upper()
+        return SqlError(1, f"SQL: expected one SELECT, found {found}", "write one plain SELECT")
     return _plain(trees[0], False)
 
 

@@ -7,19 +7,21 @@ operands; parentheses and aliases are nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from interlock.define.digest import digest
 from interlock.impact.column_types import infer
 from interlock.impact.query import EdgeKind
-from interlock.impact.scope import NotUnderstood, Reads, Scope, Term, used
-from interlock.impact.tree import Node, Value
+from interlock.impact.scope import Reads, Scope, Term, used
+from interlock.impact.tree import Node, NotUnderstood, Value
 
 _NAMELESS = frozenset({"paren", "alias"})
 _QUERIES = frozenset({"select", "union", "except", "intersect", "subquery", "values"})
 _SYMMETRIC = frozenset({"eq", "neq", "add", "mul", "nullsafeeq", "nullsafeneq"})
 _MIRRORED = {"gt": "lt", "gte": "lte"}
-_BEYOND = frozenset({"lambda", "columns", "star", "pivot", "placeholder", "parameter", "kwarg"})
+_BEYOND = frozenset(
+    {"lambda", "columns", "star", "pivot", "placeholder", "parameter", "kwarg", "comprehension"}
+)
 _WRAPPERS = frozenset({"filter", "ignorenulls", "respectnulls", "withingroup"})
 _NO_MEANING = frozenset({"quoted", "nested", "over"})
 _ROW_TRAITS = frozenset({"aggregate", "generator", "opaque"})
@@ -61,18 +63,29 @@ def conjuncts(node: Node | None, scope: Scope) -> list[Term]:
     return [term(n, scope) for n in nodes if not (n.kind == "boolean" and n.text() == "true")]
 
 
-def ordering(node: Node | None, scope: Scope, outputs: list[Term]) -> list[str]:
-    """ORDER BY as digests; positions stand for output columns."""
-    found = []
+Outputs = Sequence[tuple[str, Term]]
+
+
+def ordering(node: Node | None, scope: Scope, outputs: Outputs) -> tuple[list[str], list[Term]]:
+    """ORDER BY as digests, and the terms it stands on."""
+    found, terms = [], []
     for ordered in node.many("expressions") if node else ():
         inner = ordered.need() if ordered.kind == "ordered" else ordered
-        what = (
-            digest(["all outputs", [t.digest for t in outputs]])
-            if inner.kind == "column" and inner.text() == "all" and "all" not in scope.names()
-            else positional(inner, scope, outputs).digest
-        )
+        every = inner.kind == "column" and inner.text() == "all" and "all" not in scope.names()
+        using = [t for _, t in outputs] if every else [of_output(inner, scope, outputs)]
+        terms += using
+        what = [t.digest for t in using]
         found.append(digest([what, ordered.text("desc"), ordered.text("nulls_first")]))
-    return found
+    return found, terms
+
+
+def of_output(node: Node, scope: Scope, outputs: Outputs) -> Term:
+    """In ORDER BY and DISTINCT ON a bare name is an output first, and a column only then."""
+    if node.kind == "column" and not node.text("table"):
+        named = next((t for name, t in outputs if name == node.text()), None)
+        if named is not None:
+            return named
+    return positional(node, scope, [t for _, t in outputs])
 
 
 def positional(node: Node, scope: Scope, outputs: list[Term]) -> Term:

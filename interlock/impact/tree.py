@@ -9,6 +9,10 @@ from typing import TypeAlias
 Value: TypeAlias = "Node | str | tuple[Value, ...]"
 
 
+class NotUnderstood(Exception):
+    """A construct beyond this room; whoever asked marks the whole query unknown."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One syntax node: its `kind`, what it holds, and the line (from 1) where it starts.
@@ -29,10 +33,10 @@ class Node:
         return found if isinstance(found, Node) else None
 
     def need(self, key: str = "this") -> Node:
-        """The single child `key`; a `KeyError` when the tree has another shape."""
+        """The single child `key`; `NotUnderstood` when the tree has another shape."""
         found = self.args.get(key)
         if not isinstance(found, Node):
-            raise KeyError(f"{self.kind} has no {key}")
+            raise NotUnderstood(f"{self.kind.upper()} without {key} is not understood")
         return found
 
     def many(self, key: str) -> tuple[Node, ...]:

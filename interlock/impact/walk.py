@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from interlock.define.digest import digest
 from interlock.impact.query import OutputColumn, QueryFacts, Source, SqlError
-from interlock.impact.scope import Block, Item, NotUnderstood, Rows, Scope, Term, used
-from interlock.impact.terms import conjuncts, ordering, positional, term
-from interlock.impact.tree import Node
+from interlock.impact.scope import Block, Item, Rows, Scope, Term, used
+from interlock.impact.terms import conjuncts, of_output, ordering, positional, term
+from interlock.impact.tree import Node, NotUnderstood
 
 Schema = Mapping[str, Mapping[str, str]]
 _SELECT = frozenset(
@@ -126,10 +126,9 @@ class _Walker:
             name = f"{node.text('db')}.{node.text()}" if node.text("db") else node.text()
             block = _renamed(self._table(name, scope), node.one("alias"))
             return Item(alias or node.text(), "" if alias else name, block, tag)
-        if node.kind == "lateral":
-            node = node.need() if node.need().kind == "subquery" else node
-        if node.kind == "subquery":
-            block = _renamed(self.query(node, scope), node.one("alias"))
+        inner = node.need() if node.kind == "lateral" else node
+        if inner.kind == "subquery":
+            block = _renamed(self.query(inner, scope), node.one("alias"))
             return Item(alias, "", block, tag)
         if node.kind in ("unnest", "lateral", "values"):
             block = self._generated(node, [node], scope)
@@ -194,9 +193,10 @@ class _Walker:
         if on is None:
             rows = block.rows.step("distinct", _sorted(terms), reads=used(terms, "group"))
             return replace(block, rows=rows)
-        keys = [term(n, scope) for n in (on.many("expressions") or (on,))]
-        order = ordering(node.one("order"), scope, terms)
-        rows = block.rows.step("distinct on", _sorted(keys), order, reads=used(keys, "group"))
+        keys = [of_output(n, scope, block.columns) for n in (on.many("expressions") or (on,))]
+        order, by = ordering(node.one("order"), scope, block.columns)
+        reads = used(keys, "group") | used(by, "filter")
+        rows = block.rows.step("distinct on", _sorted(keys), order, reads=reads)
         return replace(block, rows=rows)
 
     def _cut(self, node: Node, block: Block, scope: Scope) -> Block:
@@ -205,11 +205,9 @@ class _Walker:
         if limit is None and offset is None:
             return block
         parts = [term(n, scope).digest if n else "" for n in (limit, offset)]
-        order_by = node.one("order")
-        order = ordering(order_by, scope, [t for _, t in block.columns])
-        ordered = order_by.many("expressions") if order_by else ()
-        reads = used([term(n.need(), scope) for n in ordered if n.kind == "ordered"], "filter")
-        return replace(block, rows=block.rows.step("limit", *parts, order, reads=reads))
+        order, by = ordering(node.one("order"), scope, block.columns)
+        rows = block.rows.step("limit", *parts, order, reads=used(by, "filter"))
+        return replace(block, rows=rows)
 
     def _combined(self, node: Node, outer: Scope) -> Block:
         _only(node, _SETS)

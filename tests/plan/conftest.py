@@ -1,0 +1,8 @@
+"""Plans are tested on the sample project of the impact tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "impact"))
