@@ -199,6 +199,17 @@ def test_every_path_is_made_of_edges_and_ends_at_a_seed(
         assert (path[-1].source if path else name) in seeds
 
 
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(edges=EDGES, seeds=SEEDS)
+def test_a_path_is_never_longer_than_it_must_be(
+    edges: frozenset[Edge], seeds: dict[str, Touch]
+) -> None:
+    found = spread(seeds, edges)
+    for edge in edges:
+        if edge.source in found and found[edge.reader][0] == found[edge.source][0]:
+            assert len(found[edge.reader][1]) <= len(found[edge.source][1]) + 1
+
+
 def test_the_picture_has_lanes_columns_and_states() -> None:
     data = graph(OLD, learn(shop(with_unit(RAW_VISITS, "pages", "sheets")))[0])
     nodes = {node.id: node for node in data.nodes}

@@ -102,6 +102,13 @@ def test_a_fallback_rescores_and_trains_nothing() -> None:
     assert "values:visits@1" in plan.evidence
 
 
+def test_another_margin_is_released_without_training() -> None:
+    evaluation = RETURNS.evaluation.model_copy(update={"margin": 0.5})
+    plan = planned(RETURNS.model_copy(update={"evaluation": evaluation}))
+    assert plan.trains == ()
+    assert plan.rescores == ("returns",)
+
+
 def test_who_must_sign_follows_from_what_is_reached() -> None:  # R-C4
     signing = {(r.role, r.team): r for r in planned(COUNTED).requirements}
     assert set(signing) == {
