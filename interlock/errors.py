@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -50,7 +51,7 @@ class InterlockError(Exception):
         self.help = help
         self.objections = tuple(objections)
 
-    def __reduce__(self) -> tuple[type[InterlockError], tuple[str, str, tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[InterlockError], tuple[Any, ...]]:
         # Training runs in workers: an error must survive the way home.
         return type(self), (self.message, self.help, self.objections)
 
@@ -82,9 +83,7 @@ class Invalid(InterlockError):
         noun = "problem" if count == 1 else "problems"
         return cls(f"{count} {noun} in the definitions", "mend the lines named above", (), problems)
 
-    def __reduce__(
-        self,
-    ) -> tuple[type[Invalid], tuple[str, str, tuple[str, ...], tuple[Problem, ...]]]:  # type: ignore[override]  # one more argument than the parent
+    def __reduce__(self) -> tuple[type[InterlockError], tuple[Any, ...]]:
         return type(self), (self.message, self.help, self.objections, self.problems)
 
 

@@ -50,7 +50,7 @@ class Feeder:
         return count
 
     def look_ahead(self, lookups: Sequence[Lookup], until: datetime) -> None:
-        """Read all rows up to `until` in one query per view, to be pushed by `push` as time passes."""
+        """Read all rows up to `until`, one query per view, for `push` to write as time passes."""
         for lookup in lookups:
             since = self._pushed[lookup.fingerprint]
             rows = self._rows(lookup, since, until, newest_only=False)

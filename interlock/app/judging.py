@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interlock.app.measure import slow_threshold
+from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
+from interlock.define.definitions import Service
 from interlock.models.metrics import log_loss
 from interlock.rollout.defaults import KpiPlan, Planned, default_guardrails
 from interlock.rollout.metrics import registered_digest
+from interlock.rollout.planner import days_to_show
 from interlock.rollout.state import shares_of, stages_of
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
     difference = log_loss(found.scored.rows.y, found.scored.new) - loss_old
     hours = max((_days(new, model)) * 24, 1)
     services = new.project.services
+    lasts = sum(stage.hold.total_seconds() for stage in stages_of(environment)) / 86400
+    kpis = [_kpi_plan(services[name], history, lasts) for name, history in found.kpis.items()]
     planned = Planned(
         units_per_bucket=max(len(loss_old) / hours, 1.0),
         shares=shares_of(stages_of(environment)),
@@ -36,14 +42,8 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         log_loss_variance=float(loss_old.var()),
         log_loss_difference_variance=max(float(np.var(difference)), 1e-6),
         maturity_s=MATURITY_S,
-        kpis=[
-            KpiPlan(
-                name, history.baseline, history.difference_variance,
-                services[name].kpi.margin, services[name].kpi.better,
-            )
-            for name, history in found.kpis.items()
-        ],
-    )  # fmt: skip
+        kpis=kpis,
+    )
     guardrails = default_guardrails(planned)
     shift = found.compared.shift
     return {
@@ -57,6 +57,20 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         "maturity_s": MATURITY_S,
         "kpi_weights": {name: history.mean_weight for name, history in found.kpis.items()},
     }
+
+
+def _kpi_plan(service: Service, history: KpiOnHistory, lasts: float) -> KpiPlan:
+    """A margin that the whole rollout could not show is no gate: it would only wait."""
+    plan = KpiPlan(
+        service.service, history.baseline, history.difference_variance, service.kpi.margin,
+        service.kpi.better, max(history.units_per_day, 1.0),
+    )  # fmt: skip
+    return replace(plan, required=days_to_show(plan, plan.units_per_bucket) <= lasts)
+
+
+def watched_only(judging: Mapping[str, Any]) -> list[str]:
+    """Guardrails that can stop the rollout but are not waited for."""
+    return [one["name"] for one in judging["guardrails"] if not one["gate"]]
 
 
 def _days(new: Version, model: str) -> int:

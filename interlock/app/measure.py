@@ -141,13 +141,14 @@ def _first_answers(it: Measuring) -> str:
     """One row per unit and stage: its first answer in this rollout."""
     return (
         f"SELECT * FROM {LOG} WHERE change = '{it.change}' AND model = '{it.model.model}' "
+        "AND arm IN ('stable', 'candidate') "
         "QUALIFY row_number() OVER (PARTITION BY stage, key ORDER BY served_at) = 1"
     )
 
 
 def _arms(it: Measuring) -> str:
     """Both arms of every unit as rows: in shadow the candidate's side is its mirrored answer."""
-    seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
+    seen = """SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
         FROM first WHERE stage <> 'shadow' OR arm = 'stable'"""
     mirrored = """SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error, fallback,
         mirror_us FROM first WHERE stage = 'shadow' AND mirror_release IS NOT NULL"""
@@ -193,7 +194,9 @@ def _labels_sql(it: Measuring) -> str:
     stable, candidate = (
         loss.format(p=clipped.format(f"a.{side}")) for side in ("stable_score", "candidate_score")
     )
-    ripe = f"asked_at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
+    ripe = (
+        f"asked_at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
+    )
     return f"""WITH {_arms(it)}, {_arrived(it)}, {_pairs()},
         judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
                    WHERE a.score IS NOT NULL),

@@ -22,6 +22,8 @@ from interlock.models.dataset import Floats
 from interlock.models.kpi import KpiComparison, KpiRows, compare_kpi
 from interlock.models.nulls import Rows, rehearse
 
+REHEARSED = 15_000
+
 
 @dataclass(frozen=True)
 class Side:
@@ -126,7 +128,10 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
         views.setdefault(view_text, {})[column] = declared.value if declared else None
     nulls = {n: int(row["nulls"] or 0) for n, row in new.trained.manifest["profile"].items()}
     load = scorer(builder, new.trained)
-    rows = Rows(scored.rows.matrix(new.trained), scored.rows.y, new.trained.inputs)
+    # Every n-th row is enough to see what a missing view does, and each view costs a pass.
+    every = slice(None, None, max(1, len(scored.rows.y) // REHEARSED))
+    matrix = scored.rows.matrix(new.trained)[every]
+    rows = Rows(matrix, scored.rows.y[every], new.trained.inputs)
     found = rehearse(load.score, rows, nulls, views)
     worst = max(found.rehearsals, key=lambda r: r.worsening, default=None)
     said = " ".join(found.sentences) or (f"worst case: {worst.sentence}" if worst else "no view")
@@ -137,7 +142,7 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
         sentence=said,
         made_at=builder.workspace.now(),
         metric="log_loss_relative",
-        n=len(scored.rows.y),
+        n=len(rows.y),
         value=worst.worsening if worst else None,
         details=found.to_json(),
     )
@@ -145,13 +150,16 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
 
 @dataclass(frozen=True)
 class KpiOnHistory:
-    """A service's KPI before and after, and what the judge must know to watch it later."""
+    """A service's KPI before and after, and what the judge must know to watch it later.
+
+    `difference_variance` is per unit, with the units of one day taken together.
+    """
 
     comparison: KpiComparison
     baseline: float
     difference_variance: float
     mean_weight: float
-    units: int
+    units_per_day: float
 
 
 def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHistory]:
@@ -204,8 +212,10 @@ def _kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> K
 
 def _history(found: KpiComparison, old: KpiRows, new: KpiRows) -> KpiOnHistory:
     mean_weight = float(old.weights.mean()) or 1.0
-    if len(old.value) == len(new.value):
-        spread = float(np.var((new.value - old.value) / mean_weight))
-    else:
-        spread = float(np.var(old.value / mean_weight))
-    return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, found.units)
+    days, where = np.unique(old.day.astype(str), return_inverse=True)
+    paired = len(old.value) == len(new.value)
+    difference = (new.value - old.value if paired else old.value) / mean_weight
+    by_day = np.bincount(where, weights=difference, minlength=len(days))
+    units_per_day = len(old.value) / max(len(days), 1)
+    spread = float(np.var(by_day)) / units_per_day if len(days) > 1 else float(np.var(difference))
+    return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, units_per_day)

@@ -30,9 +30,7 @@ def plan_between(workspace: Workspace, old: Version | None, new: Version) -> Pla
     """The plan between two versions, at the time and in the slot of this environment."""
     now = workspace.now()
     before = Side(old.project, old.facts, old.release) if old else None
-    made = make_plan(
-        Side(new.project, new.facts), before, Where(workspace.environment, now)
-    )
+    made = make_plan(Side(new.project, new.facts), before, Where(workspace.environment, now))
     return made if made.empty else with_slot(made, free_slot(workspace, new, made))
 
 

@@ -28,9 +28,7 @@ def prepare(workspace: Workspace, version: Version, release: str, say: Say = qui
     Feeder(workspace.warehouse, workspace.online).catch_up(lookups_of([spec]), workspace.now())
     ref = Ref("serving", release)
     if workspace.record.get(ref) is None:
-        workspace.record.write(
-            [Put(ref, spec.to_json(), 0)], by="controller", at=workspace.now()
-        )
+        workspace.record.write([Put(ref, spec.to_json(), 0)], by="controller", at=workspace.now())
     return spec
 
 
@@ -38,7 +36,8 @@ def serving_spec(workspace: Workspace, version: Version, release: str) -> Servin
     """What gateways need to know of a release."""
     environment = version.project.environments[workspace.environment]
     fingerprints = {
-        str(view.ref): version.facts.fingerprint(view.ref) for view in version.project.views.values()
+        str(view.ref): version.facts.fingerprint(view.ref)
+        for view in version.project.views.values()
     }
     artifacts = {
         name: ArtifactMeta(m.artifact, m.format, m.inputs, m.categories, m.artifact[:12])

@@ -9,7 +9,7 @@ from typing import Any
 from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, keep_evidence, open_new, save
-from interlock.app.judging import agreed
+from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
 from interlock.app.planning import plan_between, wanted
@@ -71,8 +71,7 @@ def propose(
     builder = new.builder(workspace, say)
     new = replace(new, models=_models(workspace, old, new, plan, builder))
     measured = {
-        name: measure(workspace, old, new, model, say)
-        for name, model in new.project.models.items()
+        name: measure(workspace, old, new, model, say) for name, model in new.project.models.items()
     }
     held = _plan_it(workspace, held, (old, new), plan, measured)
     evidence = _gather(workspace, old, new, plan, measured, say)
@@ -149,6 +148,8 @@ def _plan_it(
     trained = {n: new.models[n].artifact for n in (*plan.trains, *plan.rescores)}
     judging = agreed(workspace, new, measured)
     note = f"judged by {len(judging['guardrails'])} guardrails, agreed as {judging['digest'][:12]}"
+    if only := watched_only(judging):
+        note += f"; {', '.join(only)} watched for harm only: the rollout is too short to show more"
     plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note))
     release = wanted_release(new.facts, {n: m.artifact for n, m in new.models.items()})
     if release.digest in workspace.route().blocked:

@@ -26,7 +26,6 @@ from interlock.define.refs import Ref
 from interlock.errors import Refused, Unavailable
 from interlock.serve.spec import RequestInput, ServingSpec
 
-
 TENSOR_TYPES = {"integer": "INT64", "double": "FP64", "boolean": "BOOL"}
 
 
@@ -78,9 +77,7 @@ class Caller:
     def _once(self, path: str, data: bytes, headers: dict[str, str]) -> Any:
         if self._link is None:
             self._link = http.client.HTTPConnection(*self._address, timeout=self._timeout)
-        self._link.request(
-            "POST", path, data, {"content-type": "application/json", **headers}
-        )
+        self._link.request("POST", path, data, {"content-type": "application/json", **headers})
         response = self._link.getresponse()
         answer = orjson.loads(response.read())
         if response.status >= 400:
@@ -201,7 +198,8 @@ class Replayer:
         """Each service asks its own flag; within one epoch all must hear the same release."""
         for service in self.workspace.project.services:
             flag = self._caller.post(
-                f"/ofrep/v1/evaluate/flags/{service}.release", {"context": {"targetingKey": subject}}
+                f"/ofrep/v1/evaluate/flags/{service}.release",
+                {"context": {"targetingKey": subject}},
             )
             self.played.flags_asked += 1
             if flag["metadata"]["epoch"] == epoch and flag["value"] != release:

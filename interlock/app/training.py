@@ -100,9 +100,7 @@ def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table
 def evaluation_rows(builder: Builder, model: Model) -> Labelled:
     """Rows of the evaluation window as columns of numpy arrays or lists."""
     table = labelled(builder, model, model.evaluation.start, model.evaluation.end)
-    columns = {
-        name: _values(table.column(name)) for name in table.column_names if name != "label"
-    }
+    columns = {name: _values(table.column(name)) for name in table.column_names if name != "label"}
     return Labelled(columns, np.asarray(table.column("label"), dtype=np.float64))
 
 
@@ -150,9 +148,7 @@ def train(builder: Builder, model: Model) -> TrainedModel:
         return TrainedModel(**{**trained.__dict__, "manifest": manifest.to_json()})
 
 
-def _manifest(
-    builder: Builder, model: Model, table: pa.Table, trained: TrainedModel
-) -> Manifest:
+def _manifest(builder: Builder, model: Model, table: pa.Table, trained: TrainedModel) -> Manifest:
     columns = {name: _values(table.column(name)) for name in trained.inputs}
     x = matrix(columns, trained.inputs, trained.categories)
     y = np.asarray(table.column("label"), dtype=np.float64)

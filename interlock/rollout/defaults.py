@@ -14,14 +14,21 @@ SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
 
 @dataclass(frozen=True)
 class KpiPlan:
-    """A service's KPI before the rollout: its mean per decision unit, and the variance of the
-    difference between two releases on one unit."""
+    """A service's KPI before the rollout.
+
+    `baseline` is its mean per decision unit, `difference_variance` the variance of the
+    difference between two releases per unit (days taken whole: units of one day go
+    together), `units_per_bucket` how many units one time bucket holds. `required` False:
+    the rollout is too short to show the margin, so it is watched for harm only.
+    """
 
     service: str
     baseline: float
     difference_variance: float
     margin: float
     better: Literal["lower", "higher"]
+    units_per_bucket: float
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,9 @@ def _business(planned: Planned) -> tuple[Guardrail, ...]:
         Guardrail(
             f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired", scale=kpi.difference_variance,
             direction="higher_is_worse" if kpi.better == "lower" else "lower_is_worse",
-            margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",),
+            margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",) if kpi.required else (),
             weight=BUSINESS / len(planned.kpis), labels=True, maturity_s=planned.maturity_s,
-            bucket_units=planned.units_per_bucket, baseline=kpi.baseline,
+            bucket_units=kpi.units_per_bucket, baseline=kpi.baseline,
         )
         for kpi in planned.kpis
     )  # fmt: skip

@@ -12,6 +12,7 @@ from math import ceil, inf, log
 
 from interlock.define.definitions import Stage
 from interlock.define.durations import format_duration
+from interlock.rollout.defaults import KpiPlan
 from interlock.rollout.metrics import GATES, Gate, Guardrail
 from interlock.rollout.state import State, state_of
 
@@ -48,6 +49,12 @@ def needs(
         for one in guardrails
         if _gate(stage) in one.gate
     )
+
+
+def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
+    """Days until a paired KPI is shown to be within its margin, median run."""
+    margin = kpi.margin * abs(kpi.baseline)
+    return _PER_EFFECT * kpi.difference_variance / margin**2 / units_per_day if margin else inf
 
 
 def days_of(stage: Stage, needed: Sequence[Need]) -> float:

@@ -41,12 +41,12 @@ def strata(guardrail: Guardrail, buckets: Iterable[Bucket]) -> Strata:
 def _moments(
     buckets: Sequence[Bucket], arm: str, keys: Sequence[Key], guardrail: Guardrail
 ) -> Moments:
+    mine = [bucket for bucket in buckets if bucket.arm == arm]
+    # Each part is checked: two wrongs may add up to something plausible.
+    Moments.checked(*([getattr(b, part) for b in mine] for part in ("n", "total", "squares")))
     parts: dict[Key, list[Bucket]] = {key: [] for key in keys}
-    for bucket in buckets:
-        if bucket.arm == arm:
-            # Each part is checked: two wrongs may add up to something plausible.
-            Moments.checked([bucket.n], [bucket.total], [bucket.squares])
-            parts[bucket.at, bucket.stage].append(bucket)
+    for bucket in mine:
+        parts[bucket.at, bucket.stage].append(bucket)
     # fsum: the same sum whatever the order in which replicas reported.
     n, total, squares = (
         np.array([fsum(getattr(b, part) for b in parts[key]) for key in keys])

@@ -28,7 +28,7 @@ from interlock.rollout.strata import Strata, matured, strata, widen
 calm = settings(derandomize=True, max_examples=60, deadline=None)
 DAY = 86400
 PLANNED = Planned(
-    50, {"tenth": 0.1, "half": 0.5}, kpis=(KpiPlan("gates", 2.6, 4.0, 0.05, "lower"),)
+    50, {"tenth": 0.1, "half": 0.5}, kpis=(KpiPlan("gates", 2.6, 4.0, 0.05, "lower", 50),)
 )
 DEFAULTS = default_guardrails(PLANNED)
 BY_NAME = {one.name: one for one in DEFAULTS}
