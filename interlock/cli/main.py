@@ -1,15 +1,16 @@
 """The commands. Each reads arguments, calls one function of `app`, hands the value to a view.
 
-Exit codes: 0 done or nothing to do, 2 there is something to do, 3 refused or invalid,
-4 conflict, 5 stale, 6 an engine is away.
+Exit codes: 0 done or nothing to do, 2 there is something to do, 3 refused, invalid or
+misspelt, 4 conflict, 5 stale, 6 an engine is away. Refusals are told on standard error,
+as JSON when `--json` was asked for. An exception that is not one of ours is a mistake in
+Interlock, and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,25 +35,34 @@ By = Annotated[str, typer.Option("--by", envvar="INTERLOCK_USER", help="who is a
 ChangeId = Annotated[str, typer.Argument(help="the change, as CR-12")]
 
 HERE = Path()
-SOMETHING_TO_DO = 2
+DEMO = Path("build/demo")
 
 
 @contextmanager
-def project(folder: Path, environment: str) -> Iterator[Any]:
-    """The opened project; its engines are closed whatever happens."""
+def project(folder: Path, environment: str, looking: bool = False) -> Iterator[Any]:
+    """The opened project; its engines are closed whatever happens. `looking` leaves no trace."""
     from interlock.app.workspace import Workspace
 
-    workspace = Workspace(folder.resolve(), environment)
+    workspace = Workspace(folder.resolve(), environment, looking=looking)
     try:
         yield workspace
     finally:
         workspace.close()
 
 
-def show(value: Any, as_json: bool, human: Callable[[Any], str], to_json: Callable[[Any], Any]) -> None:
+def show(
+    value: Any, as_json: bool, human: Callable[[Any], str], to_json: Callable[[Any], Any]
+) -> None:
     """The one place that writes to standard output."""
     text = json.dumps(to_json(value), indent=2, default=str) if as_json else human(value)
     sys.stdout.write(text.rstrip() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str, as_json: bool) -> None:
+    """A sentence, on a line of its own."""
+    sys.stdout.write((json.dumps({"said": text}) if as_json else text) + "\n")
+    sys.stdout.flush()
 
 
 @app.command()
@@ -62,24 +72,22 @@ def init(
     generated_days: Annotated[
         int | None, typer.Option(help="make this many days of data up instead of real flights")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a project that can be edited: definitions, and the data it reads."""
     from interlock.app.templates import init as write
 
     write(template, folder, generated_days=generated_days)
-    sys.stdout.write(f"{folder} is ready\nnext: interlock plan -C {folder}\n")
+    say(f"{folder} is ready; next: interlock plan -C {folder}", as_json)
 
 
 @app.command()
-def check(folder: Folder = HERE, environment: Env = "prod") -> None:
+def check(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
     """Read every definition and report all problems at once."""
-    with project(folder, environment) as workspace:
-        workspace.facts  # noqa: B018  # reading is the check
-        counts = workspace.project
-        sys.stdout.write(
-            f"{counts.name}: {len(counts.tables)} tables, {len(counts.views)} views, "
-            f"{len(counts.models)} models, {len(counts.services)} services: no problems\n"
-        )
+    from interlock.cli import views
+
+    with project(folder, environment, looking=True) as workspace:
+        show(workspace.project, as_json, views.checked, views.checked_json)
 
 
 @app.command()
@@ -88,7 +96,7 @@ def plan(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = Fal
     from interlock.app.planning import plan_now
     from interlock.cli import views
 
-    with project(folder, environment) as workspace:
+    with project(folder, environment, looking=True) as workspace:
         made = plan_now(workspace)
         show(made, as_json, views.plan, views.plan_json)
     raise typer.Exit(views.plan_exit(made))
@@ -107,14 +115,18 @@ def propose(
     as_json: AsJson = False,
 ) -> None:
     """Open a change (CR-n) from the plan and gather its evidence."""
+    from interlock.app.changes import describe
     from interlock.app.propose import Request, propose
     from interlock.cli import views
+    from interlock.cli.progress import progress
 
     request = Request(title, by, reason, expected, rollback_when, risks)
-    with project(folder, environment) as workspace, views.progress() as said:
-        change = propose(workspace, request, said)
-    show(change, as_json, views.change, views.change_json)
-    raise typer.Exit(0 if not views.blocked(change) else 3)
+    with project(folder, environment) as workspace:
+        with progress() as said:
+            change = propose(workspace, request, said)
+        found = describe(workspace, change.id)
+    show(found, as_json, views.proposed, views.status_json)
+    raise typer.Exit(3 if views.blocking(found) else 0)
 
 
 @app.command()
@@ -123,13 +135,15 @@ def changes(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = 
     from interlock.app.changes import all_changes
     from interlock.cli import views
 
-    with project(folder, environment) as workspace:
+    with project(folder, environment, looking=True) as workspace:
         show(all_changes(workspace), as_json, views.changes, views.changes_json)
 
 
 @app.command()
 def status(
-    change: Annotated[str | None, typer.Argument(help="a change; without it, the environment")] = None,
+    change: Annotated[
+        str | None, typer.Argument(help="a change; without it, the environment")
+    ] = None,
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
@@ -138,8 +152,40 @@ def status(
     from interlock.app.changes import describe
     from interlock.cli import views
 
-    with project(folder, environment) as workspace:
+    with project(folder, environment, looking=True) as workspace:
         show(describe(workspace, change), as_json, views.status, views.status_json)
+
+
+@app.command()
+def evidence(
+    digest: Annotated[str, typer.Argument(help="its digest, or how it starts")],
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """One stored check: what it says, how sure it is, and what it was made on."""
+    from interlock.app.history import evidence as find
+    from interlock.cli import views
+
+    with project(folder, environment, looking=True) as workspace:
+        show(find(workspace, digest), as_json, views.evidence, views.evidence_json)
+
+
+@app.command()
+def audit(
+    kept: Annotated[str, typer.Option(help="SIZE:ROOT of an earlier audit")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Verify that nothing in the record was edited, moved or removed since it was written."""
+    from interlock.app.history import audit as verify
+    from interlock.cli import views
+
+    with project(folder, environment, looking=True) as workspace:
+        found = verify(workspace, kept)
+    show(found, as_json, views.audited, views.audited_json)
+    raise typer.Exit(3 if found.objections else 0)
 
 
 @app.command()
@@ -151,13 +197,14 @@ def approve(
     reject: Annotated[str, typer.Option(help="reject instead, with this reason")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Sign exactly the plan of a change, in one role for one team."""
     from interlock.app.decide import sign
 
     with project(folder, environment) as workspace:
         signed = sign(workspace, change, by=by, role=role, team=team, reject=reject)
-    sys.stdout.write(f"{signed}\n")
+    say(signed, as_json)
 
 
 @app.command()
@@ -169,13 +216,14 @@ def waive(
     reason: Annotated[str, typer.Option(help="why the check may be skipped")],
     folder: Folder = HERE,
     environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Let one check not block, under your name and with your reason; it stays visible."""
     from interlock.app.decide import waive as lift
 
     with project(folder, environment) as workspace:
         lift(workspace, change, evidence, by=by, role=role, reason=reason)
-    sys.stdout.write(f"{evidence} is waived for {change} by {by}\n")
+    say(f"{evidence} is waived for {change} by {by}", as_json)
 
 
 @app.command()
@@ -186,26 +234,25 @@ def apply(
     every: Annotated[float, typer.Option(help="seconds between two looks")] = 1.0,
     folder: Folder = HERE,
     environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Start the release of an approved change and drive it, step by step, until it ends."""
     from interlock.app.decide import apply as start
     from interlock.app.tick import drive
 
     with project(folder, environment) as workspace:
-        sys.stdout.write(start(workspace, change, by=by) + "\n")
-        if wait:
-            for said in drive(workspace, every=every):
-                sys.stdout.write(said + "\n")
-                sys.stdout.flush()
+        say(start(workspace, change, by=by), as_json)
+        for said in drive(workspace, every=every) if wait else ():
+            say(said, as_json)
 
 
 @app.command()
-def tick(folder: Folder = HERE, environment: Env = "prod") -> None:
+def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
     """One look: read, judge, and make at most one step."""
     from interlock.app.tick import tick as look
 
     with project(folder, environment) as workspace:
-        sys.stdout.write(look(workspace) + "\n")
+        say(look(workspace), as_json)
 
 
 @app.command()
@@ -215,12 +262,13 @@ def rollback(
     reason: Annotated[str, typer.Option(help="why")],
     folder: Folder = HERE,
     environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Take a change back now, in one step. Never waits for a freeze or a sign-off."""
     from interlock.app.decide import rollback as back
 
     with project(folder, environment) as workspace:
-        sys.stdout.write(back(workspace, change, by=by, reason=reason) + "\n")
+        say(back(workspace, change, by=by, reason=reason), as_json)
 
 
 @app.command()
@@ -231,12 +279,13 @@ def hold(
     resume: Annotated[bool, typer.Option("--resume", help="let it go on")] = False,
     folder: Folder = HERE,
     environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Stop a rollout where it is, or let it go on."""
     from interlock.app.decide import hold as stop
 
     with project(folder, environment) as workspace:
-        sys.stdout.write(stop(workspace, change, by=by, reason=reason, resume=resume) + "\n")
+        say(stop(workspace, change, by=by, reason=reason, resume=resume), as_json)
 
 
 @app.command()
@@ -265,8 +314,9 @@ def traffic(
     """Play recorded requests against the gateway in accelerated time."""
     from interlock.app.play import play
     from interlock.cli import views
+    from interlock.cli.progress import progress
 
-    with project(folder, environment) as workspace, views.progress() as said:
+    with project(folder, environment) as workspace, progress() as said:
         played = play(workspace, url, start, end, drive, said)
     show(played, as_json, views.played, views.played_json)
 
@@ -281,23 +331,26 @@ def watch(
     """Calibration from arrived labels, drift, freshness, and whether a retraining is due."""
     from interlock.app.loop import look_after
     from interlock.cli import views
+    from interlock.cli.progress import progress
 
-    with project(folder, environment) as workspace, views.progress() as said:
+    with project(folder, environment) as workspace, progress() as said:
         seen = look_after(workspace, act=act, progress=said)
     show(seen, as_json, views.watched, views.watched_json)
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="where the demo project is written")] = Path("build/demo"),
-    serve: Annotated[bool, typer.Option("--serve", help="leave the server running at the end")] = False,
+    folder: Annotated[Path, typer.Option(help="where the demo project is written")] = DEMO,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="leave the server running at the end")
+    ] = False,
     port: Annotated[int, typer.Option(help="the port; 0 picks a free one")] = 0,
 ) -> None:
     """The whole story on every flight out of New York, in under two minutes."""
     from interlock.app.demo import run_demo
-    from interlock.cli import views
+    from interlock.cli.progress import story
 
-    with views.story() as teller:
+    with story() as teller:
         run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
 
 
@@ -307,20 +360,25 @@ def version() -> None:
     sys.stdout.write(f"interlock {__version__}\n")
 
 
-def run() -> None:
+def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point: every refusal is told in full, with its exit code."""
+    from interlock.cli.failure import tell, tell_usage
+
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    as_json = "--json" in given
     try:
-        app()
+        # Not standalone: exit codes are ours, and 2 means that there is something to do.
+        code = app(given, prog_name="interlock", standalone_mode=False)
     except InterlockError as error:
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(f"interlock: {error.code}: {error}{notes}\n")
-        sys.stderr.flush()
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        code = tell(error, as_json)
+    except typer.Abort:
+        code = 130
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "interlock"
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        code = tell_usage(said, f"{command} --help", as_json)
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,347 @@
+"""What the commands show: each value once for people and once as JSON.
+
+Nothing here reads or decides; a view that needs to know more means that a value of
+`app` says too little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from interlock.change.change import Change
+from interlock.cli.page import (
+    bullets,
+    facts,
+    heading,
+    instant,
+    number,
+    outline,
+    page,
+    short,
+    table,
+)
+from interlock.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from interlock.app.changes import Standing
+    from interlock.app.history import Audited
+    from interlock.app.traffic import Played
+    from interlock.change.evidence import Evidence
+    from interlock.define.definitions import Project
+
+Json = dict[str, Any]
+NOTHING, SOMETHING, REFUSED = 0, 2, 3
+
+
+class Watched(Protocol):
+    """What looking after models found."""
+
+    @property
+    def sentences(self) -> Sequence[str]: ...
+    def to_json(self) -> Any: ...
+
+
+# --- definitions and plans ----------------------------------------------------------
+
+
+def checked(project: Project) -> str:
+    """One line that says what was read."""
+    parts = ", ".join(f"{n} {noun}" for noun, n in _counts(project).items())
+    return f"{project.name}: {parts}: no problems"
+
+
+def checked_json(project: Project) -> Json:
+    return {"project": project.name, **_counts(project), "problems": []}
+
+
+def _counts(project: Project) -> dict[str, int]:
+    return {name: len(getattr(project, name)) for name in ("tables", "views", "models", "services")}
+
+
+def plan(made: Plan) -> str:
+    """The plan as `plan.explain` says it."""
+    from interlock.plan.explain import explain
+
+    return outline(explain(made))
+
+
+def plan_json(made: Plan) -> Json:
+    return {**made.to_json(), "digest": made.digest}
+
+
+def plan_exit(made: Plan) -> int:
+    """0 nothing to do, 2 something to do, 3 when it could not be proposed."""
+    if made.objections:
+        return REFUSED
+    return NOTHING if made.empty else SOMETHING
+
+
+# --- changes ------------------------------------------------------------------------
+
+
+def changes(found: Sequence[Change]) -> str:
+    """Every change on one line."""
+    if not found:
+        return "no change yet\nnext: interlock propose"
+    rows = [(c.id, c.state, instant(c.opened_at)[:10], c.author, c.title) for c in found]
+    return page(table(("change", "state", "opened", "by", "title"), rows))
+
+
+def changes_json(found: Sequence[Change]) -> list[Json]:
+    return [_brief(one) for one in found]
+
+
+def _brief(change: Change) -> Json:
+    names = ("id", "title", "author", "environment", "state", "said", "plan_digest", "release")
+    brief = {name: getattr(change, name) for name in names}
+    return {**brief, "opened_at": change.opened_at.isoformat()}
+
+
+def blocking(found: Standing) -> tuple[str, ...]:
+    """Checks the plan asks for, that were made and do not pass, and that nobody waived."""
+    change = found.change
+    needed = (change.plan or {}).get("evidence", ()) if change else ()
+    waived = {waiver.check for waiver in change.waivers} if change else set()
+    failed = [piece.check for piece in found.evidence if piece.verdict != "pass"]
+    return tuple(dict.fromkeys(c for c in failed if c in needed and c not in waived))
+
+
+def proposed(found: Standing) -> str:
+    """The change that was just opened: its plan, then where it stands."""
+    assert found.change is not None
+    return f"{plan(Plan.from_json(found.change.plan or {}))}\n{status(found)}"
+
+
+def status(found: Standing) -> str:
+    """The environment, or one change."""
+    return page(*(_one(found, found.change) if found.change else _environment(found)))
+
+
+def status_json(found: Standing) -> Json:
+    """All that `status` knows; a list of changes is brief, one change is whole."""
+    body: Json = {"environment": found.environment, "route": found.route.to_json()}
+    if found.change is None:
+        return {**body, "changes": changes_json(found.changes)}
+    return {
+        **body,
+        "change": found.change.to_json(),
+        "evidence": [{**e.to_json(), "digest": e.digest} for e in found.evidence],
+        "blocking": list(blocking(found)),
+        "judgement": found.judgement,
+        "objections": list(found.objections),
+    }
+
+
+def _environment(found: Standing) -> Iterator[RenderableType]:
+    route = found.route
+    candidate = ""
+    if route.candidate:
+        share = "mirrored, shown to nobody" if route.mirror else f"{route.weight:.0%} of subjects"
+        candidate = f"{short(route.candidate)}: {share} ({route.change}, {route.stage})"
+    yield facts(
+        (
+            ("environment", f"{found.environment}, epoch {route.epoch}"),
+            ("stable", short(route.stable)),
+            ("candidate", candidate),
+            ("blocked", ", ".join(map(short, route.blocked))),
+        )
+    )
+    yield heading("changes")
+    yield changes(found.changes)
+
+
+def _one(found: Standing, change: Change) -> Iterator[RenderableType]:
+    yield facts(_about(change))
+    rollout = change.details.get("rollout")
+    if rollout:
+        yield from _rollout(rollout)
+    if found.judgement:
+        yield from _judged(found.judgement)
+    if found.evidence:
+        yield from _checks(found.evidence)
+    if change.signoffs or change.waivers:
+        yield heading("signed")
+        yield bullets(_signatures(change))
+    if found.objections:
+        yield heading("still open")
+        yield bullets(found.objections)
+    yield f"\nnext: {_next(found, change)}"
+
+
+def _about(change: Change) -> Iterator[tuple[str, object]]:
+    yield change.id, change.title
+    yield "state", f"{change.state}{': ' if change.said else ''}{change.said}"
+    yield "opened", f"{instant(change.opened_at)} by {change.author}"
+    yield "why", change.reason
+    yield "expected", change.expected
+    yield "take back", change.rollback_criteria
+    yield "risks", change.risks
+    yield "because", (change.because or {}).get("sentence")
+    against = short(change.made_against, "nothing: it is the first release")
+    yield "plan", f"{short(change.plan_digest)} against {against}" if change.plan else "none yet"
+    yield "release", short(change.release, "")
+
+
+def _rollout(rollout: Mapping[str, Any]) -> Iterator[RenderableType]:
+    moves = [
+        (instant(move["at"]), move["stage"] or move["state"], move["sentence"])
+        for move in rollout["history"]
+    ]
+    yield heading("rollout")
+    if moves:
+        yield table(("at", "stage", "why"), moves)
+    if rollout["hold"]:
+        yield f"held ({rollout['hold']}): {rollout['said']}"
+
+
+def _judged(judgement: Mapping[str, Any]) -> Iterator[RenderableType]:
+    where = f"{judgement['stage']}, {instant(judgement['at'])}"
+    yield heading(f"judged ({where}): {judgement['sentence']}")
+    yield table(
+        ("guardrail", "verdict", "stable", "candidate", "difference"),
+        [
+            (
+                one["name"], one["verdict"].replace("_", " "), number(one["mean_stable"]),
+                number(one["mean_candidate"]), _interval(one["interval"]),
+            )
+            for one in judgement["per_guardrail"]
+        ],
+    )  # fmt: skip
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return f"[{number(bounds[0])}, {number(bounds[1])}]" if bounds else "-"
+
+
+def _checks(evidence: Sequence[Evidence]) -> Iterator[RenderableType]:
+    """What did not pass or was measured with bounds, in full; the rest is counted."""
+    told = [piece for piece in evidence if piece.verdict != "pass" or piece.interval]
+    counts: dict[str, int] = {}
+    for piece in evidence:
+        if piece not in told:
+            kind = piece.check.partition(":")[0]
+            counts[kind] = counts.get(kind, 0) + 1
+    yield heading("evidence")
+    if told:
+        rows = [(e.verdict, e.check, e.sentence) for e in told]
+        yield table(("verdict", "check", "what it says"), rows)
+    if counts:
+        also = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        yield f"{'also ' if told else ''}passed: {also}"
+
+
+def _signatures(change: Change) -> Iterator[str]:
+    for signoff in change.signoffs:
+        void = "" if signoff.plan_digest == change.plan_digest else " (another plan: void)"
+        why = f": {signoff.reason}" if signoff.reason else ""
+        yield f"{signoff.decision} by {signoff.person}, {signoff.role} of {signoff.team}{why}{void}"
+    yield from map(str, change.waivers)
+
+
+def _next(found: Standing, change: Change) -> str:
+    """The command that moves this change on."""
+    stuck = blocking(found)
+    match change.state:
+        case "DRAFT" | "PLANNED" | "EVIDENCE":
+            return "interlock propose, again: gathering its evidence did not end"
+        case "REVIEW" if stuck:
+            return f"mend what {stuck[0]} found and propose again, or `interlock waive` it"
+        case "REVIEW":
+            return f"interlock approve {change.id} --by NAME --role ROLE --team TEAM"
+        case "APPROVED" | "SCHEDULED":
+            return f"interlock apply {change.id} --by NAME"
+        case "PREPARING" | "SHADOW" | "STEP" | "SOAKING" | "ABORTING" | "REVERTING":
+            return "interlock tick"
+        case "COMMITTED":
+            return f"nothing; while its rollback window lasts: interlock rollback {change.id}"
+        case _:
+            return "nothing: it has ended"
+
+
+# --- one piece of evidence, the audit -----------------------------------------------
+
+
+def evidence(found: Evidence) -> str:
+    """One check: what it says, how sure it is, and exactly what it was made on."""
+    parts: list[RenderableType] = [
+        facts(
+            (
+                ("check", found.check),
+                ("verdict", found.verdict),
+                ("says", found.sentence),
+                ("measured", number(found.value) if found.value is not None else ""),
+                ("between", _interval(found.interval) if found.interval else ""),
+                ("baseline", number(found.baseline) if found.baseline is not None else ""),
+                ("on", f"{number(found.n)} rows" if found.n is not None else ""),
+                ("made", instant(found.made_at)),
+                ("expires", instant(found.expires_at)),
+                ("digest", found.digest),
+            )
+        ),
+        heading("made on"),
+        bullets(f"{ref} {short(digest)}" for ref, digest in sorted(found.subjects.items())),
+    ]
+    return page(*parts)
+
+
+def evidence_json(found: Evidence) -> Json:
+    return {**found.to_json(), "digest": found.digest}
+
+
+def audited(found: Audited) -> str:
+    """The root to keep elsewhere, and everything that does not add up."""
+    said = facts((("writes", found.size), ("root", found.root)))
+    if not found.objections:
+        return page(said, "every write is there and unchanged")
+    return page(said, heading("does not add up"), bullets(found.objections))
+
+
+def audited_json(found: Audited) -> Json:
+    return asdict(found)
+
+
+# --- traffic and watching -----------------------------------------------------------
+
+
+def played(found: Played) -> str:
+    """What callers were told."""
+    each = (f"{short(release)}: {n:,}" for release, n in sorted(found.releases.items()))
+    why = (f"{reason}: {n:,}" for reason, n in sorted(found.reasons.items()))
+    mixed = f"{found.mixed:,} of {found.flags_asked:,} comparisons told two releases at once"
+    said = facts(
+        (
+            ("requests", f"{found.requests:,} with {found.rows:,} rows"),
+            ("releases", ", ".join(each)),
+            ("reasons", ", ".join(why)),
+            ("stale rows", f"{found.stale:,}"),
+            ("mean score", number(found.mean_score)),
+            ("mixed", mixed),
+        )
+    )
+    return page(said, *([heading("errors"), bullets(found.errors)] if found.errors else []))
+
+
+def played_json(found: Played) -> Json:
+    return {**asdict(found), "mean_score": found.mean_score}
+
+
+def watched(found: Watched) -> str:
+    """One sentence for each thing that was looked at."""
+    return "\n".join(found.sentences) or "nothing is live yet"
+
+
+def watched_json(found: Watched) -> Any:
+    return found.to_json()
+
+
+def said(text: str) -> str:
+    """A sentence as it is."""
+    return text
+
+
+def said_json(text: str) -> Json:
+    return {"said": text}
