@@ -149,6 +149,11 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
     return f"{id} is being prepared"
 
 
+def withdraw(workspace: Workspace, id: str, *, by: str, reason: str) -> Change:
+    """Close a change that has not started; it stays in the record with its evidence."""
+    return update(workspace, id, by, lambda c: moved(c, "WITHDRAWN", f"withdrawn: {reason}"))
+
+
 def hold(workspace: Workspace, id: str, *, by: str, reason: str, resume: bool = False) -> str:
     """Stand still until resumed. Asked of the controller, which does it at its next look."""
     _ask(workspace, id, by, None if resume else Request("hold", by, reason))

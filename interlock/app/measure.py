@@ -241,7 +241,8 @@ def _kpi_sql(it: Measuring, service: Service) -> str:
     metric = f"kpi:{service.service}"
     source = "staged WHERE stage IS NOT NULL"
     return f"""WITH first AS ({_first_answers(it)}), {_pairs()}, {_arrived(it)},
-        stages AS (SELECT asked_at::DATE AS day, arg_max(stage, asked_at) AS stage FROM pairs GROUP BY 1),
+        stages AS (SELECT asked_at::DATE AS day, arg_max(stage, asked_at) AS stage
+                   FROM pairs GROUP BY 1),
         units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
                   FROM {sides["stable_score"]} o JOIN {sides["candidate_score"]} n
                   ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),

@@ -111,6 +111,8 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     if new_state == state and not buckets:
         return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
     puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
+    if new_route != route:
+        workspace.decided_at = time.time()
     record_buckets = {change.id: buckets} if buckets else None
     changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
     save(workspace, before, changed, by=CONTROLLER, also=puts, buckets=record_buckets)

@@ -114,7 +114,7 @@ class Replayer:
         every: timedelta = timedelta(hours=6),
         after_each: Callable[[datetime], bool | None] | None = None,
     ) -> Played:
-        """Play [start, end) in chunks of `every`; `after_each(now)` may stop it by returning True."""
+        """Play [start, end) in chunks of `every`; `after_each(now)` stops it by returning True."""
         now = start
         while now < end:
             until = min(now + every, end)

@@ -5,6 +5,7 @@ Everything mutable lives in `<folder>/.interlock/`; definitions are files of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -73,6 +74,8 @@ class Workspace:
     looking: bool = False
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
     versions: dict[str, Version] = field(default_factory=dict)
+    # Wall seconds at which this process last decided to move the route; 0: never.
+    decided_at: float = 0.0
 
     @property
     def state(self) -> Path:
@@ -87,18 +90,34 @@ class Workspace:
     def facts(self) -> Facts:
         return self.learn(self.project.texts)[1]
 
-    def learn(self, texts: object) -> tuple[Project, Facts]:
+    def reread(self) -> None:
+        """The files have changed: forget what they said."""
+        for name in ("project", "facts"):
+            self.__dict__.pop(name, None)
+
+    def learn(self, texts: Mapping[str, str]) -> tuple[Project, Facts]:
         """Definitions and what they mean, from a folder's texts or a stored snapshot."""
         from interlock.change.calendar import problems_in
         from interlock.impact.facts import learn
 
-        reading = read(texts)  # type: ignore[arg-type]  # a mapping of texts in either case
+        reading = read(texts)
         facts, more = learn(reading.partial)
         more = (*more, *problems_in(reading.partial.calendar))
         problems = [*reading.problems, *news(more, reading.problems)]
         if problems:
             raise Invalid.of(problems)
         return reading.partial, facts
+
+    def with_texts(self, texts: Mapping[str, str]) -> Workspace:
+        """The same engines and record, seen with other definitions than the folder's.
+
+        Opened engines are shared: close the original, never this one.
+        """
+        other = Workspace(self.folder, self.environment, versions=self.versions)
+        for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock"):
+            other.__dict__[name] = getattr(self, name)
+        other.__dict__["project"], other.__dict__["facts"] = self.learn(texts)
+        return other
 
     @property
     def settings(self) -> Environment:

@@ -75,17 +75,19 @@ class Truncation:
 def cutoffs_sql(spine: str, time: str, count: int = 20) -> str:
     """`count` instants of the spine as column `at`, spread over its whole time, the same each run.
 
-    Of each stretch of time the instant with the most rows is taken: more is compared for
-    the same number of runs.
+    Each stretch of time looks at another hour of the day - what leaks in the evening may be
+    clean at dawn - and of that hour takes the instant with the most rows.
     """
     counted = (
         f"SELECT {quoted(time)} AS at_, count(*) AS n FROM {spine} AS s "
         f"WHERE {quoted(time)} IS NOT NULL GROUP BY 1"
     )
+    # 7 and 24 have no common divisor: all hours come up before one comes up twice.
+    hour = "((extract(hour FROM at_) - (7 * b) % 24 + 24) % 24)"
     return (
         f"SELECT at_ AS {quoted('at')} FROM "
         f"(SELECT *, ntile({count}) OVER (ORDER BY at_) AS b FROM ({counted}) AS t) AS u "
-        "QUALIFY row_number() OVER (PARTITION BY b ORDER BY n DESC, at_) = 1 ORDER BY 1"
+        f"QUALIFY row_number() OVER (PARTITION BY b ORDER BY {hour}, n DESC, at_) = 1 ORDER BY 1"
     )
 
 

@@ -221,7 +221,9 @@ class _Builder:
         self.put(
             model, model.ref,
             meaning=meaning, settings=settings, query=label, unknown=label.unknown,
-            trained=digest([RULES, meaning, below]), upstream=below,
+            trained=digest([RULES, meaning, below]),
+            fitted=digest([RULES, meaning, {k: v for k, v in below.items() if k != "inputs"}]),
+            upstream=below,
         )  # fmt: skip
 
     def _entities(self, model: Model) -> list[str]:

@@ -45,7 +45,10 @@ class NodeFacts:
 
     `meaning` holds the parts that move whoever reads it, `settings` those that must be
     released but move no value; both as name -> digest, to say which part changed.
-    `trained` is what a model must be trained again for; `query` is what its SQL says.
+    `trained` is all that a model's rows and their meaning rest on; `fitted` is that without
+    what lies behind its features: an edited feature under the same version claims to be the
+    same value, so the model is measured with it and not trained again. `query` is what the
+    SQL says.
     """
 
     ref: Ref
@@ -57,4 +60,5 @@ class NodeFacts:
     rows: str = ""
     query: QueryFacts | None = None
     trained: str = ""
+    fitted: str = ""
     unknown: str | None = None

@@ -163,9 +163,9 @@ def _models(old: Facts | None, new: Facts, reached: tuple[Reached, ...]) -> Iter
     touched = {str(one.ref) for one in reached if one.verdict != "untouched"}
     for node in new.of_kind("model"):
         before = old.nodes.get(str(node.ref)) if old else None
-        if before is None or before.trained != node.trained:
+        if before is None or before.fitted != node.fitted:
             yield TrainModel(node.ref, node.trained)
-        elif str(node.ref) in touched:
+        elif str(node.ref) in touched or before.trained != node.trained:
             yield RescoreModel(node.ref)
 
 

@@ -277,7 +277,7 @@ def test_an_environment_nobody_declared() -> None:
 
 
 def test_what_a_change_holds_in_the_calendar() -> None:
-    assert planned(COUNTED).writes == (Ref("model", "returns"), Ref("view", "spend", 1))
+    assert planned(COUNTED).writes == (Ref("view", "spend", 1),)
 
 
 # --- for people ----------------------------------------------------------------------
@@ -288,9 +288,9 @@ def test_explain_says_what_why_who_and_how_long() -> None:  # R-C8
     text = explain(make_plan(side(shop(COUNTED)), STABLE, Where("prod", NOON, None, rows)))
     for part in (
         "~ view:spend@1", "spend_30d: changed", "service:desk moves because",
-        "1. build   view:spend@1", "2. train   model:returns", "shadow: mirror, show nothing",
+        "1. build   view:spend@1", "2. rescore model:returns", "shadow: mirror, show nothing",
         "half: 50% of subjects, at least 2d", "service_owner of ops-desk (cy)",
-        "values: spend@1", "1 view, 1 training of about 12,345 rows; 3 stages, 4d at least",
+        "values: spend@1", "1 view, 1 rescoring of about 12,345 rows; 3 stages, 4d at least",
         "not scheduled",
     ):  # fmt: skip
         assert part in text
@@ -310,3 +310,8 @@ def test_every_step_can_be_said() -> None:
     plan = Plan("p", "prod", None, "d", "change", steps=steps)
     assert Plan.from_json(plan.to_json()) == plan
     assert explain(plan).count("\n  ") >= len(steps)
+
+
+def test_an_edited_feature_is_measured_with_the_model_and_does_not_train_it() -> None:
+    """Under the same version it claims to be the same value; a new meaning is a new version."""
+    assert planned(COUNTED).trains == () and planned(COUNTED).rescores == ("returns",)

@@ -1,0 +1,289 @@
+"""Watch what happened, and start the next change when a model is due.
+
+Calibration comes from arrived labels of the answers people were shown; drift is told
+beside it and decides nothing. A trigger that fires writes down the facts that made it
+true, and the challenger it asks for is a change like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from interlock.app.build import Say, quiet
+from interlock.app.changes import all_changes
+from interlock.app.measure import LOG, ingest
+from interlock.app.propose import Request, propose
+from interlock.app.versions import Version, stable
+from interlock.app.workspace import Workspace
+from interlock.define.definitions import Model
+from interlock.define.refs import Ref
+from interlock.define.yaml import parse
+from interlock.errors import Refused, Stale
+from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
+from interlock.ports import Put
+from interlock.retrain.due import Facts, Proposal, Ruling, consider
+from interlock.retrain.due import propose as propose_window
+from interlock.watch.calibration import Calibration, DayCells, calibration, cells, window
+from interlock.watch.drift import Drift, ranking
+from interlock.watch.freshness import freshness, newest_sql
+
+WEEK = timedelta(days=7)
+# A label may come a day after the flight: days younger than this are not judged.
+MATURE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One model in the last week: its calibration, what drifted most, and what was decided."""
+
+    model: str
+    calibration: Calibration
+    drift: tuple[Drift, ...]
+    ruling: Ruling
+    change: str | None = None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What watching found. `sentences` say it; worst first."""
+
+    at: datetime
+    seen: tuple[Seen, ...]
+    stale: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "stale": list(self.stale),
+            "models": [
+                {
+                    "model": s.model,
+                    "calibration": {k: _plain(v) for k, v in s.calibration.__dict__.items()},
+                    "drift": [{"feature": d.feature, "psi": d.psi} for d in s.drift],
+                    "due": s.ruling.due.sentence if s.ruling.due else None,
+                    "held": list(s.ruling.held),
+                    "change": s.change,
+                }
+                for s in self.seen
+            ],
+        }
+
+
+def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -> Watched:
+    """Look at the last week; with `act`, open a change for every model that is due."""
+    version = stable(workspace)
+    if version is None:
+        raise Refused("nothing is live in this environment", help="apply a first change")
+    ingest(workspace)
+    now = workspace.now()
+    seen = []
+    for model in version.project.models.values():
+        found = _look_at(workspace, version, model, now)
+        if act and found.ruling.due:
+            change = retrain(workspace, version, model, found, progress)
+            found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
+        seen.append(found)
+    late = _late_tables(workspace, version, now)
+    said = [*late, *(line for one in seen for line in _sentences(one))]
+    return Watched(now, tuple(seen), tuple(late), tuple(said))
+
+
+def _look_at(workspace: Workspace, version: Version, model: Model, now: datetime) -> Seen:
+    days = _cells(workspace, version, model, now)
+    _keep_days(workspace, model, days, now)
+    mature = (now - MATURE).date()
+    week = calibration(window(days, mature, WEEK))
+    drift = _drift(workspace, version, model, now)
+    facts = _facts(workspace, version, model, days, drift)
+    return Seen(model.model, week, drift, consider(facts, model.triggers, now))
+
+
+def _cells(
+    workspace: Workspace, version: Version, model: Model, now: datetime
+) -> tuple[DayCells, ...]:
+    """Answers of the live release whose day is over and whose labels have arrived, by day."""
+    label = model.label
+    instant = f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}'"
+    over = f"DATE '{(now - MATURE).date()}'"
+    table = workspace.warehouse.query(
+        f"WITH first AS (SELECT * FROM {LOG} WHERE release = '{version.release}' "
+        f"AND model = '{model.model}' AND score IS NOT NULL "
+        "QUALIFY row_number() OVER (PARTITION BY key ORDER BY served_at) = 1) "
+        f"SELECT asked_at::DATE AS day, score, l.{label.column}::DOUBLE AS y "
+        f"FROM first JOIN ({label.sql}) l ON l.{model.key} = first.key "
+        f"WHERE l.{label.available_at} <= {instant} AND asked_at < {over} "
+        f"AND l.{label.column} IS NOT NULL"
+    )
+    score, y = (np.asarray(table.column(name), dtype=np.float64) for name in ("score", "y"))
+    return cells(table.column("day").to_pylist(), score, y)
+
+
+def _keep_days(workspace: Workspace, model: Model, days: Sequence[DayCells], now: datetime) -> None:
+    """What the pages draw: one line per day."""
+    ref = Ref("note", f"calibration-{model.model}")
+    before = workspace.record.get(ref)
+    kept = {row["day"]: row for row in (before.body["days"] if before else [])}
+    for cell in days:
+        one = calibration([cell])
+        kept[str(cell.day)] = {
+            "day": str(cell.day), "n": one.n, "ece": one.ece,
+            "mean_score": one.mean_score, "mean_label": one.mean_label,
+        }  # fmt: skip
+    body = {"days": [kept[day] for day in sorted(kept)]}
+    if before is None or before.body != body:
+        put = Put(ref, body, before.version if before else 0)
+        workspace.record.write([put], by="watch", at=now)
+
+
+def _facts(
+    workspace: Workspace,
+    version: Version,
+    model: Model,
+    days: tuple[DayCells, ...],
+    drift: Sequence[Drift],
+) -> Facts:
+    runs = [e for e in workspace.record.list("trigger") if e.body["model"] == model.model]
+    busy = any(
+        change.open and (change.because or {}).get("model") == model.model
+        for change in all_changes(workspace)
+    )
+    return Facts(
+        model=model.model,
+        trained_until=model.training.end,
+        live_since=days[0].day if days else workspace.now().date(),
+        cells=days,
+        new_rows=sum(sum(cell.n) for cell in days if cell.day >= model.training.end),
+        psi={d.feature: d.psi for d in drift},
+        last_run=max((datetime.fromisoformat(e.body["at"]) for e in runs), default=None),
+        running=busy,
+    )
+
+
+def _drift(
+    workspace: Workspace, version: Version, model: Model, now: datetime
+) -> tuple[Drift, ...]:
+    """The last week's features against those the model was trained on: a ranking."""
+    rows = version.builder(workspace).rows(model)
+    trained = version.models[model.model]
+    names = [name for name in trained.inputs if name not in trained.categories]
+    before = f"(SELECT * FROM {rows} WHERE {_between(model, model.training)})"
+    week = (
+        f"(SELECT * FROM {rows} WHERE {model.time} >= TIMESTAMP '{now - WEEK:%Y-%m-%d %H:%M:%S}' "
+        f"AND {model.time} < TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}')"
+    )
+    warehouse = workspace.warehouse
+    edges = freeze(warehouse.query(edges_sql(before, names)).to_pylist()[0])
+    old, new = (
+        warehouse.query(counts_sql(relation, edges)).to_pylist()[0] for relation in (before, week)
+    )
+    return ranking(
+        {name: bin_counts(old[name], edges[name]) for name in names},
+        {name: bin_counts(new[name], edges[name]) for name in names},
+    )
+
+
+def _between(model: Model, span: Any) -> str:
+    return f"{model.time} >= TIMESTAMP '{span.start}' AND {model.time} < TIMESTAMP '{span.end}'"
+
+
+def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[str]:
+    """Tables whose newest known row is older than promised, with the services behind them."""
+    said = []
+    for table in version.project.tables.values():
+        if table.freshness is None or table.available_at is None:
+            continue
+        sql = newest_sql(table.name, table.available_at, now)
+        newest = workspace.warehouse.query(sql).to_pylist()[0]["newest"]
+        at = newest.replace(tzinfo=UTC) if newest else None
+        age = freshness(table.name, at, table.freshness, now)
+        if age.status != "ok":
+            said.append(f"{age.sentence}; at risk: {', '.join(sorted(version.project.services))}")
+    return said
+
+
+def _sentences(seen: Seen) -> list[str]:
+    week = seen.calibration
+    if not week.n:
+        return [f"{seen.model}: no labels have arrived for last week's answers"]
+    said = (
+        f"{seen.model}: calibration error {week.ece:.3f} on {week.n} answers of {week.days} days "
+        f"(predicted {week.mean_score:.3f}, true {week.mean_label:.3f})"
+    )
+    if seen.drift:
+        top = seen.drift[0]
+        said += f"; {top.feature} drifted most (PSI {top.psi:.2f}), which decides nothing"
+    due = [f"{seen.model} is due: {seen.ruling.due.sentence}"] if seen.ruling.due else []
+    opened = [f"{seen.change} was opened by the trigger"] if seen.change else []
+    return [*due, *opened, said, *seen.ruling.held]
+
+
+# --- the next change ----------------------------------------------------------------
+
+
+def retrain(
+    workspace: Workspace, version: Version, model: Model, seen: Seen, say: Say = quiet
+) -> str:
+    """Write down why, then open the change; the id of a change that is there already."""
+    assert seen.ruling.due is not None
+    now = workspace.now()
+    proposal = propose_window(model, seen.ruling.due, (now - MATURE).date())
+    ref = Ref("trigger", f"{model.model}-{proposal.key[:12]}")
+    entry = workspace.record.get(ref)
+    if entry is not None and entry.body.get("change"):
+        return str(entry.body["change"])
+    body = {
+        "model": model.model,
+        "at": now.isoformat(),
+        "fired_at": now.isoformat(),
+        "sentence": proposal.sentence,
+        "facts": dict(seen.ruling.due.facts),
+        "change": None,
+    }
+    if entry is None:
+        try:
+            workspace.record.write([Put(ref, body, 0)], by="retraining", at=now)
+        except Stale:
+            return ""  # somebody else fired for the same facts: one storm, one run
+    challenger = workspace.with_texts(moved_windows(version.project.texts, model, proposal))
+    request = Request(
+        f"Retrain {model.model} until {proposal.train_end}",
+        "retraining",
+        seen.ruling.due.sentence,
+        "calibration back to what it was",
+        "any guardrail of the rollout shows harm",
+        "a challenger that forgot a season; it meets the incumbent on days neither has seen",
+    )
+    because = {"trigger": str(ref), "model": model.model, "sentence": proposal.sentence}
+    change = propose(challenger, request, say, because)
+    version_now = workspace.record.get(ref)
+    assert version_now is not None
+    put = Put(ref, {**body, "change": change.id}, version_now.version)
+    workspace.record.write([put], by="retraining", at=now)
+    return change.id
+
+
+def moved_windows(texts: Mapping[str, str], model: Model, proposal: Proposal) -> dict[str, str]:
+    """The definitions with this model's windows moved, every other byte as it was."""
+    document, _ = parse(texts[model.file], model.file)
+    assert document is not None
+    lines = texts[model.file].split("\n")
+    wanted: dict[tuple[str, str], date] = {
+        ("training", "end"): proposal.train_end,
+        ("evaluation", "start"): proposal.evaluate_start,
+        ("evaluation", "end"): proposal.evaluate_end,
+    }
+    for path, day in wanted.items():
+        at = document.line(path) - 1
+        key, _, _ = lines[at].partition(f"{path[1]}:")
+        lines[at] = f"{key}{path[1]}: {day.isoformat()}"
+    return {**texts, model.file: "\n".join(lines)}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
