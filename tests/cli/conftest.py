@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from terminal import Done, copy_of, interlock
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A project in which CR-1 was proposed by wei, and what proposing said."""
-
-    folder: Path
-    proposed: Done
-    status: Mapping[str, Any]
+from terminal import Opened, copy_of, interlock
 
 
 @pytest.fixture(scope="session")

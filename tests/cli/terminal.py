@@ -11,6 +11,7 @@ import pty
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ class Done:
     def error(self) -> Any:
         """The last line of standard error, as JSON."""
         return json.loads(self.err.splitlines()[-1])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project in which CR-1 was proposed by wei, and what proposing said."""
+
+    folder: Path
+    proposed: Done
+    status: Mapping[str, Any]
 
 
 def interlock(*arguments: object) -> Done:

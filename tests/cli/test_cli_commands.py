@@ -14,8 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import Opened
-from terminal import contents, edit, interlock, process
+from terminal import Opened, contents, edit, interlock, process
 
 from interlock.app.changes import held, save
 from interlock.app.workspace import Workspace

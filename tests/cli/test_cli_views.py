@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Opened
-from terminal import interlock, on_a_terminal
+from terminal import Opened, interlock, on_a_terminal
 
 from interlock.app.changes import Standing, describe
 from interlock.app.traffic import Played
@@ -26,7 +25,7 @@ _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 STORY = """
 from interlock.cli.progress import story
 with story() as teller:
-    teller.chapter("A change", "A sentence that is rather long, and does not fit on one line of 80.")
+    teller.chapter("A change", "A sentence that is rather long and does not fit on one line of 80.")
     teller.step("building")
     teller.step("[red]training[/red]")
     teller.fact("the mean score is 0.25")
