@@ -89,6 +89,7 @@ class Teller:
 
     def chapter(self, title: str, text: str = "") -> None:
         """A heading with its number, and a paragraph under it."""
+        self.rest()
         self._chapters += 1
         self._line("")
         self._line(f"{self._chapters}. {title}", "bold cyan")
