@@ -81,8 +81,8 @@ class RecordReader(Protocol):
         """The newest entry of every thing of this kind, oldest thing first."""
         ...
 
-    def history(self, ref: Ref) -> tuple[Entry, ...]:
-        """Every version, oldest first."""
+    def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
+        """Every version newer than `after`, oldest first."""
         ...
 
     def buckets(self, change: str) -> tuple[Bucket, ...]: ...

@@ -41,9 +41,9 @@ class MemoryRecord:
             found = [many[-1] for ref, many in self._things.items() if ref.kind == kind]
         return tuple(map(_copy, found))
 
-    def history(self, ref: Ref) -> tuple[Entry, ...]:
+    def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
         with self._lock:
-            return tuple(map(_copy, self._things.get(ref, ())))
+            return tuple(map(_copy, self._things.get(ref, ())[after:]))
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:
         with self._lock:

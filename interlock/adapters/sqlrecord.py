@@ -78,7 +78,11 @@ _NEWEST = (
     .order_by(_entry.c.version.desc())
     .limit(sa.literal_column("1"))
 )
-_HISTORY = sa.select(_entry).where(_entry.c.ref == sa.bindparam("ref")).order_by(_entry.c.version)
+_HISTORY = (
+    sa.select(_entry)
+    .where(_entry.c.ref == sa.bindparam("ref"), _entry.c.version > sa.bindparam("after"))
+    .order_by(_entry.c.version)
+)
 _of_ref = _entry.alias("same")
 _LIST = (
     sa.select(_entry)
@@ -144,9 +148,9 @@ class SqlRecord:
             rows = connection.execute(_LIST, {"low": f"{kind}:", "high": f"{kind};"}).all()
         return tuple(self._entry(Ref.parse(row[0]), *row[1:]) for row in rows)
 
-    def history(self, ref: Ref) -> tuple[Entry, ...]:
+    def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
         with self._reading() as connection:
-            rows = connection.execute(_HISTORY, {"ref": str(ref)}).all()
+            rows = connection.execute(_HISTORY, {"ref": str(ref), "after": after}).all()
         return tuple(self._entry(ref, *row[1:]) for row in rows)
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:

@@ -66,6 +66,8 @@ class RecordContract:
         found = record.history(ROUTE)
         assert [entry.version for entry in found] == [1, 2, 3]
         assert record.get(ROUTE) == found[-1]
+        assert record.history(ROUTE, after=1) == found[1:]
+        assert record.history(ROUTE, after=3) == ()
         assert found[1].body == {"weight": 0.5}
         assert (found[1].by, found[1].written_at) == ("dana", NOON + timedelta(hours=1))
 

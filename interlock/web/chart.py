@@ -34,7 +34,7 @@ def line_chart(chart: Chart, wide: int = WIDE) -> Markup:
         parts += _band(line, frame)
     for line in ordered:
         parts += _strokes(line, frame)
-    parts += _names(ordered, frame)
+    parts += [*_names(ordered, frame), *_bound_name(chart, frame)]
     return drawing(chart.title, _summary(chart), parts, css, (wide, _H))
 
 
@@ -129,6 +129,12 @@ def _bound(chart: Chart, frame: _Frame) -> Iterator[Markup]:
     if chart.bound is not None:
         y = frame.y(chart.bound)
         yield el("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="bound")
+
+
+def _bound_name(chart: Chart, frame: _Frame) -> Iterator[Markup]:
+    # Last, so that no line is drawn over it.
+    if chart.bound is not None:
+        y = frame.y(chart.bound)
         yield label(frame.left + 6, y - 5, chart.bound_label, "small bound-label")
 
 

@@ -16,9 +16,11 @@ Tone = Literal["good", "wait", "bad", "quiet"]
 _TONES: Mapping[str, Tone] = {
     **dict.fromkeys(("committed", "approved", "safe", "pass", "live", "healthy", "done"), "good"),
     **dict.fromkeys(("aborted", "aborting", "fail", "harm", "refused", "error", "void"), "bad"),
-    **dict.fromkeys(("rolled", "reverting", "rejected", "blocked", "breached"), "bad"),
+    **dict.fromkeys(
+        ("rolled", "rolling", "reverting", "taking", "rejected", "blocked", "breached"), "bad"
+    ),
     **dict.fromkeys(("draft", "planned", "retired", "withdrawn", "waived"), "quiet"),
-    **dict.fromkeys(("additive", "none"), "quiet"),
+    **dict.fromkeys(("additive", "added", "settings", "none", "as"), "quiet"),
     "breaking": "bad",
 }
 

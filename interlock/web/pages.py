@@ -116,7 +116,7 @@ class Pages:
     def _json(self, read: Read) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             page = await self._read(request, read)
-            return JSONResponse(to_json(page), headers=HEADERS)
+            return await run_in_threadpool(lambda: JSONResponse(to_json(page), headers=HEADERS))
 
         return answer
 
@@ -126,7 +126,8 @@ class Pages:
             id = request.path_params.get("id")
             version = await run_in_threadpool(self.version, id) if id else ""
             page = await self._read(request, read)
-            return self.html(request, template, page=page, version=version)
+            # Drawing takes longer than reading: in a thread too, or predictions would wait.
+            return await run_in_threadpool(self.html, request, template, page=page, version=version)
 
         return answer
 

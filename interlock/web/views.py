@@ -203,8 +203,10 @@ class ChangePage:
     plan: str
     next: str = ""
     hold: str = ""
+    outcome: str = ""
     reason: str = ""
     expected: str = ""
+    risks: str = ""
     weight: float = 0.0
     stable_label: str = "stable"
     candidate_label: str = "candidate"

@@ -89,8 +89,8 @@ class MemoryReader:
     def list(self, kind: Any) -> tuple[Entry, ...]:
         return tuple(found[-1] for ref, found in self.entries.items() if ref.kind == kind)
 
-    def history(self, ref: Ref) -> tuple[Entry, ...]:
-        return tuple(self.entries.get(ref, ()))
+    def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
+        return tuple(self.entries.get(ref, ())[after:])
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:
         return ()

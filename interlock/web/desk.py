@@ -1,0 +1,289 @@
+"""The desk of the pages over a record: reads are light, acts go to `app.decide`.
+
+`decide` plans and parses SQL, so it is imported when somebody acts, never to show a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from interlock.app.workspace import Workspace
+from interlock.change.calendar import Interval, conflicts, freezes_within
+from interlock.change.change import Change
+from interlock.define.definitions import Owner, Service
+from interlock.define.release import Route
+from interlock.errors import NotFound, Unusable
+from interlock.ports import Json
+from interlock.web import desk_change as shown
+from interlock.web import desk_charts, desk_evidence, desk_standing
+from interlock.web.desk_ledger import Ledger, Stored
+from interlock.web.desk_moves import state_label
+from interlock.web.figures import Booking, Chart, Tone, tone_of
+from interlock.web.views import (
+    Alert,
+    CalendarPage,
+    CatalogPage,
+    ChangePage,
+    ChangeRow,
+    EvidencePage,
+    Overview,
+    RouteView,
+    ServiceRow,
+)
+from interlock.web.words import short
+
+_HEALTH = {"harm": "breached", "safe": "healthy", "error": "not measured"}
+_BEHIND, _AHEAD = timedelta(days=5), timedelta(days=16)
+_FEW = 8
+
+
+class RecordDesk:
+    """Implements `views.Desk`. Safe to use from many threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.ledger = Ledger(workspace)
+
+    # --- reads ------------------------------------------------------------------------
+
+    def overview(self) -> Overview:
+        stored, owners = self.ledger.changes(), desk_standing.owners_of(self.ledger)
+        rows = [self._row(one, owners) for one in stored]
+        still = {one.change.id for one in stored if one.change.open}
+        project = self.ledger.project()
+        return Overview(
+            environment=f"{project.name} · {self.workspace.environment}",
+            now=self.ledger.now(),
+            route=_route_view(self.workspace.route()),
+            open=tuple(row for row in rows if row.id in still),
+            recent=tuple(rows),
+            services=tuple(self._service(s, stored) for s in project.services.values()),
+            calibration=self._calibration(),
+            alerts=tuple(sorted(self._alerts(stored), key=lambda a: a.at, reverse=True)[:_FEW]),
+        )
+
+    def _row(self, one: Stored, owners: Sequence[Owner]) -> ChangeRow:
+        change, lacking = one.change, desk_standing.lacks(self.ledger, one.change)
+        return ChangeRow(
+            change.id, change.title, shown.team_of(change, owners),
+            desk_standing.pill(change, lacking), one.written_at,
+            desk_standing.waits_for(change, owners),
+            desk_standing.next_step(change, lacking, owners, self.ledger.judgement(change.id))
+            if change.open
+            else "",
+        )  # fmt: skip
+
+    def change(self, id: str) -> ChangePage | None:
+        one = self.ledger.change(id)
+        if one is None:
+            return None
+        change, route = one.change, self.workspace.route()
+        owners = desk_standing.owners_of(self.ledger)
+        lacking = desk_standing.lacks(self.ledger, change)
+        judgement = self.ledger.judgement(id)
+        stable, candidate = _labels(change)
+        return ChangePage(
+            id=id,
+            title=change.title,
+            state=desk_standing.pill(change, lacking),
+            environment=change.environment,
+            team=shown.team_of(change, owners),
+            author=change.author,
+            plan=change.plan_digest,
+            next=desk_standing.next_step(change, lacking, owners, judgement),
+            hold=shown.hold_sentence(change),
+            outcome=change.said if change.state in shown.BACK else "",
+            reason=change.reason,
+            expected=change.expected,
+            risks=change.risks,
+            weight=shown.weight_of(change, route),
+            stable_label=stable,
+            candidate_label=candidate,
+            actions=shown.actions(change, judgement),
+            stages=shown.dots(change),
+            charts=desk_charts.charts(self.workspace.record.buckets(id)),
+            judged=shown.judged(judgement),
+            judged_at=datetime.fromisoformat(judgement["at"]) if judgement else None,
+            graph=shown.graph(change),
+            differences=shown.differences(change),
+            evidence=desk_evidence.evidence_rows(change, self.ledger.evidence_of(change)),
+            signoffs=desk_standing.signoff_rows(change, owners),
+            objections=lacking.all,
+            steps=shown.steps(change),
+            timeline=self.ledger.timeline(id),
+            criteria=shown.criteria(change),
+        )
+
+    def calendar(self) -> CalendarPage:
+        now, project = self.ledger.now(), self.ledger.project()
+        window = Interval(now - _BEHIND, now + _AHEAD)
+        changes = [one.change for one in self.ledger.changes()]
+        held = [b for change in changes if (b := desk_standing.booking_of(change)) is not None]
+        refs = [
+            thing.ref
+            for many in (project.tables, project.views, project.models, project.services)
+            for thing in many.values()
+        ]
+        freezes = [
+            Booking(f.name.replace("_", " "), "freeze", held.start, held.end, "wait")
+            for f, held in freezes_within(project.calendar, refs, window)
+        ]
+        found = [bar for one in changes if (bar := self._booked(one, now, window)) is not None]
+        said = [f"{b.change}: {line}" for b in held for line in conflicts(held, b)]
+        said += [
+            f"{one.change} reaches into the freeze {freeze.label}: it will wait there"
+            for one in found
+            for freeze in freezes
+            if one.tone == "wait" and one.start < freeze.end and freeze.start < one.end
+        ]
+        return CalendarPage(now, window.start, window.end, (*found, *freezes), tuple(said))
+
+    def _booked(self, change: Change, now: datetime, window: Interval) -> Booking | None:
+        time = _time_of(change, now)
+        if time is None or not time.overlaps(window):
+            return None
+        owners = desk_standing.owners_of(self.ledger)
+        tone: Tone = tone_of(state_label(change.__dict__))
+        return Booking(
+            change.title, "change", time.start, time.end, tone, change.id,
+            shown.team_of(change, owners), (), (change.expected,) if change.expected else (),
+        )  # fmt: skip
+
+    def evidence(self, digest: str) -> EvidencePage | None:
+        found = self.ledger.evidence(digest)
+        if found is None:
+            return None
+        changes = (one.change for one in self.ledger.changes())
+        change = next((one for one in changes if digest in one.evidence), None)
+        return desk_evidence.evidence_page(*found, change)
+
+    def catalog(self) -> CatalogPage:
+        route = self.workspace.route()
+        release = self.ledger.release(route.stable) if route.stable else None
+        if release is None or route.stable is None:
+            return CatalogPage("nothing is released yet")
+        made = self.ledger.change(release["change"])
+        drawn: Json = (made.change.details.get("graph") if made else None) or {}
+        project = self.ledger.project_of(route.stable)
+        return CatalogPage(route.stable, desk_evidence.catalog_rows(release, project, drawn))
+
+    def version(self, id: str) -> str:
+        entry, judged = self.ledger.get("change", id), self.ledger.get("judgement", id)
+        if entry is None:
+            raise NotFound(f"there is no change {id}", "start from the list of changes")
+        # The release that runs also decides who may sign, and what is frozen.
+        return f"{entry.version}.{judged.version if judged else 0}.{self.workspace.route().epoch}"
+
+    # --- acts -------------------------------------------------------------------------
+
+    def hold(self, id: str, by: str, reason: str) -> None:
+        from interlock.app import decide
+
+        decide.hold(self.workspace, id, by=by, reason=reason)
+
+    def rollback(self, id: str, by: str, reason: str) -> None:
+        from interlock.app import decide
+
+        decide.rollback(self.workspace, id, by=by, reason=reason)
+
+    def promote(self, id: str, by: str, reason: str) -> None:
+        from interlock.app import decide
+
+        if reason.strip():
+            decide.promote(self.workspace, id, by=by, reason=reason)
+            return
+        one = self.ledger.change(id)
+        if one is None or not shown.hold_sentence(one.change):
+            # Without a reason nothing is waived, so nothing would happen.
+            raise Unusable("a promotion needs a reason", "say what is waived, and why")
+        decide.hold(self.workspace, id, by=by, reason=reason, resume=True)
+
+    def approve(self, id: str, role: str, team: str, by: str) -> None:
+        from interlock.app import decide
+
+        decide.sign(self.workspace, id, by=by, role=role.replace(" ", "_"), team=team)
+
+    # --- parts of the overview --------------------------------------------------------
+
+    def _service(self, service: Service, stored: Sequence[Stored]) -> ServiceRow:
+        """The number of its last comparison before release, and what the judge says since."""
+        name, kpi = service.service, service.kpi
+        label = kpi.name.replace("_", " ")
+        value = self._measured(name)
+        running = next((s.change.id for s in stored if s.change.under_way), None)
+        ruling = self._ruling(running, f"kpi:{name}") if running else None
+        if ruling is not None:
+            health = _HEALTH.get(ruling["verdict"], "being judged")
+            said = f"in {running}: {ruling['sentence'].partition(': ')[2]}"
+        else:
+            health = "not measured" if value is None else "as released"
+            said = "" if value is None else "on the evaluation days of the release"
+        return ServiceRow(name, service.owner, service.tier, label, value, health, sentence=said)
+
+    def _measured(self, service: str) -> float | None:
+        stable = self.workspace.route().stable
+        release = self.ledger.release(stable) if stable else None
+        made = self.ledger.change(release["change"]) if release else None
+        pieces = self.ledger.evidence_of(made.change) if made else []
+        found = [p.details.get("new") for p in pieces if p.check == f"kpi:{service}"]
+        return found[-1] if found else None
+
+    def _ruling(self, id: str, name: str) -> Json | None:
+        judgement = self.ledger.judgement(id) or {}
+        rulings: Sequence[Json] = judgement.get("per_guardrail", ())
+        return next((ruling for ruling in rulings if ruling["name"] == name), None)
+
+    def _calibration(self) -> Chart | None:
+        for name, model in self.ledger.project().models.items():
+            entry = self.ledger.get("note", f"calibration-{name}")
+            limits = [t.over for t in model.triggers if t.metric == "ece"]
+            if entry is not None:
+                days = entry.body.get("days", ())
+                return desk_charts.calibration(days, name, next(iter(limits), None))
+        return None
+
+    def _alerts(self, stored: Sequence[Stored]) -> Iterator[Alert]:
+        for entry in self.workspace.record.list("trigger"):
+            at = entry.body.get("fired_at")
+            when = datetime.fromisoformat(at) if at else entry.written_at
+            said = entry.body["sentence"]
+            model = entry.body.get("model", "")
+            title = f"Retraining of {model} is due" if model else "A trigger fired"
+            yield Alert(when, "wait", title, said, change=entry.body.get("change"))
+        for one in stored:
+            change, held = one.change, shown.hold_sentence(one.change)
+            if held:
+                yield Alert(one.written_at, "wait", "A rollout is on hold", held, change=change.id)
+            if change.state in shown.BACK:
+                title = f"“{change.title}” went back"
+                yield Alert(one.written_at, "bad", title, change.said, change=change.id)
+
+
+def _route_view(route: Route) -> RouteView:
+    return RouteView(
+        route.stable or "nothing yet", route.epoch, route.candidate, route.weight, route.change,
+        route.stage, route.mirror,
+    )  # fmt: skip
+
+
+def _labels(change: Change) -> tuple[str, str]:
+    """What stands at the two ends of the weight bar."""
+    if change.state in shown.GOOD:
+        return "Other releases", f"{short(change.release)} (this change)"
+    before = short(change.made_against) if change.made_against else "no release"
+    return f"Stable {before}", f"Candidate {short(change.release) or 'not built'}"
+
+
+def _time_of(change: Change, now: datetime) -> Interval | None:
+    """When a change ran, runs, or is planned to run."""
+    slot = desk_standing.slot_of(change)
+    history = shown.rollout_of(change).get("history", ())
+    if not history:
+        return slot if change.open else None
+    # The end of the rollback window is no work: the bar ends at the commit.
+    times = [datetime.fromisoformat(m["at"]) for m in history if m["state"] != "retired"]
+    if not change.under_way:
+        return Interval(times[0], max(times[-1], times[0] + timedelta(hours=1)))
+    length = slot.end - slot.start if slot else timedelta(0)
+    return Interval(times[0], max(now, times[0] + length))

@@ -1,0 +1,157 @@
+"""One process that answers predictions and flags, and shows the pages.
+
+The two share nothing but the record: a page that fails, or waits, costs no prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from interlock.adapters.lmdb import LmdbOnlineStore
+from interlock.adapters.predictions import JsonLinesLog
+from interlock.app.serving import Gateway
+from interlock.app.workspace import Workspace
+from interlock.errors import InterlockError, Unavailable
+from interlock.web.desk import RecordDesk
+from interlock.web.gateway import gateway_app
+from interlock.web.pages import pages_app
+
+DATA_PLANE = ("/v2", "/ofrep", "/interlock")
+# How long a thread may keep the interpreter when a prediction waits for it.
+SWITCH_SECONDS = 0.0005
+
+
+def create() -> ASGIApp:
+    """The application of `$INTERLOCK_PROJECT` in `$INTERLOCK_ENV`, for any ASGI server."""
+    folder = os.environ.get("INTERLOCK_PROJECT", ".")
+    return application(Path(folder).resolve(), os.environ.get("INTERLOCK_ENV", "prod"))
+
+
+def application(folder: Path, environment: str) -> Application:
+    """The application of a project folder. What it opens is closed by the end of its lifespan."""
+    workspace = Workspace(folder, environment)
+    desk = RecordDesk(workspace)
+    replayed = desk.ledger.environment.clock == "replay"
+    online = _online(workspace.state / "online")
+    log = JsonLinesLog(workspace.state / "predictions", name=f"gateway-{os.getpid()}")
+    gateway = Gateway(
+        workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
+    )
+    planes = gateway_app(gateway), pages_app(desk)
+    return Application(gateway, *planes, closes=(log.close, online.close, workspace.close))
+
+
+def _online(folder: Path) -> LmdbOnlineStore:
+    if not (folder / "data.mdb").exists():
+        # Nothing was released yet: the first release will write here while we read.
+        LmdbOnlineStore(folder).close()
+    return LmdbOnlineStore(folder, readonly=True)
+
+
+@dataclass
+class Application:
+    """Pages and data plane behind one door, told apart by the path."""
+
+    gateway: Gateway
+    data_plane: ASGIApp
+    pages: ASGIApp
+    closes: tuple[Callable[[], None], ...] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and _is_data(scope["path"]):
+            await self.data_plane(scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await run_in_threadpool(self.gateway.start)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await run_in_threadpool(self.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def close(self) -> None:
+        self.gateway.stop()
+        for close in self.closes:
+            close()
+
+
+def _is_data(path: str) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in DATA_PLANE)
+
+
+class _Announced(uvicorn.Server):
+    """Says where it listens, on one line, once it really does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            sys.stdout.write(f"serving on http://{shown}:{port}\n")
+            sys.stdout.flush()
+
+
+def serve(folder: Path, environment: str, host: str = "127.0.0.1", port: int = 8210) -> None:
+    """Serve until told to stop. Port 0 takes a free one; the line on stdout says which."""
+    door = _door(host, port)
+    try:
+        app = application(folder, environment)
+    except BaseException:
+        door.close()
+        raise
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", ws="none", lifespan="on",
+        log_level="warning", access_log=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = _Announced(config)
+    server.run(sockets=[door])
+    if not server.started:
+        raise Unavailable("the server did not start", help="the lines above say why")
+
+
+def _door(host: str, port: int) -> socket.socket:
+    """The socket, taken before anything is opened: a taken port should cost nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OverflowError as error:
+        raise Unavailable(f"there is no port {port}", help="name one up to 65535") from error
+    except OSError as error:
+        raise Unavailable(
+            f"{host}:{port} cannot be listened on: {error.strerror}",
+            help="stop the other server, or name another port (0 picks a free one)",
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m interlock.web.server --project DIR --env prod --port 0`."""
+    parser = argparse.ArgumentParser(prog="interlock.web.server", description=__doc__)
+    parser.add_argument("--project", type=Path, default=Path(), help="the project folder")
+    parser.add_argument("--env", default="prod", help="the environment")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=8210, help="the port; 0 picks a free one")
+    asked = parser.parse_args(arguments)
+    try:
+        serve(asked.project.resolve(), asked.env, asked.host, asked.port)
+    except InterlockError as error:
+        sys.stderr.write(f"interlock: {error.code}: {error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()
