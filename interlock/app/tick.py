@@ -89,12 +89,21 @@ def _look(workspace: Workspace, id: str) -> str:
         return ""
     if state.state is State.PREPARING:
         prepare(workspace, stored(workspace, state.release), state.release)
-    if state.state is State.COMMITTED:
-        point_at(workspace, stored(workspace, state.release))
+    if state.state is State.REVERTING:
+        _point(workspace)  # before the last word is written: nobody looks again after it
     try:
-        return _decide(workspace, before, state)
+        said = _decide(workspace, before, state)
     except Stale as error:
-        return f"{id}: {error.message}; looking again"
+        said = f"{id}: {error.message}; looking again"
+    _point(workspace)
+    return said
+
+
+def _point(workspace: Workspace) -> None:
+    """Logical names follow the Route, forward and back; a kill only delays them."""
+    release = workspace.route().stable
+    if release is not None:
+        point_at(workspace, stored(workspace, release))
 
 
 def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
