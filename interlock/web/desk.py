@@ -271,8 +271,8 @@ def _labels(change: Change) -> tuple[str, str]:
     """What stands at the two ends of the weight bar."""
     if change.state in shown.GOOD:
         return "Other releases", f"{short(change.release)} (this change)"
-    before = short(change.made_against) if change.made_against else "no release"
-    return f"Stable {before}", f"Candidate {short(change.release) or 'not built'}"
+    before = f"Stable {short(change.made_against)}" if change.made_against else "No release yet"
+    return before, f"Candidate {short(change.release) or 'not built'}"
 
 
 def _time_of(change: Change, now: datetime) -> Interval | None:
