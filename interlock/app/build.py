@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from interlock.app.workspace import Workspace
@@ -88,19 +89,24 @@ class Builder:
         """Every view that `model` reads, built."""
         return [self.view(self.project.views[f"{r.name}@{r.version}"]) for r in model.view_refs]
 
-    def rows(self, model: Model) -> str:
-        """The point-in-time relation of `model` over its whole spine, as a physical table.
+    def rows(self, model: Model, start: date, end: date) -> str:
+        """The point-in-time rows of `model` with its time in [start, end), as a physical table.
 
-        Named by what it is made of, so that retraining on another window reuses it.
+        Named by what it is made of, so that asking again costs nothing.
         """
         from interlock.define.digest import digest
 
         spine = self.table(model.spine)
         built = self.views(model)
-        name = physical(f"rows_{model.model}", digest([spine, [t for _, t in built]]))
+        made_of = [spine, [t for _, t in built], list(model.features), str(start), str(end)]
+        name = physical(f"rows_{model.model}", digest(made_of))
         if not self.workspace.warehouse.has(name):
             self.say(f"joining features of model:{model.model} point in time")
-            sql = point_in_time_sql(spine, model.key, model.time, built, list(model.features))
+            asked = (
+                f"(SELECT * FROM {spine} WHERE {model.time} >= TIMESTAMP '{start}' "
+                f"AND {model.time} < TIMESTAMP '{end}')"
+            )
+            sql = point_in_time_sql(asked, model.key, model.time, built, list(model.features))
             self.workspace.warehouse.build(name, sql)
         return name
 

@@ -41,15 +41,28 @@ def all_changes(workspace: Workspace) -> list[Change]:
 
 
 def open_new(workspace: Workspace, draft: Change) -> Held:
-    """`draft` under the next free id; two people opening at once get two ids."""
+    """`draft` under the next free id; two people opening at once get two ids.
+
+    One whose making was cut off is taken up again: asking twice does not open two. If its
+    maker still runs, that one is refused at its next write.
+    """
     for _ in range(ATTEMPTS):
-        taken = [entry.ref.name for entry in workspace.record.list("change")]
-        change = replace(draft, id=next_id(taken))
+        known = all_changes(workspace)
+        before = next((held(workspace.record, c.id) for c in known if _cut_off(c, draft)), None)
+        id = before.change.id if before else next_id([c.id for c in known])
+        change = replace(draft, id=id, state=before.change.state if before else draft.state)
         try:
-            return save(workspace, Held(change, 0), change, by=change.author)
+            return save(workspace, before or Held(change, 0), change, by=change.author)
         except Stale:
             continue
     raise Stale("other changes are being opened at the same time", help="try again")
+
+
+def _cut_off(change: Change, draft: Change) -> bool:
+    """The same request by the same author, not yet with people."""
+    same = ("author", "title", "environment")
+    making = change.state in ("DRAFT", "PLANNED", "EVIDENCE")
+    return making and all(getattr(change, name) == getattr(draft, name) for name in same)
 
 
 def save(

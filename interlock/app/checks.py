@@ -15,7 +15,7 @@ from interlock.features.compile import Built, point_in_time_sql
 from interlock.features.profile import contract_sql, judge_columns, judge_contract
 from interlock.features.replay import Spine, pick_cutoffs, run_replay
 
-CUTOFFS = 12
+CUTOFFS = 8
 HISTORY = timedelta(days=61)
 
 

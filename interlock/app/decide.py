@@ -115,6 +115,8 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
     change = before.change
     if change.under_way:
         return f"{id} is under way already"
+    if change.state == "COMMITTED":
+        return f"{id} is committed already"
     if change.made_against != workspace.route().stable:
         raise Stale(
             f"{id} was planned against a release that no longer runs",

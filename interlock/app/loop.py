@@ -169,14 +169,11 @@ def _drift(
     workspace: Workspace, version: Version, model: Model, now: datetime
 ) -> tuple[Drift, ...]:
     """The last week's features against those the model was trained on: a ranking."""
-    rows = version.builder(workspace).rows(model)
+    builder = version.builder(workspace)
     trained = version.models[model.model]
     names = [name for name in trained.inputs if name not in trained.categories]
-    before = f"(SELECT * FROM {rows} WHERE {_between(model, model.training)})"
-    week = (
-        f"(SELECT * FROM {rows} WHERE {model.time} >= TIMESTAMP '{now - WEEK:%Y-%m-%d %H:%M:%S}' "
-        f"AND {model.time} < TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}')"
-    )
+    before = builder.rows(model, model.training.start, model.training.end)
+    week = builder.rows(model, (now - WEEK).date(), now.date())
     warehouse = workspace.warehouse
     edges = freeze(warehouse.query(edges_sql(before, names)).to_pylist()[0])
     old, new = (
@@ -186,10 +183,6 @@ def _drift(
         {name: bin_counts(old[name], edges[name]) for name in names},
         {name: bin_counts(new[name], edges[name]) for name in names},
     )
-
-
-def _between(model: Model, span: Any) -> str:
-    return f"{model.time} >= TIMESTAMP '{span.start}' AND {model.time} < TIMESTAMP '{span.end}'"
 
 
 def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[str]:

@@ -22,7 +22,7 @@ from interlock.models.dataset import Floats
 from interlock.models.kpi import KpiComparison, KpiRows, compare_kpi
 from interlock.models.nulls import Rows, rehearse
 
-REHEARSED = 15_000
+REHEARSED = 5_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def score_both(old: Side, new: Side) -> Scored:
     new_rows = evaluation_rows(new.builder, new.model)
     new_key = [int(k) for k in new_rows.columns[new.model.key]]
     new_scores = new.scores(new_rows)
-    same = old.builder.rows(theirs) == new.builder.rows(new.model)
+    span = (window.start, window.end)
+    same = old.builder.rows(theirs, *span) == new.builder.rows(new.model, *span)
     old_rows = new_rows if same or old.trained is None else evaluation_rows(old.builder, theirs)
     old_scores = old.scores(old_rows)
     if old_rows is new_rows:

@@ -8,7 +8,7 @@ from typing import Any
 
 from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
-from interlock.app.changes import Held, keep_evidence, open_new, save
+from interlock.app.changes import Held, all_changes, keep_evidence, open_new, save
 from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
@@ -66,6 +66,7 @@ def propose(
         raise Refused("there is nothing to propose", help="edit a definition first")
     if plan.objections:
         raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
+    _refuse_again(workspace, plan)
     held = open_new(workspace, _draft(workspace, request, because))
     say(f"{held.change.id}: {request.title}")
     builder = new.builder(workspace, say)
@@ -81,6 +82,23 @@ def propose(
     failed = sum(piece.verdict != "pass" for piece in evidence)
     said = f"{len(evidence)} checks made, {failed} of them do not pass"
     return save(workspace, held, moved(held.change, "REVIEW", said), by=request.by).change
+
+
+def _refuse_again(workspace: Workspace, plan: Plan) -> None:
+    """What was rolled back is blocked before anything is trained for it a second time."""
+    blocked = workspace.route().blocked
+    for change in all_changes(workspace):
+        before = change.plan or {}
+        same = before.get("definitions") == plan.definitions
+        if same and change.release in blocked and change.made_against == plan.made_against:
+            raise _blocked(change.release)
+
+
+def _blocked(release: str) -> Refused:
+    return Refused(
+        f"release {release[:12]} was rolled back and is blocked",
+        help="change what harmed; the same release cannot come back",
+    )
 
 
 def _draft(workspace: Workspace, request: Request, because: Mapping[str, Any] | None) -> Change:
@@ -153,10 +171,9 @@ def _plan_it(
     plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note))
     release = wanted_release(new.facts, {n: m.artifact for n, m in new.models.items()})
     if release.digest in workspace.route().blocked:
-        raise Refused(
-            f"release {release.digest[:12]} was rolled back and is blocked",
-            help="change what harmed; the same release cannot come back",
-        )
+        # Other definitions, the same release: only now its digest is known.
+        save(workspace, held, moved(held.change, "WITHDRAWN", "blocked"), by=held.change.author)
+        raise _blocked(release.digest)
     details = {
         "writes": [str(ref) for ref in plan.writes],
         "judge": judging,

@@ -93,18 +93,21 @@ def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table
             help=f"make {model.key} unique in the label's SQL",
         )
     interval = Interval(midnight(start), midnight(end), builder.workspace.now())
-    sql = model_sql(builder.rows(model), bound, model.key, model.time, interval)
+    rows = builder.rows(model, start, end)
+    sql = model_sql(rows, bound, model.key, model.time, interval)
     return warehouse.query(sql)
 
 
 def evaluation_rows(builder: Builder, model: Model) -> Labelled:
     """Rows of the evaluation window as columns of numpy arrays or lists."""
     table = labelled(builder, model, model.evaluation.start, model.evaluation.end)
-    columns = {name: _values(table.column(name)) for name in table.column_names if name != "label"}
+    columns = {
+        name: column_values(table.column(name)) for name in table.column_names if name != "label"
+    }
     return Labelled(columns, np.asarray(table.column("label"), dtype=np.float64))
 
 
-def _values(column: Any) -> Any:
+def column_values(column: Any) -> Any:
     """Numbers as float64 with NaN for NULL; anything else as a list of Python values."""
     import pyarrow.types as types
 
@@ -149,7 +152,7 @@ def train(builder: Builder, model: Model) -> TrainedModel:
 
 
 def _manifest(builder: Builder, model: Model, table: pa.Table, trained: TrainedModel) -> Manifest:
-    columns = {name: _values(table.column(name)) for name in trained.inputs}
+    columns = {name: column_values(table.column(name)) for name in trained.inputs}
     x = matrix(columns, trained.inputs, trained.categories)
     y = np.asarray(table.column("label"), dtype=np.float64)
     refs = [Ref("table", model.spine), *model.view_refs]
@@ -169,7 +172,7 @@ def _maturity(builder: Builder, model: Model, labelled_rows: int) -> float:
     """The share of the window's rows whose label was known."""
     window = model.training
     every = builder.workspace.warehouse.query(
-        f"SELECT count(*) AS n FROM {builder.rows(model)} WHERE {model.time} >= "
+        f"SELECT count(*) AS n FROM {builder.table(model.spine)} WHERE {model.time} >= "
         f"TIMESTAMP '{window.start}' AND {model.time} < TIMESTAMP '{window.end}'"
     ).to_pylist()[0]["n"]
     return labelled_rows / every if every else 0.0

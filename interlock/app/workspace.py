@@ -82,18 +82,22 @@ class Workspace:
         return self.folder / ".interlock"
 
     @cached_property
+    def _learned(self) -> tuple[Project, Facts]:
+        return self.learn(read_folder(self.folder))
+
+    @property
     def project(self) -> Project:
         """The definitions as the files say now; raises `Invalid` with every problem at once."""
-        return self.learn(read_folder(self.folder))[0]
+        return self._learned[0]
 
-    @cached_property
+    @property
     def facts(self) -> Facts:
-        return self.learn(self.project.texts)[1]
+        """What `project` means."""
+        return self._learned[1]
 
     def reread(self) -> None:
         """The files have changed: forget what they said."""
-        for name in ("project", "facts"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("_learned", None)
 
     def learn(self, texts: Mapping[str, str]) -> tuple[Project, Facts]:
         """Definitions and what they mean, from a folder's texts or a stored snapshot."""
@@ -116,7 +120,7 @@ class Workspace:
         other = Workspace(self.folder, self.environment, versions=self.versions)
         for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock"):
             other.__dict__[name] = getattr(self, name)
-        other.__dict__["project"], other.__dict__["facts"] = self.learn(texts)
+        other.__dict__["_learned"] = self.learn(texts)
         return other
 
     @property

@@ -80,7 +80,7 @@ def test_one_mistake_makes_one_problem_with_file_line_and_fix(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("services/gates.yaml", "  margin: 0.02", "  margn: 0.02"),
+        ("services/gates.yaml", "  margin: 0.08", "  margn: 0.08"),
         ("features/origin_weather.sql", "  wx_visib_mi:", "  Wx-Visib:"),
         ("models/late.yaml", "  - dest_late_rate_24h@1:dest", "  - dest_late_rate_24h@9:dest"),
         ("tables/raw_flights.yaml", "  dep_delay: {type: integer", "  dep_delay: {type: intege"),
