@@ -1,0 +1,263 @@
+"""What must hold whatever was killed, when and how often. Each check raises with what it saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from chaos_crowd import MODEL, Crowd, Told
+from chaos_world import LIFT, LIFTED
+
+from interlock.adapters.lightgbm import load
+from interlock.app.changes import held
+from interlock.app.history import audit
+from interlock.app.measure import BUCKET_S, LOG, buckets_of, ingest
+from interlock.app.tick import measuring
+from interlock.app.versions import stored
+from interlock.app.workspace import Workspace
+from interlock.define.refs import Ref
+from interlock.define.release import Route
+from interlock.ports import Bucket
+from interlock.rollout.cohort import arm
+from interlock.rollout.state import RolloutState
+from interlock.serve.spec import ModelSpec, ServingSpec
+
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Aftermath:
+    """The project after the last kill, read by nobody else any more."""
+
+    folder: Path
+    change: str
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        return Workspace(self.folder)
+
+    @cached_property
+    def routes(self) -> dict[int, Route]:
+        """Every Route there ever was, by the epoch under which gateways served it."""
+        entries = self.workspace.record.history(self.workspace.route_ref)
+        return {e.version: Route.from_json(e.body) for e in entries}
+
+    @cached_property
+    def rollout(self) -> RolloutState:
+        change = held(self.workspace.record, self.change).change
+        return RolloutState.from_json(change.details["rollout"])
+
+    @cached_property
+    def log(self) -> list[Row]:
+        """Every whole line of every gateway's log, read without the product's reader."""
+        rows = []
+        for file in sorted((self.workspace.state / "predictions").glob("*.jsonl")):
+            *whole, torn = file.read_bytes().split(b"\n")
+            assert not torn, f"{file.name} ends in half a line: {torn[:80]!r}"
+            rows += [orjson.loads(line) for line in whole]
+        return rows
+
+    def spec(self, release: str) -> ModelSpec:
+        entry = self.workspace.record.get(Ref("serving", release))
+        assert entry is not None, f"release {release[:12]} was answered and has no serving spec"
+        return ServingSpec.from_json(entry.body).models[MODEL]
+
+
+# --- what callers were told ---------------------------------------------------------------
+
+
+def every_answer_is_of_one_release(after: Aftermath, crowd: Crowd) -> None:
+    """Release, epoch, model version and views of each answer belong together."""
+    assert not crowd.broken, crowd.broken[:5]
+    for told in _all_told(crowd):
+        spec = after.spec(told.release)
+        assert list(told.versions) == [told.release], told
+        assert told.given == f"{told.release};e={told.epoch}", told
+        assert told.versions[told.release]["model"] == told.model_version == spec.version, told
+        views = [lookup.view for lookup in spec.lookups]
+        assert list(told.versions[told.release]["features"]) == views, told
+        route = after.routes[told.epoch]
+        assert told.release in (route.stable, route.candidate), told
+
+
+def services_agree(after: Aftermath, crowd: Crowd) -> int:
+    """One flight, one release, in all services; the number of decisions that all three made.
+
+    The one exception is a release that was taken back in the middle of a decision: who
+    asks for it afterwards gets the stable one, under an epoch at which it is blocked.
+    """
+    whole = 0
+    for decision in crowd.decisions:
+        first, *others = decision.told
+        for told in others:
+            assert told.header == first.given
+            taken_back = first.release in after.routes[told.epoch].blocked
+            wanted = after.routes[told.epoch].stable if taken_back else first.release
+            assert told.release == wanted, (first, told)
+        whole += len(decision.told) == 3
+    return whole
+
+
+def cohorts_follow_the_route(after: Aftermath, crowd: Crowd) -> Counter[str]:
+    """Without a header the answer is the cohort's, for predictions and flags; arms seen."""
+    seen: Counter[str] = Counter()
+    asked = [(t.subject, t.release, t.epoch) for t in _all_told(crowd) if t.header is None]
+    flags = [(f.subject, f.release, f.epoch) for f in crowd.flagged]
+    for subject, release, epoch in [*asked, *flags]:
+        route = after.routes[epoch]
+        chosen = arm(route, subject)
+        assert release == (route.candidate if chosen == "candidate" else route.stable), (
+            subject, release, epoch, route,
+        )  # fmt: skip
+        seen[f"{route.stage}:{chosen}"] += 1
+    return seen
+
+
+def nothing_acknowledged_is_lost(after: Aftermath, crowd: Crowd) -> None:
+    """Every id that a caller holds is in the log, once, with the same answer."""
+    logged = {row["id"]: row for row in after.log}
+    assert len(logged) == len(after.log), "an id was logged twice"
+    for told in _all_told(crowd):
+        row = logged.get(told.id)
+        assert row is not None, f"{told.id} was answered and is not in the log"
+        assert (row["release"], row["score"], row["epoch"], row["service"]) == (
+            told.release, told.score, told.epoch, told.service,
+        )  # fmt: skip
+
+
+def _all_told(crowd: Crowd) -> list[Told]:
+    return [told for decision in crowd.decisions for told in decision.told]
+
+
+# --- what was answered, whoever asked -----------------------------------------------------
+
+
+def scores_come_from_their_release(after: Aftermath) -> dict[str, int]:
+    """Every logged score again, from the logged inputs and the artifact of the named release."""
+    by_release: dict[str, list[Row]] = {}
+    for row in after.log:
+        if len(row["inputs"]):
+            by_release.setdefault(row["release"], []).append(row)
+    for release, rows in by_release.items():
+        scorer = load(after.workspace.artifacts.get(after.spec(release).artifact))
+        inputs = np.array([[np.nan if v is None else v for v in r["inputs"]] for r in rows], float)
+        said = np.array([row["score"] for row in rows])
+        np.testing.assert_allclose(scorer.score(inputs), said, rtol=0, atol=1e-12)
+    return {release: len(rows) for release, rows in by_release.items()}
+
+
+def features_come_from_their_release(after: Aftermath, lifted: str) -> None:
+    """The feature is higher by LIFT in the answers of `lifted`, and in no other answer."""
+    for row in after.log:
+        at = after.spec(row["release"]).inputs
+        place = next(i for i, one in enumerate(at) if getattr(one, "name", "") == LIFTED)
+        value = row["inputs"][place] if len(row["inputs"]) else None
+        if value is None or LIFTED in row["fallbacks"]:
+            continue
+        assert (value > LIFT / 2) == (row["release"] == lifted), (row["release"], value)
+
+
+# --- how the rollout went -----------------------------------------------------------------
+
+
+def routes_have_no_gap(after: Aftermath) -> None:
+    """Epochs count on by one and are what the Route says of itself; weights only ever rise."""
+    assert list(after.routes) == list(range(1, len(after.routes) + 1))
+    assert all(route.epoch == epoch for epoch, route in after.routes.items())
+    mine = [route for route in after.routes.values() if route.change == after.change]
+    assert all(one.weight <= two.weight for one, two in pairwise(mine)), mine
+    # Each move of the Route is one of the rollout, made once.
+    assert [route.stage for route in mine] == stages_entered(after)
+
+
+def stages_entered(after: Aftermath) -> list[str]:
+    """The stages in the order in which the rollout entered them."""
+    inside = ("shadow", "step", "soaking")
+    return [move.stage for move in after.rollout.history if move.state in inside]
+
+
+def history_is_one_path(after: Aftermath) -> None:
+    """Each stored version of the change extends the history before it by at most one line."""
+    before: tuple[object, ...] = ()
+    for entry in after.workspace.record.history(Ref("change", after.change)):
+        rollout = entry.body["details"].get("rollout")
+        if rollout is None:
+            continue
+        lines = RolloutState.from_json(rollout).history
+        assert lines[: len(before)] == before, "a line of history was lost or changed"
+        assert len(lines) <= len(before) + 1, "two moves in one write"
+        before = lines
+
+
+def audit_is_whole(after: Aftermath) -> None:
+    """Nothing in the record was edited, moved or removed."""
+    found = audit(after.workspace)
+    assert found.objections == ()
+    assert found.size > 0
+
+
+# --- what was counted ---------------------------------------------------------------------
+
+
+def log_was_read_once(after: Aftermath) -> None:
+    """What the judge counts is the log, each row of it once, however often reading was cut off."""
+    ingest(after.workspace)
+    found = after.workspace.warehouse.query(f"SELECT id FROM {LOG}").column("id").to_pylist()
+    assert Counter(found) == Counter(row["id"] for row in after.log)
+
+
+def buckets_are_those_of_the_log(after: Aftermath) -> None:
+    """The stored buckets are what the log says, at the moment of the last judgement.
+
+    Asked before the log is read any further: rows that came after it belong to no bucket.
+    """
+    workspace = after.workspace
+    entry = workspace.record.get(Ref("judgement", after.change))
+    assert entry is not None
+    change = held(workspace.record, after.change).change
+    looked = _moment(entry.body["at"])
+    measured = measuring(stored(workspace, change.release), change, looked)
+    again = {_place(b): _counts(b) for b in buckets_of(workspace.warehouse, measured)}
+    kept = {_place(b): _counts(b) for b in workspace.record.buckets(after.change)}
+    assert set(kept) == set(again), set(kept) ^ set(again)
+    for place, counts in kept.items():
+        np.testing.assert_allclose(counts, again[place], rtol=1e-9, atol=1e-9, err_msg=str(place))
+    counted = workspace.warehouse.query(f"SELECT id FROM {LOG}").column("id").to_pylist()
+    ids = set(counted)
+    mine = _units([row for row in after.log if row["id"] in ids and row["change"] == after.change])
+    assert {p: int(c[0]) for p, c in kept.items() if p[1] == "units"} == mine
+
+
+def _units(rows: Sequence[Row]) -> Counter[tuple[str, str, str, int]]:
+    """The metric `units` again, in Python: the first answer of each flight in each stage."""
+    first: dict[tuple[str, Any], Row] = {}
+    for row in sorted(rows, key=lambda row: row["served_at"]):
+        if row["arm"] in ("stable", "candidate"):
+            first.setdefault((row["stage"], row["key"]), row)
+    found: Counter[tuple[str, str, str, int]] = Counter()
+    for row in first.values():
+        at = int(_moment(row["at"]).timestamp()) // BUCKET_S * BUCKET_S
+        mirrored = row["stage"] == "shadow" and row["mirror"]
+        for side in ("stable", "candidate") if mirrored else (row["arm"],):
+            found[(row["stage"], "units", side, at)] += 1
+    return found
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _place(bucket: Bucket) -> tuple[str, str, str, int]:
+    return bucket.stage, bucket.metric, bucket.arm, bucket.at
+
+
+def _counts(bucket: Bucket) -> tuple[float, float, float]:
+    return bucket.n, bucket.total, bucket.squares

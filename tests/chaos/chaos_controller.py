@@ -1,0 +1,49 @@
+"""Controller and traffic as one process that may be killed anywhere: run it again, it goes on.
+
+    python chaos_controller.py FOLDER URL CHANGE LAST_DAY HOURS
+
+It plays on from the moment the replayed clock has reached, looks every HOURS of recorded
+time, and ends when the change has.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from interlock.app import tick
+from interlock.app.changes import held
+from interlock.app.play import play_through
+from interlock.app.traffic import Replayer
+from interlock.app.workspace import Workspace
+from interlock.errors import Unavailable
+
+ENDS = ("COMMITTED", "ABORTED")
+# Recorded time runs a hundred thousand times faster here: days would pass unseen while the
+# lease of a killed controller runs out. Safety does not rest on it.
+tick.LEASE_S = 0.5
+
+
+def main(folder: str, url: str, change: str, last_day: str, hours: str) -> None:
+    """Play and look until the change has ended; a gateway that is away is waited for."""
+    workspace = Workspace(Path(folder))
+    last = datetime.fromisoformat(last_day).replace(tzinfo=UTC)
+
+    def ended(_: datetime) -> bool:
+        return held(workspace.record, change).change.state in ENDS
+
+    every = timedelta(hours=float(hours))
+    replayer = Replayer(workspace, url, "late")
+    for _ in range(200):
+        try:
+            play_through(replayer, workspace.now(), last, until=ended, every=every)
+            return
+        except Unavailable:
+            time.sleep(0.1)
+    raise SystemExit("the gateway stayed away")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
