@@ -9,9 +9,9 @@ from typing import Literal
 from interlock.define.refs import Ref
 from interlock.impact.query import QueryFacts
 
-RULES = "1"  # raised when digests change their meaning; both sides of a plan use the same one
+RULES = "2"  # raised when digests change their meaning; both sides of a plan use the same one
 
-Via = Literal["value", "filter", "join", "group", "window", "rows"]
+Via = Literal["value", "filter", "join", "group", "window", "mask", "rows"]
 
 
 @dataclass(frozen=True, order=True)

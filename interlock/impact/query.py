@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-EdgeKind = Literal["value", "filter", "join", "group", "window"]
+EdgeKind = Literal["value", "filter", "join", "group", "window", "mask"]
 RowVerdict = Literal["same", "changed", "unknown"]
 ColumnVerdict = Literal["same", "changed", "added", "removed", "retyped", "unknown"]
 
@@ -21,13 +21,41 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What is known of a table beyond its columns.
+
+    `keys`: sets of columns that are never NULL and together never the same in two rows.
+    `required`: columns that are never NULL. `exact`: the engine's own name of a column's type.
+    """
+
+    keys: tuple[tuple[str, ...], ...] = ()
+    required: tuple[str, ...] = ()
+    exact: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class OutputColumn:
-    """One column of the result: `digest` is equal for equal meaning, given the same row set."""
+    """One column of the result: `digest` is equal for equal meaning, given the same row set.
+
+    `doubt` is why equal text may not give equal values; `at` is where its SQL stands.
+    """
 
     name: str
     type: str | None
     digest: str
     reads: frozenset[Source]
+    exact: str | None = None
+    doubt: str = ""
+    at: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One clause that decides about rows: what it is, its meaning, and where it stands."""
+
+    what: str
+    digest: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +83,8 @@ class QueryFacts:
     tables: frozenset[str]
     errors: tuple[SqlError, ...] = ()
     unknown: str | None = None
+    doubt: str = ""
+    parts: tuple[Part, ...] = field(default=(), compare=False)
 
     @property
     def by_name(self) -> dict[str, OutputColumn]:
@@ -75,6 +105,7 @@ class QueryDifference:
 
     row_set: RowVerdict
     columns: Mapping[str, Verdict]
+    reason: str = ""
 
     @property
     def same(self) -> bool:
@@ -95,10 +126,13 @@ def compare_queries(old: QueryFacts, new: QueryFacts) -> QueryDifference:
     before, after = old.by_name, new.by_name
     if reason and old.rows != new.rows:
         names = [*after, *(n for n in before if n not in after)]
-        return QueryDifference("unknown", {n: Verdict("unknown", reason) for n in names})
+        return QueryDifference("unknown", {n: Verdict("unknown", reason) for n in names}, reason)
     columns = {n: _column(before.get(n), column) for n, column in after.items()}
     columns |= {n: Verdict("removed", "no longer selected") for n in before if n not in after}
-    return QueryDifference("same" if old.rows == new.rows else "changed", columns)
+    if old.rows == new.rows:
+        return QueryDifference("same", columns)
+    doubt = new.doubt or old.doubt
+    return QueryDifference("unknown" if doubt else "changed", columns, doubt or "other rows")
 
 
 def _column(old: OutputColumn | None, new: OutputColumn) -> Verdict:
@@ -106,6 +140,9 @@ def _column(old: OutputColumn | None, new: OutputColumn) -> Verdict:
         return Verdict("added", "new column")
     if old.type and new.type and old.type != new.type:
         return Verdict("retyped", f"{old.type} became {new.type}")
-    if old.digest != new.digest:
-        return Verdict("changed", "its expression changed")
-    return Verdict("same")
+    if old.exact and new.exact and old.exact != new.exact:
+        return Verdict("retyped", f"{old.exact} became {new.exact}")
+    if old.digest == new.digest:
+        return Verdict("same")
+    doubt = new.doubt or old.doubt
+    return Verdict("unknown", doubt) if doubt else Verdict("changed", "its expression changed")

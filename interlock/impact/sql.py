@@ -8,7 +8,7 @@ does. What the tree means is worked out in `walk`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,14 +18,67 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
-from interlock.impact.query import OutputColumn, QueryFacts, SqlError
+from interlock.impact.block import table_name, written
+from interlock.impact.query import OutputColumn, Promise, QueryFacts, SqlError
+from interlock.impact.source import Known, Schema
+from interlock.impact.terms import exact_type
 from interlock.impact.tree import Node, NotUnderstood, Value
-from interlock.impact.walk import Schema, walk
+from interlock.impact.walk import walk
 
 DIALECT = "duckdb"
 _SPACE = re.compile(r"\s+")
-_KEEP_CASE = frozenset({"literal", "rawstring", "national"})
-_GENERATORS = (exp.UDTF, exp.Explode, exp.Posexplode, exp.GenerateSeries)
+_LOOSE = frozenset({"spark", "snowflake", "bigquery"})
+_ANY_CASE = frozenset({"duckdb", "spark", "bigquery"})
+_NOTHING: frozenset[str] = frozenset()
+# Only here is upper case lower case; a literal or the path into a JSON text keeps its own.
+_KEYWORDS = frozenset(
+    [
+        "anonymous", "anonymousaggfunc", "combinedaggfunc", "parameterizedagg", "var", "join",
+        "datatype", "ordered", "windowspec", "window", "union", "except", "intersect", "fetch",
+        "with", "lateral", "kwarg", "boolean",
+    ]
+)  # fmt: skip
+_GENERATORS = (
+    exp.UDTF, exp.Explode, exp.Posexplode, exp.GenerateSeries, exp.Inline, exp.Stack,
+    exp.SplitToTable, exp.StrtokSplitToTable, exp.ExplodingGenerateSeries,
+)  # fmt: skip
+_VOLATILE = (
+    exp.Rand,
+    exp.Randn,
+    exp.Randstr,
+    exp.Uuid,
+    exp.NextValueFor,
+    exp.Seq1,
+    exp.Seq2,
+    exp.Seq4,
+    exp.Seq8,
+)
+_VOLATILE_NAMES = frozenset(
+    [
+        "nextval", "currval", "setval", "setseed", "uuidv4", "uuidv7", "uuid_string", "newid",
+        "clock_timestamp", "statement_timestamp", "timeofday", "rand", "randn", "random",
+        "uniform", "monotonically_increasing_id", "shuffle", "txid_current", "zipf", "normal",
+        "gen_random_bytes", "current_query_id", "current_transaction_id", "sleep_ms", "stats",
+        "write_log", "current_query", "current_connection_id", "input_file_name", "error",
+        "spark_partition_id", "array_shuffle", "session_user_id", "vector_type",
+    ]
+)  # fmt: skip
+# Functions of DuckDB that the parser has no node for, and that give one value for one row.
+SCALARS = frozenset(
+    [
+        "now", "epoch", "epoch_us", "epoch_ns", "list_slice", "list_position", "list_distinct",
+        "list_unique", "list_value", "list_aggregate", "list_avg", "list_min", "list_max",
+        "list_intersect", "list_zip", "list_grade_up", "array_slice", "struct_extract",
+        "map_extract", "map_values", "map_from_entries", "json_array_length", "json_valid",
+        "json_type", "json_keys", "regexp_matches", "regexp_escape", "bar", "damerau_levenshtein",
+        "jaro_similarity", "jaccard", "hamming", "mismatches", "signbit", "even", "nextafter",
+        "factorial", "gamma", "lgamma", "isodow", "century", "decade", "millennium", "era",
+        "timezone", "timezone_hour", "to_years", "to_months", "to_weeks", "to_days", "to_hours",
+        "to_minutes", "to_seconds", "to_milliseconds", "to_microseconds", "to_base",
+        "hash", "md5_number", "sha1", "sha256", "bit_position", "set_bit", "get_bit", "printf",
+        "parse_path", "parse_filename", "url_encode", "url_decode", "ord", "nfc_normalize",
+    ]
+)  # fmt: skip
 
 
 def tables_read(sql: str) -> frozenset[str]:
@@ -56,121 +109,213 @@ def substitute(sql: str, replacements: Mapping[str, str]) -> str:
     return tree.sql(dialect=DIALECT)
 
 
-def understand(sql: str, schema: Schema) -> QueryFacts:
+def understand(
+    sql: str,
+    schema: Schema,
+    dialect: str = DIALECT,
+    promises: Mapping[str, Promise] | None = None,
+) -> QueryFacts:
     """What `sql` produces, given the columns and types of every table it may read.
 
     Never raises for bad SQL: what is wrong is in `errors`, what is beyond this room in
     `unknown`. Answers are cached by the text and the columns of the tables it names.
     """
-    tree = _parse(sql)
-    if isinstance(tree, SqlError):
-        return _failed(sql, (tree,), frozenset())
-    named = _tables_named(tree)
-    key = tuple((n, tuple(schema[n].items())) for n in sorted(named) if n in schema)
-    facts = _understand(sql, key)
-    missing = tuple(_no_table(n, line, schema) for n, line in named.items() if n not in schema)
+    named = tables_named(sql, dialect)
+    if isinstance(named, SqlError):
+        return _failed(digest(["text", sql]), (named,), frozenset())
+    known = [n for n, _ in named if n in schema]
+    key = tuple((n, tuple(schema[n].items())) for n in sorted(known))
+    promised = tuple((n, promises[n]) for n in sorted(known) if promises and n in promises)
+    facts = _understand(sql, dialect, key, promised)
+    missing = tuple(_no_table(n, line, schema) for n, line in named if n not in schema)
     if not missing:
         return facts
     return replace(facts, errors=tuple(sorted({*facts.errors, *missing}, key=lambda e: e.line)))
 
 
-@lru_cache(maxsize=8192)
-def _understand(sql: str, key: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> QueryFacts:
-    tree = _parse(sql)
-    assert isinstance(tree, Node)  # the caller has looked
-    tables = frozenset(_tables_named(tree))
+@lru_cache(maxsize=16384)
+def tables_named(sql: str, dialect: str = DIALECT) -> tuple[tuple[str, int], ...] | SqlError:
+    """Tables read, with the line of the first mention; a query's own CTEs left out."""
+    tree = _parse(sql, dialect)
+    if isinstance(tree, SqlError):
+        return tree
+    own = {node.need("alias").text() for node in tree.walk() if node.kind == "cte"}
+    named: dict[str, int] = {}
+    for node in tree.walk():
+        inner = node.one("this") if node.kind == "table" else None
+        if inner is not None and inner.kind == "identifier":
+            name = table_name(node)
+            if name not in own:
+                named.setdefault(name, node.line)
+    return tuple(named.items())
+
+
+def text_at(sql: str, at: int, dialect: str = DIALECT) -> str:
+    """The SQL of the node that carries `at`, on one line."""
+    tree = sqlglot.parse_one(sql, dialect=dialect)
+    for number, node in enumerate(_outside_in(tree)):
+        if number == at:
+            return _SPACE.sub(" ", node.sql(dialect=dialect, comments=False))
+    return ""
+
+
+def exact_name(kind: str, dialect: str = DIALECT) -> str | None:
+    """The one spelling of a column type (`INTEGER` and `int4` are one); None if it is none."""
     try:
-        return walk(tree, {name: dict(columns) for name, columns in key}, tables)
+        made = sqlglot.parse_one(f"CAST(NULL AS {kind})", dialect=dialect)
+    except (SqlglotError, RecursionError):
+        return None
+    return exact_type(_plain(made, dialect).one("to")) if isinstance(made, exp.Cast) else None
+
+
+@lru_cache(maxsize=16384)
+def _understand(
+    sql: str,
+    dialect: str,
+    key: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
+    promised: tuple[tuple[str, Promise], ...],
+) -> QueryFacts:
+    tree = _parse(sql, dialect)
+    assert isinstance(tree, Node)  # the caller has looked
+    named = tables_named(sql, dialect)
+    tables = frozenset(name for name, _ in named) if isinstance(named, tuple) else frozenset()
+    known = Known({n: dict(columns) for n, columns in key}, dict(promised), dialect in _LOOSE)
+    volatile = any("volatile" in node.traits for node in tree.walk())
+    try:
+        return walk(tree, known, tables, written(tree) if volatile else "")
     except NotUnderstood as reason:
-        return _failed(sql, (), tables, str(reason), tuple(_output_names(tree)))
+        return _failed(
+            digest(["tree", written(tree)]), (), tables, str(reason), _output_names(tree)
+        )
     except RecursionError:
-        return _failed(sql, (), tables, "nested too deeply")
+        return _failed(written(tree), (), tables, "nested too deeply")
 
 
 def _failed(
-    sql: str,
+    text: str,
     errors: tuple[SqlError, ...],
     tables: frozenset[str],
     unknown: str | None = None,
     names: tuple[str, ...] = (),
 ) -> QueryFacts:
-    text = digest(["text", _SPACE.sub(" ", sql).strip()])
+    """`text` is a digest of all of the query: only the same query is the same."""
     reason = unknown or errors[0].message
     columns = tuple(OutputColumn(n, None, digest([text, n]), frozenset()) for n in names)
     return QueryFacts(columns, text, frozenset(), tables, errors, reason)
 
 
-def _output_names(tree: Node) -> list[str]:
+def _output_names(tree: Node) -> tuple[str, ...]:
     names = [n.text("alias") or n.text() for n in tree.many("expressions")]
-    return [name for name in names if name]
-
-
-def _tables_named(tree: Node) -> dict[str, int]:
-    """Tables read, with the line of the first mention; a query's own CTEs left out."""
-    own = {node.text("alias") for node in tree.walk() if node.kind == "cte"}
-    own |= {node.need("alias").text() for node in tree.walk() if node.kind == "cte"}
-    named: dict[str, int] = {}
-    for node in tree.walk():
-        if node.kind == "table" and node.text() and (node.text("db") or node.text() not in own):
-            name = f"{node.text('db')}.{node.text()}" if node.text("db") else node.text()
-            named.setdefault(name, node.line)
-    return named
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _no_table(name: str, line: int, schema: Schema) -> SqlError:
     return SqlError(line, f"no table {name}", did_you_mean(name, schema))
 
 
-@lru_cache(maxsize=8192)
-def _parse(sql: str) -> Node | SqlError:
+@lru_cache(maxsize=32)
+def _parse(sql: str, dialect: str) -> Node | SqlError:
     """The tree of the one SELECT in `sql`, or why there is none."""
     try:
-        trees = [tree for tree in sqlglot.parse(sql, dialect=DIALECT) if tree is not None]
+        trees = [tree for tree in sqlglot.parse(sql, dialect=dialect) if tree is not None]
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
-        near = str(first.get("highlight") or "").strip()
-        said = str(first.get("description") or "cannot be parsed").strip().rstrip(".")
+        near = str(first.get("highlight") or "").strip()[:80]
+        said = str(first.get("description") or "cannot be parsed").strip().rstrip(".")[:200]
         message = f"SQL: {said}" + (f" near {near!r}" if near else "")
         return SqlError(int(first.get("line") or 1), message, "write one plain SELECT")
     except SqlglotError as error:  # the tokenizer: an open quote, for example
-        return SqlError(1, f"SQL: {_SPACE.sub(' ', str(error))}", "write one plain SELECT")
+        said = _SPACE.sub(" ", str(error))[:200]
+        return SqlError(1, f"SQL: {said}", "write one plain SELECT")
+    except RecursionError:
+        return SqlError(1, "SQL: nested too deeply", "take parts of it out into CTEs")
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         found = f"{len(trees)} statements" if len(trees) != 1 else trees[0].key.upper()
         return SqlError(1, f"SQL: expected one SELECT, found {found}", "write one plain SELECT")
-    return _plain(trees[0], False)
+    return _plain(trees[0], dialect)
 
 
-def _plain(node: exp.Expr, keep: bool) -> Node:
+def _outside_in(root: exp.Expr) -> list[exp.Expr]:
+    """Every node, parents first, without recursion: a query may be one long chain."""
+    found, waiting = [], [root]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        for value in node.args.values():
+            waiting += [n for n in _flat(value) if isinstance(n, exp.Expr)]
+    return found
+
+
+def _flat(value: object) -> Iterator[object]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value
+
+
+def _plain(root: exp.Expr, dialect: str) -> Node:
+    every = _outside_in(root)
+    made: dict[int, Node] = {}
+    for at in range(len(every) - 1, -1, -1):
+        made[id(every[at])] = _node(every[at], at, made, dialect)
+    return made[id(root)]
+
+
+def _node(node: exp.Expr, at: int, made: Mapping[int, Node], dialect: str) -> Node:
     kind = node.key
-    keep = keep or kind in _KEEP_CASE
+    if kind == "identifier":
+        name = _named_as(str(node.this), bool(node.args.get("quoted")), dialect)
+        return Node(kind, {"this": name}, frozenset(), int(node.meta.get("line") or 0), at)
+    lower = kind in _KEYWORDS
     args = {
-        key: plain for key, value in node.args.items() if (plain := _value(value, keep)) is not None
+        key: plain
+        for key, value in node.args.items()
+        if (plain := _value(value, lower, made)) is not None
     }
     line = node.meta.get("line") or next(
         (v.line for v in args.values() if isinstance(v, Node) and v.line), 0
     )
-    return Node(kind, args, _traits(node), int(line))
+    return Node(kind, args, _traits(node, dialect), int(line), at)
 
 
-def _value(value: object, keep: bool) -> Value | None:
+def _value(value: object, lower: bool, made: Mapping[int, Node]) -> Value | None:
     if value is None or value is False or value == []:
         return None
     if isinstance(value, exp.Expr):
-        return _plain(value, keep)
+        return made[id(value)]
     if isinstance(value, list | tuple):
-        return tuple(plain for item in value if (plain := _value(item, keep)) is not None)
-    text = str(getattr(value, "value", value))
-    return text if keep else text.lower()
+        return tuple(p for item in value if (p := _value(item, lower, made)) is not None)
+    if isinstance(value, str):
+        return value.lower() if lower else value
+    return str(getattr(value, "value", value)).lower()
 
 
-def _traits(node: exp.Expr) -> frozenset[str]:
+def _named_as(name: str, quoted: bool, dialect: str) -> str:
+    """Names that the dialect takes for one are one text."""
+    if not quoted or dialect in _ANY_CASE:
+        return name.lower()
+    if dialect == "snowflake":
+        return name.lower() if name == name.upper() else f'"{name}"'
+    return name
+
+
+def _traits(node: exp.Expr, dialect: str) -> frozenset[str]:
+    if not isinstance(node, exp.Func | exp.Literal | exp.UDTF):
+        return _NOTHING
     found = set()
     if isinstance(node, exp.AggFunc):
         found.add("aggregate")
     if isinstance(node, _GENERATORS):
         found.add("generator")
     if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc | exp.CombinedAggFunc):
-        found.add("opaque")
+        name = str(node.this).lower()
+        if dialect != DIALECT or name not in SCALARS:
+            found.add("opaque")
+        if name in _VOLATILE_NAMES:
+            found.add("volatile")
+    if isinstance(node, _VOLATILE):
+        found.add("volatile")
     if isinstance(node, exp.Literal) and node.is_string:
         found.add("string")
     return frozenset(found)

@@ -7,60 +7,121 @@ operands; parentheses and aliases are nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from interlock.define.digest import digest
 from interlock.impact.column_types import infer
 from interlock.impact.query import EdgeKind
-from interlock.impact.scope import Reads, Scope, Term, used
+from interlock.impact.scope import Scope, Term, doubts, used
 from interlock.impact.tree import Node, NotUnderstood, Value
 
 _NAMELESS = frozenset({"paren", "alias"})
 _QUERIES = frozenset({"select", "union", "except", "intersect", "subquery", "values"})
-_SYMMETRIC = frozenset({"eq", "neq", "add", "mul", "nullsafeeq", "nullsafeneq"})
+_SYMMETRIC = frozenset({"eq", "neq", "mul", "nullsafeeq", "nullsafeneq"})
+# Lists are joined by + too, and then the order counts.
+_ADDS = frozenset({"boolean", "integer", "double", "date", "timestamp"})
 _MIRRORED = {"gt": "lt", "gte": "lte"}
 _BEYOND = frozenset(
-    {"lambda", "columns", "star", "pivot", "placeholder", "parameter", "kwarg", "comprehension"}
+    {
+        "columns",
+        "star",
+        "pivot",
+        "placeholder",
+        "parameter",
+        "comprehension",
+        "except",
+        "matchrecognize",
+    }
 )
 _WRAPPERS = frozenset({"filter", "ignorenulls", "respectnulls", "withingroup"})
 _NO_MEANING = frozenset({"quoted", "nested", "over"})
 _ROW_TRAITS = frozenset({"aggregate", "generator", "opaque"})
+_WINDOW = frozenset({"this", "partition_by", "order", "spec", "alias", "over"})
+# The others may look at the order in which rows come, unless they are given one.
+_UNORDERED = frozenset(
+    [
+        "count", "sum", "min", "max", "avg", "countif", "logicaland", "logicalor", "median",
+        "stddev", "stddevpop", "stddevsamp", "variance", "variancepop", "corr", "covarpop",
+        "covarsamp", "approxdistinct", "quantile", "percentilecont", "percentiledisc",
+        "approxquantile", "grouping", "bitwiseandagg", "bitwiseoragg", "bitwisexoragg", "skewness",
+        "firstvalue", "lastvalue", "lag", "lead", "nthvalue",
+    ]
+)  # fmt: skip
+_MASKS = frozenset(
+    {"md5", "md5digest", "sha", "sha1digest", "sha2", "sha2digest", "farmfingerprint"}
+)
+_MASK_NAMES = frozenset({"hash", "sha1", "sha256", "mask", "xxhash64", "md5_number"})
 
 
 def term(node: Node, scope: Scope) -> Term:
     """The term of `node`, with the names of `scope`."""
-    if node.kind in _NAMELESS:
-        return term(node.need(), scope)
+    while node.kind in _NAMELESS:
+        node = node.need()
+    # A nested query does not change when rows are grouped; without this it would be worked
+    # out twice on every level.
+    memo = scope.inner if node.kind in _QUERIES else scope.memo
+    found = memo.get(id(node))
+    if found is None:
+        found = memo[id(node)] = _term(node, scope)
+    return found
+
+
+def _term(node: Node, scope: Scope) -> Term:
     if node.kind == "column":
         return _column(node, scope)
     if node.kind in ("and", "or"):
         return _either(node.kind, [term(n, scope) for n in operands(node, node.kind)])
+    if node.kind == "between" and set(node.args) == {"this", "low", "high"}:
+        return _either("and", [_plain(n, scope) for n in _bounds(node)])
     if node.kind == "window":
         return _window(node, scope)
     if node.kind in _QUERIES:
         return _query(node, scope)
-    if node.kind == "count" and node.text() == "" and _counts_rows(node):
+    if node.kind == "count" and _counts_rows(node, scope):
         return Term(digest(["count rows"]), frozenset(), "integer", frozenset({"aggregate"}))
     if node.kind in _BEYOND:
         raise NotUnderstood(f"{node.kind.upper()} is not understood")
     return _plain(node, scope)
 
 
+def _bounds(node: Node) -> list[Node]:
+    """The two comparisons that BETWEEN is."""
+    this = node.need()
+    return [
+        Node("gte", {"this": this, "expression": node.need("low")}, frozenset(), node.line),
+        Node("lte", {"this": this, "expression": node.need("high")}, frozenset(), node.line),
+    ]
+
+
 def operands(node: Node, kind: str) -> list[Node]:
-    """The operands of a chain of AND (or OR), without parentheses."""
-    while node.kind in _NAMELESS:
-        node = node.need()
-    if node.kind != kind:
-        return [node]
-    return [*operands(node.need(), kind), *operands(node.need("expression"), kind)]
+    """The operands of a chain of AND (or OR), without parentheses, however long it is."""
+    found, waiting = [], [node]
+    while waiting:
+        node = waiting.pop()
+        while node.kind in _NAMELESS:
+            node = node.need()
+        if node.kind == kind:
+            waiting += [node.need("expression"), node.need()]
+        else:
+            found.append(node)
+    return found
 
 
-def conjuncts(node: Node | None, scope: Scope) -> list[Term]:
-    """The terms that must all be true; `TRUE` says nothing and is left out."""
-    if node is None:
-        return []
-    nodes = operands(node, "and")
-    return [term(n, scope) for n in nodes if not (n.kind == "boolean" and n.text() == "true")]
+def conjuncts(node: Node | None, scope: Scope, what: str = "") -> list[Term]:
+    """The terms that must all be true; `TRUE` says nothing and is left out.
+
+    With a word for `what` it is, each is noted as a part of what decides about rows.
+    """
+    found: list[Term] = []
+    for one in operands(node, "and") if node else ():
+        if one.kind == "boolean" and one.text() == "true":
+            continue
+        split = one.kind == "between" and set(one.args) == {"this", "low", "high"}
+        terms = [_plain(n, scope) for n in _bounds(one)] if split else [term(one, scope)]
+        if what:
+            scope.note(what, terms, one.at)
+        found += terms
+    return found
 
 
 Outputs = Sequence[tuple[str, Term]]
@@ -122,15 +183,28 @@ def _either(kind: str, terms: list[Term]) -> Term:
     )
 
 
-def _counts_rows(node: Node) -> bool:
+def _counts_rows(node: Node, scope: Scope) -> bool:
+    """`count(*)`, or a count of what is never NULL."""
+    if set(node.args) - {"this", "big_int"}:
+        return False
     inner = node.one("this")
-    return inner is None or inner.kind == "star"
+    return inner is None or inner.kind == "star" or _never_null(inner, scope)
+
+
+def _never_null(node: Node, scope: Scope) -> bool:
+    while node.kind in _NAMELESS:
+        node = node.need()
+    if node.kind == "literal":
+        return True
+    return node.kind == "column" and term(node, scope).sure
 
 
 def _window(node: Node, scope: Scope) -> Term:
+    if set(node.args) - _WINDOW:
+        raise NotUnderstood("this kind of window is not understood")
     named = scope.windows.get(node.text("alias")) if node.text("alias") else None
-    if node.text("alias") and named is None:
-        raise NotUnderstood(f"no window {node.text('alias')}")
+    if node.text("alias") and (named is None or named.text("alias")):
+        raise NotUnderstood(f"no window {node.text('alias')} that is understood")
     function = term(node.need(), scope)
     split = [term(n, scope) for n in node.many("partition_by") or _of(named, "partition_by")]
     order = node.one("order") or (named.one("order") if named else None)
@@ -142,10 +216,11 @@ def _window(node: Node, scope: Scope) -> Term:
         [t.digest for t in ordered],
         term(spec, scope).digest if spec else "",
         scope.rows.digest,  # a window looks at the rows that are left when it is computed
+        "" if ordered else scope.order,
     ]
     reads = used([function], "value") | used([*split, *ordered], "window")
     inside = _arguments(node.need(), scope)
-    flags = _flags([*inside, *split, *ordered])
+    flags = _flags([*inside, *split, *ordered]) | scope.rows.doubts
     return Term(digest(["window", *parts]), reads, function.type, flags)
 
 
@@ -164,41 +239,87 @@ def _query(node: Node, scope: Scope) -> Term:
     terms = [t for _, t in block.columns]
     reads = used(terms, "value") | block.rows.reads
     kind = terms[0].type if len(terms) == 1 else None
-    return Term(digest(["query", block.rows.digest, [t.digest for t in terms]]), reads, kind)
+    made = digest(["query", block.rows.digest, [t.digest for t in terms]])
+    return Term(made, reads, kind, block.rows.doubts | doubts(terms))
 
 
 def _plain(node: Node, scope: Scope) -> Term:
     inside: list[tuple[str, Term]] = []
     parts: dict[str, object] = {}
-    reads: Reads = frozenset()
     for key, value in node.args.items():
         if key in _NO_MEANING:
             continue
         terms = list(_terms(value, scope))
         inside += [(key, t) for t in terms]
-        reads |= used(terms, _kind_of(node))
-        parts[key] = _part(key, value, terms, node)
-    kind = _MIRRORED.get(node.kind, node.kind)
-    if kind != node.kind:
+        parts[key] = _part(value, iter(terms), key == "this" and node.kind == "var")
+        if node.kind == "in" and key == "expressions":
+            parts[key] = sorted(t.digest for t in terms)
+    every = [t for _, t in inside]
+    exact = exact_type(node.one("to")) if node.kind == "cast" else None
+    if exact and set(node.args) == {"this", "to"} and term(node.need(), scope).exact == exact:
+        return term(node.need(), scope)  # a cast to the type that it has
+    flags = _flags(every) | (node.traits & _ROW_TRAITS)
+    if "aggregate" in node.traits:
+        flags |= _aggregated(node, parts, every, scope)
+    if "volatile" in node.traits:
+        flags |= {f"?{node.kind}() gives another value each time"}
+        parts["text"] = scope.text
+    kind = _turned(node.kind, parts, [t.type for t in every])
+    sure = node.kind == "literal"
+    reads = used(every, _kind_of(node))
+    return Term(digest([kind, parts]), reads, infer(node, inside), flags, exact, sure)
+
+
+def _aggregated(
+    node: Node, parts: dict[str, object], inside: list[Term], scope: Scope
+) -> frozenset[str]:
+    if any("outer" in t.flags for t in inside):
+        raise NotUnderstood("an aggregate over a column of the outer query is not understood")
+    if node.kind not in _UNORDERED and not any(n.kind == "order" for n in node.walk()):
+        parts["rows as written"] = scope.order
+    return frozenset()
+
+
+def _turned(kind: str, parts: dict[str, object], types: list[str | None]) -> str:
+    """One spelling for what can be written from either side."""
+    if kind in _MIRRORED:
         parts["this"], parts["expression"] = parts["expression"], parts["this"]
-    elif kind in _SYMMETRIC:
-        parts = {"both": sorted(str(part) for part in parts.values())}
-    flags = _flags(t for _, t in inside) | (node.traits & _ROW_TRAITS)
-    return Term(digest([kind, parts]), reads, infer(node, inside), flags)
+        return _MIRRORED[kind]
+    if kind in _SYMMETRIC or (kind == "add" and _ADDS & set(types)):
+        both = sorted(str(parts.pop(key)) for key in ("this", "expression"))
+        parts["both"] = both
+    return kind
 
 
-def _part(key: str, value: Value, terms: list[Term], node: Node) -> object:
+def exact_type(to: Node | None) -> str | None:
+    """A type by the engine's own name, as `decimal(10,2)`."""
+    if to is None or not isinstance(to.args.get("this"), str):
+        return None
+    if set(to.args) - {"this", "expressions", "nested"}:
+        return None
+    inside = []
+    for part in to.many("expressions"):
+        inner = exact_type(part) if part.kind == "datatype" else part.need().text()
+        if not inner:
+            return None
+        inside.append(inner)
+    return to.text() + (f"({','.join(inside)})" if inside else "")
+
+
+def _part(value: Value, terms: Iterator[Term], unit: bool = False) -> object:
     if isinstance(value, Node):
-        return terms[0].digest
+        return next(terms).digest
     if isinstance(value, str):
-        unit = key == "this" and node.kind == "var" and value.endswith("s") and len(value) > 3
-        return value[:-1] if unit else value  # INTERVAL 2 HOURS is INTERVAL 2 HOUR
-    found = [t.digest for t in terms] or [str(item) for item in value]
-    return sorted(found) if node.kind == "in" else found
+        plural = unit and value.endswith("s") and len(value) > 3
+        return value[:-1] if plural else value  # INTERVAL 2 HOURS is INTERVAL 2 HOUR
+    return [_part(item, terms) for item in value]
 
 
 def _kind_of(node: Node) -> EdgeKind:
-    return "filter" if node.kind == "where" else "value"
+    if node.kind == "where":
+        return "filter"
+    named = node.kind == "anonymous" and node.text() in _MASK_NAMES
+    return "mask" if named or node.kind in _MASKS else "value"
 
 
 def _terms(value: Value, scope: Scope) -> Iterable[Term]:

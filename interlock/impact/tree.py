@@ -19,13 +19,15 @@ class Node:
 
     Names and keywords are in lower case; only string literals keep theirs. `traits`
     may hold `aggregate`, `generator` (one row becomes many), `opaque` (a function
-    nobody here knows) and `string`.
+    nobody here knows), `volatile` (another value each time) and `string`. `at` counts the
+    nodes of a query from its start, so that the text of this one can be found again.
     """
 
     kind: str
     args: Mapping[str, Value]
     traits: frozenset[str] = field(default=frozenset())
     line: int = 0
+    at: int = 0
 
     def one(self, key: str) -> Node | None:
         """The single child `key`, if there is one."""
@@ -60,7 +62,9 @@ class Node:
                 yield from (item for item in value if isinstance(item, Node))
 
     def walk(self) -> Iterator[Node]:
-        """This node and everything below it."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        """This node and everything below it; a long chain is no reason to fail."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += list(node.children)[::-1]
