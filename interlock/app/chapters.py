@@ -259,7 +259,7 @@ def shuffled(stage: Stage, tell: Teller, server: Server) -> None:
     with background_load(stage.workspace, server, MODEL) as heard:
         played = play_through(
             replayer, start, start + timedelta(days=6), tell.fact,
-            every=timedelta(hours=1), until=ended,
+            every=timedelta(hours=3), until=ended,
         )  # fmt: skip
     last = max((h.at for h in heard if h.release == change.release), default=0.0)
     verdict_at = stage.workspace.decided_at
@@ -342,7 +342,8 @@ def june(stage: Stage, tell: Teller, server: Server) -> None:
     replayer = stage.replayer(server, MODEL)
     calm = []
     workspace = stage.workspace
-    play_through(replayer, workspace.now(), moment(24), drive=False)
+    a_day = timedelta(days=1)
+    play_through(replayer, workspace.now(), moment(24), drive=False, every=a_day)
     seen = look_after(workspace).seen[0]
     calm.append(seen)
     _hold(seen.ruling.due is None, f"a calm week fired: {seen.ruling}")
@@ -351,9 +352,9 @@ def june(stage: Stage, tell: Teller, server: Server) -> None:
         f"{seen.drift[0].feature} has PSI {seen.drift[0].psi:.1f}: nothing is due"
     )
     fired = None
-    for day in range(25, 32):
+    for day in range(27, 32):
         until = moment(day) if day < 31 else moment(1, 7)
-        play_through(replayer, workspace.now(), until, drive=False)
+        play_through(replayer, workspace.now(), until, drive=False, every=a_day)
         found = look_after(workspace, act=True, progress=tell.step)
         if found.seen[0].ruling.due:
             fired = found.seen[0]

@@ -97,8 +97,7 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
 def _look_at(workspace: Workspace, version: Version, model: Model, now: datetime) -> Seen:
     days = _cells(workspace, version, model, now)
     _keep_days(workspace, model, days, now)
-    mature = (now - MATURE).date()
-    week = calibration(window(days, mature, WEEK))
+    week = calibration(window(days, now.date(), WEEK))
     drift = _drift(workspace, version, model, now)
     facts = _facts(workspace, version, model, days, drift)
     return Seen(model.model, week, drift, consider(facts, model.triggers, now))

@@ -97,7 +97,7 @@ def comparison(new: Side, scored: Scored) -> tuple[Evidence, Comparison]:
             check=f"model_comparison:{model.model}",
             subjects=new_subjects(new),
             verdict=found.verdict,
-            sentence=" ".join(found.sentences),
+            sentence="; ".join(found.sentences),
             made_at=now,
             metric="log_loss_relative",
             n=found.n,
@@ -135,7 +135,7 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
     rows = Rows(matrix, scored.rows.y[every], new.trained.inputs)
     found = rehearse(load.score, rows, nulls, views)
     worst = max(found.rehearsals, key=lambda r: r.worsening, default=None)
-    said = " ".join(found.sentences) or (f"worst case: {worst.sentence}" if worst else "no view")
+    said = "; ".join(found.sentences) or (f"worst case: {worst.sentence}" if worst else "no view")
     return Evidence(
         check=f"null_rehearsal:{model.model}",
         subjects=new_subjects(new),

@@ -5,6 +5,7 @@ Everything mutable lives in `<folder>/.interlock/`; definitions are files of the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.impact.facts import Facts
 
 CONTROLLER = "controller"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WallClock:
@@ -54,7 +56,7 @@ class ReplayClock:
     def advance(self, to: datetime) -> None:
         """Move forward to `to`; time never runs backward."""
         entry = self.workspace.record.get(self._ref)
-        if entry and datetime.fromisoformat(entry.body["now"]) >= to:
+        if to <= (datetime.fromisoformat(entry.body["now"]) if entry else self.start):
             return
         put = Put(self._ref, {"now": to.isoformat()}, entry.version if entry else 0)
         self.workspace.record.write([put], by="traffic", at=to)
@@ -183,13 +185,27 @@ class Workspace:
 
     @cached_property
     def clock(self) -> Clock:
-        if self.settings.clock == "wall":
+        """The environment's clock, as the release that runs declares it.
+
+        The folder is asked only before the first release: somebody's broken edit must not
+        stand in the way of a rollback.
+        """
+        project = self._released or self.project
+        if project.environments[self.environment].clock == "wall":
             return WallClock()
-        days = [model.evaluation.end for model in self.project.models.values()]
-        start = (
-            datetime.combine(max(days), time(), UTC) if days else datetime(1970, 1, 1, tzinfo=UTC)
-        )
+        days = [model.evaluation.end for model in project.models.values()]
+        start = datetime.combine(max(days), time(), UTC) if days else _EPOCH
         return ReplayClock(self, start)
+
+    @property
+    def _released(self) -> Project | None:
+        """The definitions of the stable release, read without understanding their SQL."""
+        stable = self.route().stable
+        entry = self.record.get(Ref("release", stable)) if stable else None
+        if entry is None:
+            return None
+        texts = json.loads(self.artifacts.get(entry.body["definitions"]))
+        return read(texts).project
 
     def now(self) -> datetime:
         return self.clock.now()
