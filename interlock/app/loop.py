@@ -130,8 +130,9 @@ def _keep_days(workspace: Workspace, model: Model, days: Sequence[DayCells], now
     kept = {row["day"]: row for row in (before.body["days"] if before else [])}
     for cell in days:
         one = calibration([cell])
+        week = calibration(window(days, cell.day + timedelta(days=1), WEEK))
         kept[str(cell.day)] = {
-            "day": str(cell.day), "n": one.n, "ece": one.ece,
+            "day": str(cell.day), "n": one.n, "ece": one.ece, "week_ece": week.ece,
             "mean_score": one.mean_score, "mean_label": one.mean_label,
         }  # fmt: skip
     body = {"days": [kept[day] for day in sorted(kept)]}

@@ -159,10 +159,11 @@ def _ruling(
     harm: bool,
 ) -> Ruling:
     fail, safe = float(path.fail.max(initial=0.0)), float(path.safe.max(initial=0.0))
-    verdict = _one_verdict(path, (fail, safe), errors, stage, harm)
+    required = _required(path.guardrail, gate)
+    # What this stage does not wait for stays as it was shown in the stages that did.
+    verdict = _one_verdict(path, (fail, safe), errors, stage if required else None, harm)
     shown = _means(path)
     n1, n0 = _units(path)
-    required = _required(path.guardrail, gate)
     return Ruling(
         path.guardrail.name, verdict, _shown(fail), _shown(safe), n0, n1, *shown,
         _interval(path, errors[0]), required, _say(path, verdict, (fail, safe), errors),

@@ -133,17 +133,18 @@ def _when(at: int) -> datetime:
 
 
 def calibration(days: Sequence[Json], model: str, limit: float | None) -> Chart | None:
-    """Calibration error by day of arrived labels; None while there is no day."""
+    """Calibration error of each week of arrived labels; None while there is no day."""
     points = tuple(_day(day) for day in days)
     if not any(point.value is not None for point in points):
         return None
     line = Line(model, "candidate", points)
     return Chart(
-        "ece", f"Calibration error of {model} by day", (line,), bound=limit,
+        "ece", f"Calibration error of {model} over the week", (line,), bound=limit,
         bound_label="retrain above" if limit is not None else "",
-        note="Of labels that have arrived. One day is noisy: the trigger reads a whole window.",
+        note="Of the labels that have arrived, over the seven days that end with each day.",
     )  # fmt: skip
 
 
 def _day(day: Mapping[str, Any]) -> Point:
-    return Point(datetime.fromisoformat(day["day"]).replace(tzinfo=UTC), day["ece"])
+    at = datetime.fromisoformat(day["day"]).replace(tzinfo=UTC)
+    return Point(at, day.get("week_ece", day["ece"]))
