@@ -30,12 +30,22 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("blocked", plan.objections)
     yield from _section("changes", (part for d in plan.differences for part in difference_lines(d)))
     yield from _section("reaches", _reached(plan.reached))
+    yield from _section("untouched", _untouched(plan))
     yield from _section("steps", (f"{n}. {sentence(s)}" for n, s in enumerate(plan.steps, 1)))
     yield from _section("must sign", (_signer(required) for required in plan.requirements))
     yield from _section("evidence needed", _evidence(plan.evidence))
     yield from _section("notes", plan.notes)
     yield from _section("takes", (_takes(plan.estimate),))
     yield from _section("when", (_slot(plan.slot),))
+
+
+def _untouched(plan: Plan) -> Iterator[str]:
+    """Names while they are few, else how many of each kind."""
+    for kind in ("feature", "model", "service"):
+        names = [str(ref).partition(":")[2] for ref in plan.untouched if ref.kind == kind]
+        if names:
+            more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+            yield f"{kind}: {', '.join(names[:_FEW])}{more}"
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

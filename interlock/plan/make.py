@@ -70,6 +70,7 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
         kind=_kind(stable, found),
         differences=found,
         reached=reached,
+        untouched=_untouched(wanted.facts, reached) if found else (),
         steps=steps,
         requirements=signing,
         evidence=evidence(impact, old, wanted.facts),
@@ -93,6 +94,18 @@ def _kind(stable: Side | None, found: tuple[Difference, ...]) -> Kind:
     if not found:
         return "nothing"
     return "change" if stable else "first"
+
+
+def _untouched(facts: Facts, reached: tuple[Reached, ...]) -> tuple[Ref, ...]:
+    """Everything people ask about that the change does not reach."""
+    touched = {one.ref for one in reached if one.verdict != "untouched"}
+    features = [
+        Ref("feature", node.ref.name, node.ref.version, column)
+        for node in facts.of_kind("view")
+        for column in node.columns
+    ]
+    others = [node.ref for kind in ("model", "service") for node in facts.of_kind(kind)]
+    return tuple(ref for ref in (*features, *others) if ref not in touched)
 
 
 def _services(reached: tuple[Reached, ...], found: tuple[Difference, ...]) -> list[Ref]:

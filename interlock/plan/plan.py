@@ -55,6 +55,7 @@ class Estimate:
 class Plan:
     """From the stable release to the wanted one. Two plans are the same if their digests are.
 
+    `untouched` are the features, models and services that the change does not reach.
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
     """
@@ -66,6 +67,7 @@ class Plan:
     kind: Kind
     differences: tuple[Difference, ...] = ()
     reached: tuple[Reached, ...] = ()
+    untouched: tuple[Ref, ...] = ()
     steps: tuple[Step, ...] = ()
     requirements: tuple[Required, ...] = ()
     evidence: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class Plan:
             "kind": self.kind,
             "differences": [difference.to_json() for difference in self.differences],
             "reached": [reached.to_json() for reached in self.reached],
+            "untouched": [str(ref) for ref in self.untouched],
             "steps": [step_to_json(step) for step in self.steps],
             "requirements": [{**asdict(r), "people": list(r.people)} for r in self.requirements],
             "evidence": list(self.evidence),
@@ -128,6 +131,7 @@ class Plan:
         read = {
             "differences": tuple(Difference.from_json(d) for d in body["differences"]),
             "reached": tuple(Reached.from_json(r) for r in body["reached"]),
+            "untouched": tuple(Ref.parse(text) for text in body.get("untouched", ())),
             "steps": tuple(step_from_json(s) for s in body["steps"]),
             "requirements": tuple(
                 Required(**{**r, "people": tuple(r["people"])}) for r in body["requirements"]
