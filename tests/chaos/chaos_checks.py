@@ -88,22 +88,29 @@ def every_answer_is_of_one_release(after: Aftermath, crowd: Crowd) -> None:
         assert told.release in (route.stable, route.candidate), told
 
 
-def services_agree(after: Aftermath, crowd: Crowd) -> int:
-    """One flight, one release, in all services; the number of decisions that all three made.
+def services_agree(after: Aftermath, crowd: Crowd) -> Counter[str]:
+    """One flight, one release, in all services; how many decisions were made, and how.
 
     The one exception is a release that was taken back in the middle of a decision: who
     asks for it afterwards gets the stable one, under an epoch at which it is blocked.
     """
-    whole = 0
+    seen: Counter[str] = Counter()
     for decision in crowd.decisions:
         first, *others = decision.told
         for told in others:
             assert told.header == first.given
-            taken_back = first.release in after.routes[told.epoch].blocked
-            wanted = after.routes[told.epoch].stable if taken_back else first.release
-            assert told.release == wanted, (first, told)
-        whole += len(decision.told) == 3
-    return whole
+            route = after.routes[told.epoch]
+            taken_back = first.release in route.blocked
+            assert told.release == (route.stable if taken_back else first.release), (first, told)
+            seen["taken back"] += taken_back
+            # Without the header this one would have been told the other release.
+            seen["moved on"] += not taken_back and _cohort(route, told.subject) != first.release
+        seen["whole"] += len(decision.told) == 3
+    return seen
+
+
+def _cohort(route: Route, subject: str) -> str | None:
+    return route.candidate if arm(route, subject) == "candidate" else route.stable
 
 
 def cohorts_follow_the_route(after: Aftermath, crowd: Crowd) -> Counter[str]:
@@ -113,11 +120,8 @@ def cohorts_follow_the_route(after: Aftermath, crowd: Crowd) -> Counter[str]:
     flags = [(f.subject, f.release, f.epoch) for f in crowd.flagged]
     for subject, release, epoch in [*asked, *flags]:
         route = after.routes[epoch]
-        chosen = arm(route, subject)
-        assert release == (route.candidate if chosen == "candidate" else route.stable), (
-            subject, release, epoch, route,
-        )  # fmt: skip
-        seen[f"{route.stage}:{chosen}"] += 1
+        assert release == _cohort(route, subject), (subject, release, epoch, route)
+        seen[f"{route.stage}:{arm(route, subject)}"] += 1
     return seen
 
 

@@ -52,6 +52,7 @@ from interlock.plan.plan import Plan
 
 pytestmark = pytest.mark.slow
 ENDS = ("COMMITTED", "ABORTED")
+IN_ONE_STATE = 9  # random kills, so that the long shadow does not use them up
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +102,8 @@ class Chaos:
     def kills(self) -> int:
         return self.gateway.kills + self.controller.kills
 
-    def until_it_ended(self, at_least: int, within: float) -> str:
-        """Kill until the change has ended, at random until `at_least`, then at each move only."""
+    def until_it_ended(self, at_random: int, within: float) -> str:
+        """Kill until the change has ended, at random `at_random` times, then at each move only."""
         ends = time.monotonic() + within
         try:
             self._start()
@@ -110,7 +111,7 @@ class Chaos:
             while not self._ended():
                 assert time.monotonic() < ends, self._where()
                 self._start()
-                self._one_kill(at_random=self.kills < at_least)
+                self._one_kill(self.kills < at_random and self.hit[self._state()] < IN_ONE_STATE)
             self._afterwards()
         finally:
             self.crowd.stop()
@@ -139,7 +140,7 @@ class Chaos:
         one, other = [self.controller], [self.gateway]
         if self.around_writes:
             return [one, [*one, *other]]
-        return [one, one, one, other, other, [*one, *other]]
+        return [one, one, other, other, [*one, *other]]
 
     def _moments(self) -> list[Callable[[], bool]]:
         if self.around_writes:
@@ -152,8 +153,8 @@ class Chaos:
         return True
 
     def _at_a_write(self) -> bool:
-        """A few milliseconds after the controller wrote something."""
-        return self._when_moved(lambda: len(self.looking.record.audit()), 3.0)
+        """A few milliseconds after the controller wrote down what it saw or did."""
+        return self._when_moved(lambda: held(self.looking.record, self.change).version, 3.0)
 
     def _at_a_move(self) -> bool:
         """A few milliseconds after the Route moved, while gateways load and follow."""
@@ -197,7 +198,7 @@ def test_a_rollout_killed_at_random_ends_where_it_should(released: Path, tmp_pat
     change = start_change(folder, "A feature and its model")
     chaos = Chaos(folder, change.id, seed=20)
 
-    assert chaos.until_it_ended(at_least=20, within=80) == "COMMITTED"
+    assert chaos.until_it_ended(at_random=20, within=150) == "COMMITTED"
 
     after = check.Aftermath(folder, change.id)
     route = after.routes[max(after.routes)]
@@ -212,7 +213,7 @@ def test_a_rollout_killed_at_random_ends_where_it_should(released: Path, tmp_pat
     assert seen["shadow:candidate"] == 0
     assert seen["step_50:candidate"] > 0
     assert seen["step_50:stable"] > 0
-    assert chaos.kills >= 20
+    assert chaos.kills >= 15
     _taken_back_the_logical_names_follow(after.workspace, change)
     after.workspace.close()
 
@@ -236,7 +237,7 @@ def test_a_harmful_change_killed_around_its_abort_goes_back_and_stays_back(
     change = start_change(folder, "A model that has learnt nothing")
     chaos = Chaos(folder, change.id, seed=21, hours=3, around_writes=True)
 
-    assert chaos.until_it_ended(at_least=8, within=60) == "ABORTED"
+    assert chaos.until_it_ended(at_random=20, within=100) == "ABORTED"
 
     after = check.Aftermath(folder, change.id)
     route = after.routes[max(after.routes)]
@@ -281,6 +282,7 @@ def test_propose_killed_and_run_again_opens_one_change(fresh: Path, tmp_path: Pa
     assert len(list((folder / ".interlock/artifacts").rglob("*.tmp*"))) == 0
     assert len(looking.record.list("release")) == 1
     check.audit_is_whole(check.Aftermath(folder, "CR-1"))
+    assert proposing.kills == 3
     looking.close()
 
 
@@ -297,7 +299,7 @@ def test_apply_killed_and_run_again_prepares_once(proposed: Path, tmp_path: Path
 
     assert applying.run(60) == 0, applying.said()
 
-    assert applying.kills > 0
+    assert applying.kills == 4
     assert _only_state(looking) == "COMMITTED"
     assert looking.route().stable == change.release
     assert [e.version for e in looking.record.history(looking.route_ref)] == [1]
@@ -320,7 +322,9 @@ def _only_state(looking: Workspace) -> str:
 def _nobody_saw_a_mix(after: check.Aftermath, crowd: Crowd) -> None:
     """What holds however a rollout ends."""
     check.every_answer_is_of_one_release(after, crowd)
-    assert check.services_agree(after, crowd) > 50
+    agreed = check.services_agree(after, crowd)
+    assert agreed["whole"] > 50
+    assert agreed["moved on"] + agreed["taken back"] > 0  # the header was needed
     check.nothing_acknowledged_is_lost(after, crowd)
     answered = check.scores_come_from_their_release(after)
     assert min(answered.values()) > 0
