@@ -61,7 +61,7 @@ def objections(
     workspace: Workspace, change: Change, action: str = "start", by: str = NOBODY
 ) -> tuple[str, ...]:
     """Everything that stands between `change` and `action`; empty before it has a plan."""
-    if change.plan is None or change.state in ("DRAFT", "PLANNED", "WITHDRAWN", "ABORTED"):
+    if change.plan is None or change.state not in ("EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED"):
         return ()
     there = standing(workspace, change)
     who = principal(there.owners, by)
@@ -164,6 +164,9 @@ def hold(workspace: Workspace, id: str, *, by: str, reason: str, resume: bool = 
 
 def promote(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
     """Waive what is still open in this stage (never harm, never silence) and go on."""
+    if not reason.strip():
+        # The machine passes over a promotion without one: nobody should wait for it.
+        raise Refused(f"{id} is not promoted", help="say what is waived, and why")
     _ask(workspace, id, by, Request("promote", by, reason))
     return f"{id} goes on at the next look, at the word of {by}"
 

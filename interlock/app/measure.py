@@ -106,7 +106,8 @@ class Measuring:
     """What one rollout is measured by: thresholds frozen before it started.
 
     `score_threshold` is the incumbent's p90; `slow_us` the promised latency; `kpi_weights`
-    the mean weight of a unit, by service whose KPI is a share; `now` decides which labels
+    the mean weight of a unit, by service whose KPI is a share; `mirrored` names the stages
+    that show nothing of the candidate; `now` decides which labels
     have arrived.
     """
 
@@ -118,6 +119,7 @@ class Measuring:
     slow_us: float
     maturity_s: float
     kpi_weights: Mapping[str, float]
+    mirrored: tuple[str, ...]
     now: datetime
 
 
@@ -148,10 +150,12 @@ def _first_answers(it: Measuring) -> str:
 
 def _arms(it: Measuring) -> str:
     """Both arms of every unit as rows: in shadow the candidate's side is its mirrored answer."""
-    seen = """SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
-        FROM first WHERE stage <> 'shadow' OR arm = 'stable'"""
-    mirrored = """SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error, fallback,
-        mirror_us FROM first WHERE stage = 'shadow' AND mirror_release IS NOT NULL"""
+    names = ", ".join(f"'{name}'" for name in it.mirrored) or "NULL"
+    hidden = f"coalesce(stage IN ({names}), false)"
+    seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
+        FROM first WHERE NOT {hidden} OR arm = 'stable'"""
+    mirrored = f"""SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error, fallback,
+        mirror_us FROM first WHERE {hidden} AND mirror_release IS NOT NULL"""
     return f"first AS ({_first_answers(it)}), arms AS ({seen} UNION ALL {mirrored})"
 
 

@@ -232,6 +232,7 @@ def measuring(version: Version, change: Change, now: datetime) -> Measuring:
         slow_us=agreed["slow_us"],
         maturity_s=agreed["maturity_s"],
         kpi_weights=agreed["kpi_weights"],
+        mirrored=tuple(s["name"] for s in change.details["rollout"]["stages"] if not s["weight"]),
         now=now,
     )
 

@@ -128,22 +128,16 @@ class Workspace:
     @property
     def settings(self) -> Environment:
         """The environment's definition; raises `NotFound` naming those that exist."""
-        known = self.project.environments
+        return self._declared(self.project)
+
+    def _declared(self, project: Project) -> Environment:
+        known = project.environments
         if self.environment not in known:
             raise NotFound(
                 f"no environment {self.environment!r} in interlock.yaml",
                 help=f"environments: {', '.join(sorted(known))}",
             )
         return known[self.environment]
-
-    def _make_state(self) -> None:
-        try:
-            self.state.mkdir(exist_ok=True)
-        except OSError as error:
-            raise Unavailable(
-                f"{self.state} cannot be made: {error.strerror}",
-                help="may this user write to the project's folder?",
-            ) from error
 
     @cached_property
     def record(self) -> SqlRecord | MemoryRecord:
@@ -191,7 +185,7 @@ class Workspace:
         stand in the way of a rollback.
         """
         project = self._released or self.project
-        if project.environments[self.environment].clock == "wall":
+        if self._settings_in(project).clock == "wall":
             return WallClock()
         days = [model.evaluation.end for model in project.models.values()]
         start = datetime.combine(max(days), time(), UTC) if days else _EPOCH

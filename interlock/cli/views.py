@@ -27,6 +27,7 @@ from interlock.plan.plan import Plan
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from interlock.app.adopt import Adopted
     from interlock.app.changes import Standing
     from interlock.app.history import Audited
     from interlock.app.traffic import Played
@@ -140,7 +141,7 @@ def _environment(found: Standing) -> Iterator[RenderableType]:
     route = found.route
     candidate = ""
     if route.candidate:
-        share = "mirrored, shown to nobody" if route.mirror else f"{route.weight:.0%} of subjects"
+        share = f"{route.weight:.0%} of subjects" if route.weight else "mirrored, shown to nobody"
         candidate = f"{short(route.candidate)}: {share} ({route.change}, {route.stage})"
     yield facts(
         (
@@ -336,6 +337,20 @@ def watched(found: Watched) -> str:
 
 def watched_json(found: Watched) -> Any:
     return found.to_json()
+
+
+def adopted(found: Adopted) -> str:
+    """What was done to the folder, file by file."""
+    lines = [
+        *(f"wrote {file}" for file in found.written),
+        *(f"removed {file}" for file in found.removed),
+    ]
+    kept = [f"kept {file}, which {found.change} does not have" for file in found.kept]
+    return "\n".join([*(lines or [f"the folder says what {found.change} says"]), *kept])
+
+
+def adopted_json(found: Adopted) -> Json:
+    return asdict(found)
 
 
 def said(text: str) -> str:
