@@ -128,9 +128,9 @@ class Workspace:
     @property
     def settings(self) -> Environment:
         """The environment's definition; raises `NotFound` naming those that exist."""
-        return self._declared(self.project)
+        return self._settings_in(self.project)
 
-    def _declared(self, project: Project) -> Environment:
+    def _settings_in(self, project: Project) -> Environment:
         known = project.environments
         if self.environment not in known:
             raise NotFound(
@@ -138,6 +138,15 @@ class Workspace:
                 help=f"environments: {', '.join(sorted(known))}",
             )
         return known[self.environment]
+
+    def _make_state(self) -> None:
+        try:
+            self.state.mkdir(exist_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                f"{self.state} cannot be made: {error.strerror}",
+                help="may this user write to the project's folder?",
+            ) from error
 
     @cached_property
     def record(self) -> SqlRecord | MemoryRecord:
