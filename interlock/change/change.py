@@ -136,7 +136,7 @@ def moved(change: Change, to: State, said: str = "", objections: Sequence[str] =
     if found:
         raise Refused(
             f"{change.id} cannot move to {to}",
-            help="mend what is listed; `interlock change` shows where it stands",
+            help="mend what is listed; `interlock status` shows where it stands",
             objections=found,
         )
     return replace(change, state=to, said=said)

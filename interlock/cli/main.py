@@ -8,16 +8,16 @@ Interlock, and keeps its traceback.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from interlock import __version__
+from interlock.cli import decisions
+from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -28,41 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Option("--project", "-C", help="the project's folder")]
-Env = Annotated[str, typer.Option("--env", "-e", help="the environment")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable output")]
-By = Annotated[str, typer.Option("--by", envvar="INTERLOCK_USER", help="who is acting")]
-ChangeId = Annotated[str, typer.Argument(help="the change, as CR-12")]
-
-HERE = Path()
 DEMO = Path("build/demo")
-
-
-@contextmanager
-def project(folder: Path, environment: str, looking: bool = False) -> Iterator[Any]:
-    """The opened project; its engines are closed whatever happens. `looking` leaves no trace."""
-    from interlock.app.workspace import Workspace
-
-    workspace = Workspace(folder.resolve(), environment, looking=looking)
-    try:
-        yield workspace
-    finally:
-        workspace.close()
-
-
-def show(
-    value: Any, as_json: bool, human: Callable[[Any], str], to_json: Callable[[Any], Any]
-) -> None:
-    """The one place that writes to standard output."""
-    text = json.dumps(to_json(value), indent=2, default=str) if as_json else human(value)
-    sys.stdout.write(text.rstrip() + "\n")
-    sys.stdout.flush()
-
-
-def say(text: str, as_json: bool) -> None:
-    """A sentence, on a line of its own."""
-    sys.stdout.write((json.dumps({"said": text}) if as_json else text) + "\n")
-    sys.stdout.flush()
 
 
 @app.command()
@@ -188,62 +154,7 @@ def audit(
     raise typer.Exit(3 if found.objections else 0)
 
 
-@app.command()
-def approve(
-    change: ChangeId,
-    by: By,
-    role: Annotated[str, typer.Option(help="change_sponsor, data_steward, ...")],
-    team: Annotated[str, typer.Option(help="the team signed for")],
-    reject: Annotated[str, typer.Option(help="reject instead, with this reason")] = "",
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Sign exactly the plan of a change, in one role for one team."""
-    from interlock.app.decide import sign
-
-    with project(folder, environment) as workspace:
-        signed = sign(workspace, change, by=by, role=role, team=team, reject=reject)
-    say(signed, as_json)
-
-
-@app.command()
-def waive(
-    change: ChangeId,
-    evidence: Annotated[str, typer.Argument(help="the check, as model_comparison:late")],
-    by: By,
-    role: Annotated[str, typer.Option(help="the role that takes responsibility")],
-    reason: Annotated[str, typer.Option(help="why the check may be skipped")],
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Let one check not block, under your name and with your reason; it stays visible."""
-    from interlock.app.decide import waive as lift
-
-    with project(folder, environment) as workspace:
-        lift(workspace, change, evidence, by=by, role=role, reason=reason)
-    say(f"{evidence} is waived for {change} by {by}", as_json)
-
-
-@app.command()
-def apply(
-    change: ChangeId,
-    by: By,
-    wait: Annotated[bool, typer.Option(help="keep ticking until it is finished")] = True,
-    every: Annotated[float, typer.Option(help="seconds between two looks")] = 1.0,
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Start the release of an approved change and drive it, step by step, until it ends."""
-    from interlock.app.decide import apply as start
-    from interlock.app.tick import drive
-
-    with project(folder, environment) as workspace:
-        say(start(workspace, change, by=by), as_json)
-        for said in drive(workspace, every=every) if wait else ():
-            say(said, as_json)
+decisions.register(app, decisions.BEFORE)
 
 
 @app.command()
@@ -255,37 +166,7 @@ def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = Fal
         say(look(workspace), as_json)
 
 
-@app.command()
-def rollback(
-    change: ChangeId,
-    by: By,
-    reason: Annotated[str, typer.Option(help="why")],
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Take a change back now, in one step. Never waits for a freeze or a sign-off."""
-    from interlock.app.decide import rollback as back
-
-    with project(folder, environment) as workspace:
-        say(back(workspace, change, by=by, reason=reason), as_json)
-
-
-@app.command()
-def hold(
-    change: ChangeId,
-    by: By,
-    reason: Annotated[str, typer.Option(help="why")],
-    resume: Annotated[bool, typer.Option("--resume", help="let it go on")] = False,
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Stop a rollout where it is, or let it go on."""
-    from interlock.app.decide import hold as stop
-
-    with project(folder, environment) as workspace:
-        say(stop(workspace, change, by=by, reason=reason, resume=resume), as_json)
+decisions.register(app, decisions.AFTER)
 
 
 @app.command()
