@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import decisions
+from interlock.cli import decisions, impact
 from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
 from interlock.errors import InterlockError
 
@@ -233,6 +233,10 @@ def demo(
 
     with story() as teller:
         run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
+
+
+for question in (impact.compare, impact.lineage):
+    app.command()(question)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from interlock.define.yaml import Document, Path
 from interlock.errors import Problem
 
 Kind = TypeVar("Kind", bound=BaseModel)
+MOST = 40  # names in a list of what is known
 
 
 class ProjectFile(Definition):
@@ -81,7 +82,9 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
-    return otherwise or (f"known: {', '.join(names)}" if names else "declare it first")
+    more = [f"and {len(names) - MOST} more"] if len(names) > MOST else []
+    known = ", ".join([*names[:MOST], *more])
+    return otherwise or (f"known: {known}" if names else "declare it first")
 
 
 def _schema(kind: type[BaseModel]) -> dict[str, Any]:

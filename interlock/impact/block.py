@@ -58,13 +58,20 @@ def branches(node: Node) -> list[Node]:
     found, waiting = [], [node]
     while waiting:
         one = waiting.pop()
-        plain = one is node or set(one.args) <= _CHAIN
-        chained = node.kind == "union" and one.text("distinct") == node.text("distinct")
-        if one is node or (one.kind == node.kind and plain and chained):
-            waiting += [one.need("expression"), one.need()]
+        inner = one.one("this") if one.kind == "subquery" and set(one.args) == {"this"} else None
+        for chained in filter(None, (one, inner)):
+            if chained is node or _chained(chained, node):
+                waiting += [chained.need("expression"), chained.need()]
+                break
         else:
             found.append(one)
     return found
+
+
+def _chained(one: Node, first: Node) -> bool:
+    if first.kind != "union" or one.kind != "union" or not set(one.args) <= _CHAIN:
+        return False
+    return one.text("distinct") == first.text("distinct")
 
 
 def projections(node: Node, scope: Scope) -> Iterator[tuple[str, Term]]:

@@ -171,3 +171,9 @@ def _common(kind: str, inside: Sequence[tuple[str, Term]]) -> str | None:
     if types == {"integer", "double"}:
         return "double"
     return types.pop() if len(types) == 1 else None
+
+
+def contract_type(exact: str | None) -> str | None:
+    """The contract type of an engine's own; None where there is none, or blanks are padded."""
+    base = (exact or "").partition("(")[0]
+    return None if base == "char" else _CASTS.get(base)

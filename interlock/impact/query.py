@@ -88,7 +88,7 @@ class QueryFacts:
 
     @property
     def by_name(self) -> dict[str, OutputColumn]:
-        return {column.name: column for column in reversed(self.columns)}
+        return {column.name: column for column in self.columns}
 
 
 @dataclass(frozen=True)

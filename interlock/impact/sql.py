@@ -27,6 +27,7 @@ from interlock.impact.walk import walk
 
 DIALECT = "duckdb"
 _SPACE = re.compile(r"\s+")
+_TYPE = re.compile(r"[A-Za-z_][\w ,()<>\[\]:]{0,500}")
 _LOOSE = frozenset({"spark", "snowflake", "bigquery"})
 _ANY_CASE = frozenset({"duckdb", "spark", "bigquery"})
 _NOTHING: frozenset[str] = frozenset()
@@ -67,7 +68,7 @@ _VOLATILE_NAMES = frozenset(
 SCALARS = frozenset(
     [
         "now", "epoch", "epoch_us", "epoch_ns", "list_slice", "list_position", "list_distinct",
-        "list_unique", "list_value", "list_aggregate", "list_avg", "list_min", "list_max",
+        "list_unique", "list_value", "list_aggregate",
         "list_intersect", "list_zip", "list_grade_up", "array_slice", "struct_extract",
         "map_extract", "map_values", "map_from_entries", "json_array_length", "json_valid",
         "json_type", "json_keys", "regexp_matches", "regexp_escape", "bar", "damerau_levenshtein",
@@ -159,13 +160,24 @@ def text_at(sql: str, at: int, dialect: str = DIALECT) -> str:
     return ""
 
 
+@lru_cache(maxsize=1024)
 def exact_name(kind: str, dialect: str = DIALECT) -> str | None:
     """The one spelling of a column type (`INTEGER` and `int4` are one); None if it is none."""
+    if not kind or not _TYPE.fullmatch(kind):
+        return None
     try:
         made = sqlglot.parse_one(f"CAST(NULL AS {kind})", dialect=dialect)
     except (SqlglotError, RecursionError):
         return None
     return exact_type(_plain(made, dialect).one("to")) if isinstance(made, exp.Cast) else None
+
+
+def spellings(name: str, dialect: str = DIALECT) -> tuple[str, ...]:
+    """How a name that is written in a file can be meant: without quotes, and with them."""
+    parts = name.split(".")
+    plain = ".".join(_named_as(part, False, dialect) for part in parts)
+    quoted = ".".join(_named_as(part, True, dialect) for part in parts)
+    return tuple(dict.fromkeys((plain, quoted)))
 
 
 @lru_cache(maxsize=16384)
@@ -232,7 +244,10 @@ def _parse(sql: str, dialect: str) -> Node | SqlError:
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         found = f"{len(trees)} statements" if len(trees) != 1 else trees[0].key.upper()
         return SqlError(1, f"SQL: expected one SELECT, found {found}", "write one plain SELECT")
-    return _plain(trees[0], dialect)
+    tree = _plain(trees[0], dialect)
+    if any(node.kind == "select" and not node.many("expressions") for node in tree.walk()):
+        return SqlError(1, "SQL: a SELECT of nothing", "write one plain SELECT")
+    return tree
 
 
 def _outside_in(root: exp.Expr) -> list[exp.Expr]:

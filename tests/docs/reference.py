@@ -97,7 +97,7 @@ MAKERS: Mapping[str, Callable[[str], str]] = {
 
 def made(text: str) -> str:
     """`text` with every made block written again."""
-    return _BLOCK.sub(lambda hit: hit[1] + MAKERS[hit[2]](hit[3]) + hit[4], text)
+    return _BLOCK.sub(lambda hit: hit[1] + MAKERS[hit[2]](hit[3]) + hit[5], text)
 
 
 def _default(value: object) -> str:

@@ -75,6 +75,7 @@ def test_every_policy_of_the_template_has_a_heading() -> None:
 def test_made_parts_are_fresh(page: Path) -> None:
     text = page.read_text()
     assert made(text) == text, "run: python tests/docs/reference.py"
+    assert text.count("<!-- made: ") == text.count("<!-- end -->"), "a made part has no end"
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
