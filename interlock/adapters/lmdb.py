@@ -73,7 +73,8 @@ class LmdbOnlineStore:
     """OnlineStore over one LMDB folder.
 
     The map starts at `map_size` bytes and doubles up to `map_limit` when full. Without
-    `sync` a power cut may lose the last writes (or, where the file system reorders writes, damage the store); rows can be built again.
+    `sync` a power cut may lose the last writes, or damage the store where the file system
+    reorders writes; rows can be built again.
     """
 
     def __init__(

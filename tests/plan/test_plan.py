@@ -314,4 +314,5 @@ def test_every_step_can_be_said() -> None:
 
 def test_an_edited_feature_is_measured_with_the_model_and_does_not_train_it() -> None:
     """Under the same version it claims to be the same value; a new meaning is a new version."""
-    assert planned(COUNTED).trains == () and planned(COUNTED).rescores == ("returns",)
+    assert planned(COUNTED).trains == ()
+    assert planned(COUNTED).rescores == ("returns",)

@@ -1,0 +1,179 @@
+"""A flights project in the hands of its people: proposed, signed, walked through its stages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+
+from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.sqlrecord import SqlRecord
+from interlock.app import decide
+from interlock.app.changes import evidence_of, held
+from interlock.app.play import new_replayer, play_through
+from interlock.app.propose import Request, propose
+from interlock.app.serving import Gateway
+from interlock.app.tick import tick
+from interlock.app.traffic import Played
+from interlock.app.workspace import Workspace
+from interlock.change.change import Change
+from interlock.plan.plan import Plan
+from interlock.rollout.state import RolloutState
+from interlock.web.gateway import gateway_app
+
+AUTHOR, MODEL = "wei", "late"
+START = datetime(2013, 2, 26, tzinfo=UTC)  # the evaluation ends here, so replay begins here
+# In the calendar of every release; the stages of CR-2 end before it.
+FREEZE = (datetime(2013, 3, 8, tzinfo=UTC), datetime(2013, 3, 9, tzinfo=UTC))
+STAGES = """\
+      - {name: mirror, weight: 0, hold: 2d}
+      - {name: quarter, weight: 0.25, hold: 2d}
+      - {name: soak, weight: 1, hold: 3d}
+"""
+HOLDS = {"SHADOW": 2, "STEP": 2, "SOAKING": 3}  # days; labels and whole units come later
+WALKED = ("PREPARING", "SHADOW", "STEP", "SOAKING", "COMMITTED")
+CALENDAR = """\
+freezes:
+  - name: stocktaking
+    start: "2013-03-08T00:00:00"
+    end: "2013-03-09T00:00:00"
+    timezone: UTC
+    reason: nobody has a hand free
+"""
+
+
+def configure(folder: Path) -> None:
+    """Short windows, a short ramp, one freeze: what a test has time for."""
+    model = folder / "models/late.yaml"
+    text = model.read_text()
+    text = re.sub(r"(?ms)^(training:.*?^  end: )\S+", r"\g<1>2013-02-05", text)
+    text = re.sub(
+        r"(evaluation:\n  start: )\S+\n  end: \S+", r"\g<1>2013-02-05\n  end: 2013-02-26", text
+    )
+    model.write_text(text.replace("num_trees: 150", "num_trees: 25"))
+    settings = folder / "interlock.yaml"
+    text = settings.read_text()
+    text = re.sub(r"(?ms)^    stages:\n.*?(?=^    rollback_window)", f"    stages:\n{STAGES}", text)
+    settings.write_text(text)
+    (folder / "calendar.yaml").write_text(CALENDAR)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """The project with its state; nothing may have it open."""
+    return Path(shutil.copytree(folder, to))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Workspace]:
+    workspace = Workspace(folder)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def edit(folder: Path, file: str, old: str, new: str) -> None:
+    """One replacement that must find its place."""
+    path = folder / file
+    text = path.read_text()
+    assert old in text, f"{old!r} is not in {file}"
+    path.write_text(text.replace(old, new))
+
+
+def asked(title: str) -> Request:
+    return Request(title, AUTHOR, "a test", "the same", "any harm", "none")
+
+
+def proposed(workspace: Workspace, title: str) -> Change:
+    workspace.reread()
+    return propose(workspace, asked(title))
+
+
+def signed(workspace: Workspace, id: str) -> None:
+    """What made-up data cannot show is waived; then everybody who must sign does."""
+    change = current(workspace, id)
+    plan = Plan.from_json(change.plan or {})
+    for piece in evidence_of(workspace.record, change):
+        if piece.verdict != "pass" and piece.check in plan.evidence:
+            decide.waive(
+                workspace, id, piece.check, by="dana", role="model_validator",
+                reason="made-up data cannot show this",
+            )  # fmt: skip
+    for need in plan.requirements:
+        person = next(one for one in need.people if one != AUTHOR)
+        decide.sign(workspace, id, by=person, role=need.role, team=need.team)
+
+
+def current(workspace: Workspace, id: str) -> Change:
+    return held(workspace.record, id).change
+
+
+def rollout(workspace: Workspace, id: str) -> RolloutState:
+    return RolloutState.from_json(current(workspace, id).details["rollout"])
+
+
+@contextmanager
+def serving(workspace: Workspace) -> Iterator[tuple[Gateway, str]]:
+    """A gateway of this process behind a real port."""
+    record = SqlRecord(workspace.state / "record.db")
+    log = JsonLinesLog(workspace.state / "predictions", name="gateway")
+    gateway = Gateway(
+        record, workspace.artifacts, workspace.online, log, "prod", replay_clock=True
+    ).start()
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(gateway_app(gateway), log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([door],))
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield gateway, f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+            gateway.stop()
+            log.close()
+            record.close()
+
+
+def play(workspace: Workspace, length: timedelta) -> Played:
+    """Recorded requests from now on, for `length`; nobody looks after the rollout meanwhile."""
+    with serving(workspace) as (_, url):
+        now = workspace.now()
+        replayer = new_replayer(workspace, url, MODEL)
+        return play_through(replayer, now, now + length, drive=False)
+
+
+def go_on(workspace: Workspace, id: str) -> str:
+    """One stage further, at the word of somebody who waives what is open."""
+    decide.promote(workspace, id, by="sam", reason="made-up data is too little to show it")
+    return tick(workspace)
+
+
+def walk(folder: Path, id: str, keep: Path) -> dict[str, Path]:
+    """`id` from its start to its commit; a copy of the project in each state, ripe to go on."""
+    found = {}
+    with opened(folder) as workspace:
+        decide.apply(workspace, id, by="sam")
+    found["PREPARING"] = copied(folder, keep / "PREPARING")
+    for state, days in HOLDS.items():
+        with opened(folder) as workspace:
+            go_on(workspace, id)
+            assert current(workspace, id).state == state, current(workspace, id).said
+            play(workspace, timedelta(days=days))
+            tick(workspace)
+        found[state] = copied(folder, keep / state)
+    with opened(folder) as workspace:
+        go_on(workspace, id)
+        assert current(workspace, id).state == "COMMITTED", current(workspace, id).said
+    found["COMMITTED"] = copied(folder, keep / "COMMITTED")
+    return found
