@@ -16,7 +16,7 @@ from interlock.impact.query import Verdict
 
 __all__ = [
     "Difference", "GraphData", "GraphEdge", "GraphNode", "Hop", "Reached", "Touch",
-    "differences", "graph", "reach", "spread", "verdicts",
+    "causes", "differences", "graph", "reach", "spread", "verdicts",
 ]  # fmt: skip
 
 Touch = Literal["breaks", "moves", "reached", "untouched"]
@@ -226,6 +226,41 @@ def verdicts(old: Facts | None, new: Facts) -> dict[str, Touch]:
     seeds, _ = _seeds(found)
     touched = spread(seeds, _edges(old, new, found), _stops(found))
     return {name: touch for name, (touch, _) in touched.items()}
+
+
+def causes(old: Facts | None, new: Facts, name: str) -> tuple[Reached, ...]:
+    """Every place where the change starts and that reaches `name`: worst first, nearest first.
+
+    `reach` gives the one path that decides; this gives one path for each start.
+    """
+    found = differences(old, new)
+    seeds, why = _seeds(found)
+    readers = _edges(old, new, found)
+    above = _above(name, readers)
+    near = [edge for edge in readers if edge.reader in above]
+    stops = _stops(found)
+    touched = [
+        (seed, spread({seed: touch}, near, stops).get(name))
+        for seed, touch in seeds.items()
+        if seed in above
+    ]
+    ref = Ref.parse(name)
+    reached = [Reached(ref, hit[0], s, hit[1], why[s]) for s, hit in touched if hit is not None]
+    return tuple(sorted(reached, key=lambda r: (_ORDER.index(r.verdict), len(r.path), r.cause)))
+
+
+def _above(name: str, edges: Iterable[Edge]) -> set[str]:
+    """`name` and all that it stands on."""
+    sources: dict[str, list[str]] = {}
+    for edge in edges:
+        sources.setdefault(edge.reader, []).append(edge.source)
+    found, waiting = {name}, [name]
+    while waiting:
+        for source in sources.get(waiting.pop(), ()):
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
 
 
 def graph(old: Facts | None, new: Facts) -> GraphData:
