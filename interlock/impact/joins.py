@@ -203,7 +203,7 @@ class Sources:
         if how in ("right", "full"):
             items[start:middle] = [replace(i, nullable=True) for i in items[start:middle]]
             for name in self.scope.merged:
-                self.scope.merged[name] = replace(self.scope.merged[name], sure=False)
+                self.scope.merged[name] = self.scope.merged[name]._replace(sure=False)
 
     # ---- lookups
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from interlock.define.refs import Ref
 from interlock.impact.query import QueryFacts
@@ -14,8 +14,7 @@ RULES = "2"  # raised when digests change their meaning; both sides of a plan us
 Via = Literal["value", "filter", "join", "group", "window", "mask", "rows"]
 
 
-@dataclass(frozen=True, order=True)
-class Edge:
+class Edge(NamedTuple):
     """`reader` reads `source`. `rows`: the row set of a whole table or view."""
 
     reader: str

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 EdgeKind = Literal["value", "filter", "join", "group", "window", "mask"]
 RowVerdict = Literal["same", "changed", "unknown"]
 ColumnVerdict = Literal["same", "changed", "added", "removed", "retyped", "unknown"]
 
 
-@dataclass(frozen=True, order=True)
-class Source:
+class Source(NamedTuple):
     """A column that is read, and what for."""
 
     table: str

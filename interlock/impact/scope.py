@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
@@ -12,11 +13,11 @@ from interlock.impact.query import EdgeKind, Part, Source, SqlError
 from interlock.impact.tree import Node, NotUnderstood
 
 Reads = frozenset[Source]
+_NO_READS: Reads = frozenset()
 MANY = 50  # errors of one query that still get a "did you mean"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """The meaning of one expression: a digest, what it reads, its type if known.
 
     `flags` are the traits of the functions inside that act on the block's row set; those
@@ -33,7 +34,7 @@ class Term:
     @property
     def outside(self) -> Term:
         """The term as other blocks see it: only its doubts act on them."""
-        return replace(self, flags=doubts([self])) if self.flags else self
+        return self._replace(flags=doubts([self])) if self.flags else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,7 @@ class Item:
         found = self.block.column(name)
         if found is None or self.tag is None:
             return found
-        return replace(
-            found,
+        return found._replace(
             digest=digest(["from", self.tag, found.digest]),
             reads=found.reads | self.via,
             flags=found.flags | self.flags,
@@ -216,7 +216,7 @@ class Scope:
                 scope.asked.append(name)
                 # Tagged: t.x of the outer query is not t.x of the inner one.
                 made = digest(["outer", scope.depth, found.digest])
-                return replace(found, digest=made, flags=found.flags | {"outer"})
+                return found._replace(digest=made, flags=found.flags | {"outer"})
             scope = scope.parent
         return None
 
@@ -230,7 +230,7 @@ class Scope:
         if holder is None or any(item.named(qualifier) for item in self.items):
             return None
         made = digest(["field", holder.digest, *rest, node.text()])
-        return replace(holder, digest=made, type=None, exact=None, sure=False)
+        return holder._replace(digest=made, type=None, exact=None, sure=False)
 
     def _unknown(self, name: str, qualifier: str, line: int) -> Term:
         if qualifier and not any(item.named(qualifier) for item in self.items):
@@ -267,14 +267,16 @@ class Scope:
 
 def used(terms: Iterable[Term], kind: EdgeKind) -> Reads:
     """Everything `terms` read, as reads of `kind` (a value keeps the kind it had inside)."""
-    reads = frozenset(read for term in terms for read in term.reads)
-    return reads if kind == "value" else frozenset(replace(read, kind=kind) for read in reads)
+    reads = _NO_READS.union(*[term.reads for term in terms])
+    return reads if kind == "value" else frozenset([Source(r[0], r[1], kind) for r in reads])
 
 
 def doubts(terms: Iterable[Term]) -> frozenset[str]:
     """Why equal digests of `terms` need not give equal values."""
-    return frozenset(flag for t in terms for flag in t.flags if flag.startswith("?"))
+    return frozenset([flag for t in terms for flag in t.flags if flag.startswith("?")])
 
 
 def _qualifier(node: Node) -> str:
+    if "db" not in node.args:
+        return node.text("table")
     return ".".join(filter(None, (node.text("catalog"), node.text("db"), node.text("table"))))

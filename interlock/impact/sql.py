@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sqlglot
@@ -39,6 +39,7 @@ _KEYWORDS = frozenset(
         "with", "lateral", "kwarg", "boolean",
     ]
 )  # fmt: skip
+_TRAITED = (exp.Func, exp.Literal, exp.UDTF)
 _GENERATORS = (
     exp.UDTF, exp.Explode, exp.Posexplode, exp.GenerateSeries, exp.Inline, exp.Stack,
     exp.SplitToTable, exp.StrtokSplitToTable, exp.ExplodingGenerateSeries,
@@ -137,13 +138,13 @@ def understand(
 @lru_cache(maxsize=16384)
 def tables_named(sql: str, dialect: str = DIALECT) -> tuple[tuple[str, int], ...] | SqlError:
     """Tables read, with the line of the first mention; a query's own CTEs left out."""
-    tree = _parse(sql, dialect)
-    if isinstance(tree, SqlError):
-        return tree
-    own = {node.need("alias").text() for node in tree.walk() if node.kind == "cte"}
+    parsed = _parse(sql, dialect)
+    if isinstance(parsed, SqlError):
+        return parsed
+    own = {node.need("alias").text() for node in parsed.of("cte")}
     named: dict[str, int] = {}
-    for node in tree.walk():
-        inner = node.one("this") if node.kind == "table" else None
+    for node in parsed.of("table"):
+        inner = node.one("this")
         if inner is not None and inner.kind == "identifier":
             name = table_name(node)
             if name not in own:
@@ -187,12 +188,13 @@ def _understand(
     key: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
     promised: tuple[tuple[str, Promise], ...],
 ) -> QueryFacts:
-    tree = _parse(sql, dialect)
-    assert isinstance(tree, Node)  # the caller has looked
+    parsed = _parse(sql, dialect)
+    assert isinstance(parsed, _Parsed)  # the caller has looked
+    tree = parsed.tree
     named = tables_named(sql, dialect)
     tables = frozenset(name for name, _ in named) if isinstance(named, tuple) else frozenset()
     known = Known({n: dict(columns) for n, columns in key}, dict(promised), dialect in _LOOSE)
-    volatile = any("volatile" in node.traits for node in tree.walk())
+    volatile = any("volatile" in node.traits for node in parsed.every)
     try:
         return walk(tree, known, tables, written(tree) if volatile else "")
     except NotUnderstood as reason:
@@ -225,8 +227,19 @@ def _no_table(name: str, line: int, schema: Schema) -> SqlError:
     return SqlError(line, f"no table {name}", did_you_mean(name, schema))
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A tree, and its nodes in the order they are met from its root."""
+
+    tree: Node
+    every: tuple[Node, ...]
+
+    def of(self, kind: str) -> list[Node]:
+        return [node for node in self.every if node.kind == kind]
+
+
 @lru_cache(maxsize=32)
-def _parse(sql: str, dialect: str) -> Node | SqlError:
+def _parse(sql: str, dialect: str) -> _Parsed | SqlError:
     """The tree of the one SELECT in `sql`, or why there is none."""
     try:
         trees = [tree for tree in sqlglot.parse(sql, dialect=dialect) if tree is not None]
@@ -245,9 +258,10 @@ def _parse(sql: str, dialect: str) -> Node | SqlError:
         found = f"{len(trees)} statements" if len(trees) != 1 else trees[0].key.upper()
         return SqlError(1, f"SQL: expected one SELECT, found {found}", "write one plain SELECT")
     tree = _plain(trees[0], dialect)
-    if any(node.kind == "select" and not node.many("expressions") for node in tree.walk()):
+    parsed = _Parsed(tree, tuple(tree.walk()))
+    if any(not node.many("expressions") for node in parsed.of("select")):
         return SqlError(1, "SQL: a SELECT of nothing", "write one plain SELECT")
-    return tree
+    return parsed
 
 
 def _outside_in(root: exp.Expr) -> list[exp.Expr]:
@@ -257,7 +271,10 @@ def _outside_in(root: exp.Expr) -> list[exp.Expr]:
         node = waiting.pop()
         found.append(node)
         for value in node.args.values():
-            waiting += [n for n in _flat(value) if isinstance(n, exp.Expr)]
+            if isinstance(value, exp.Expr):
+                waiting.append(value)
+            elif isinstance(value, list | tuple):
+                waiting += [n for n in _flat(value) if isinstance(n, exp.Expr)]
     return found
 
 
@@ -278,20 +295,23 @@ def _plain(root: exp.Expr, dialect: str) -> Node:
 
 
 def _node(node: exp.Expr, at: int, made: Mapping[int, Node], dialect: str) -> Node:
-    kind = node.key
+    kind, args = node.key, node.args
     if kind == "identifier":
-        name = _named_as(str(node.this), bool(node.args.get("quoted")), dialect)
-        return Node(kind, {"this": name}, frozenset(), int(node.meta.get("line") or 0), at)
+        name = _named_as(str(args.get("this")), bool(args.get("quoted")), dialect)
+        return Node(kind, {"this": name}, _NOTHING, int(node.meta.get("line") or 0), at)
     lower = kind in _KEYWORDS
-    args = {
-        key: plain
-        for key, value in node.args.items()
-        if (plain := _value(value, lower, made)) is not None
-    }
+    plain: dict[str, Value] = {}
+    for key, value in args.items():
+        if value is not None and value is not False:
+            if isinstance(value, exp.Expr):
+                plain[key] = made[id(value)]
+            elif (found := _value(value, lower, made)) is not None:
+                plain[key] = found
     line = node.meta.get("line") or next(
-        (v.line for v in args.values() if isinstance(v, Node) and v.line), 0
+        (v.line for v in plain.values() if isinstance(v, Node) and v.line), 0
     )
-    return Node(kind, args, _traits(node, dialect), int(line), at)
+    traits = _traits(node, dialect) if isinstance(node, _TRAITED) else _NOTHING
+    return Node(kind, plain, traits, int(line), at)
 
 
 def _value(value: object, lower: bool, made: Mapping[int, Node]) -> Value | None:
@@ -316,8 +336,6 @@ def _named_as(name: str, quoted: bool, dialect: str) -> str:
 
 
 def _traits(node: exp.Expr, dialect: str) -> frozenset[str]:
-    if not isinstance(node, exp.Func | exp.Literal | exp.UDTF):
-        return _NOTHING
     found = set()
     if isinstance(node, exp.AggFunc):
         found.add("aggregate")

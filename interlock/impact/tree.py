@@ -13,7 +13,7 @@ class NotUnderstood(Exception):
     """A construct beyond this room; whoever asked marks the whole query unknown."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: half a million are made, and that doubles the cost
 class Node:
     """One syntax node: its `kind`, what it holds, and the line (from 1) where it starts.
 
@@ -54,12 +54,14 @@ class Node:
         return found if isinstance(found, str) else ""
 
     @property
-    def children(self) -> Iterator[Node]:
+    def children(self) -> list[Node]:
+        found: list[Node] = []
         for value in self.args.values():
             if isinstance(value, Node):
-                yield value
+                found.append(value)
             elif isinstance(value, tuple):
-                yield from (item for item in value if isinstance(item, Node))
+                found += [item for item in value if isinstance(item, Node)]
+        return found
 
     def walk(self) -> Iterator[Node]:
         """This node and everything below it; a long chain is no reason to fail."""
@@ -67,4 +69,4 @@ class Node:
         while waiting:
             node = waiting.pop()
             yield node
-            waiting += list(node.children)[::-1]
+            waiting += node.children[::-1]

@@ -155,7 +155,7 @@ class _Walker:
         # QUALIFY comes after the windows: what they see is what was there before it.
         rows = multiplied(scope.rows.where(kept), [t for _, t in columns])
         if grouped == "sets":
-            columns = tuple((n, replace(t, sure=False)) for n, t in columns)
+            columns = tuple((n, t._replace(sure=False)) for n, t in columns)
         block = Block(columns, rows, unique=self._unique(node, scope, source, columns, grouped))
         block = self._distinct(node, block, scope)
         block = replace(block, rows=self._ordered(node, block, scope))
