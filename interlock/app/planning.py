@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from interlock.app.changes import all_changes
-from interlock.app.versions import Version, stable
+from interlock.app.changes import all_changes, held
+from interlock.app.versions import Version, stable, stored
 from interlock.change.calendar import Booking, Interval, next_free_slot
 from interlock.define.refs import Ref
+from interlock.errors import Refused
+from interlock.features.compile import column_names
+from interlock.impact.difference import differences
+from interlock.impact.graph import GraphData, graph
 from interlock.plan.make import Side, Where, make_plan
 from interlock.plan.plan import Plan, Slot, with_slot
+from interlock.plan.why import Why, why
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
 
+_NEVER = frozenset({"ABORTING", "REVERTING", "ABORTED", "WITHDRAWN"})
 
-def plan_now(workspace: Workspace) -> Plan:
+
+@dataclass(frozen=True)
+class Look:
+    """A plan with the two versions it lies between, for whoever asks why."""
+
+    plan: Plan
+    old: Version | None
+    new: Version
+
+    def why(self, ref: str) -> Why:
+        """Why the plan does to `ref` what it does."""
+        return why(self.plan, _side(self.new), _side(self.old) if self.old else None, ref)
+
+    def graph(self) -> GraphData:
+        """What reads what, with the verdict of each."""
+        return graph(self.old.facts if self.old else None, self.new.facts)
+
+
+def _side(version: Version) -> Side:
+    return Side(version.project, version.facts, version.release)
+
+
+def plan_now(workspace: Workspace, after: str = "") -> Plan:
     """What would be done, with the next free slot of the calendar."""
-    return plan_between(workspace, stable(workspace), wanted(workspace))
+    return look(workspace, after).plan
+
+
+def look(workspace: Workspace, after: str = "") -> Look:
+    """The plan for the files as they are, on what runs now or on what change `after` leads to."""
+    old, new = (post_state(workspace, after) if after else stable(workspace)), wanted(workspace)
+    return Look(plan_between(workspace, old, new, after), old, new)
 
 
 def wanted(workspace: Workspace) -> Version:
@@ -26,26 +61,76 @@ def wanted(workspace: Workspace) -> Version:
     return Version(workspace.project, workspace.facts, {})
 
 
-def plan_between(workspace: Workspace, old: Version | None, new: Version) -> Plan:
+def post_state(workspace: Workspace, id: str) -> Version:
+    """What runs once change `id` is through; refuses when that will never be."""
+    change = held(workspace.record, id).change
+    if change.state in _NEVER:
+        raise Refused(
+            f"{id} is {change.state}: what it leads to will not run",
+            help="plan on what runs now, or on another change",
+        )
+    if change.environment != workspace.environment:
+        raise Refused(f"{id} is a change of {change.environment}", help="name one of this one")
+    if not change.release:
+        raise Refused(
+            f"{id} is {change.state} and has no release yet",
+            help="wait until its evidence is gathered, then plan on it",
+        )
+    return stored(workspace, change.release)
+
+
+def plan_between(workspace: Workspace, old: Version | None, new: Version, after: str = "") -> Plan:
     """The plan between two versions, at the time and in the slot of this environment."""
-    now = workspace.now()
-    before = Side(old.project, old.facts, old.release) if old else None
-    made = make_plan(Side(new.project, new.facts), before, Where(workspace.environment, now))
+    before = _side(old) if old else None
+    where = Where(workspace.environment, workspace.now(), importance=importance_of(old))
+    made = make_plan(_side(new), before, where)
+    if after and old is not None:
+        made = _waiting(made, stable(workspace), old, new, after)
     return made if made.empty else with_slot(made, free_slot(workspace, new, made))
+
+
+def importance_of(version: Version | None) -> dict[str, dict[str, float]]:
+    """By model and feature (`view@1:feature`): its share of the gain when it was last trained."""
+    found = {}
+    for name, trained in (version.models if version else {}).items():
+        columns = column_names(version.project.models[name].features) if version else {}
+        shares = trained.importance
+        found[name] = {text: shares[column] for text, column in columns.items() if column in shares}
+    return found
+
+
+def _waiting(made: Plan, runs: Version | None, old: Version, new: Version, after: str) -> Plan:
+    """`made` on the post-state `old`; refused where it would silently take `after` back."""
+    theirs = differences(runs.facts if runs else None, old.facts)
+    undone = [
+        f"the files take back what {after} does to {name}: `interlock adopt {after}` first"
+        for name in (str(difference.ref) for difference in theirs)
+        if _print(runs, name) == _print(new, name)
+    ]
+    return replace(made, after=after, objections=(*made.objections, *undone))
+
+
+def _print(version: Version | None, name: str) -> str | None:
+    node = version.facts.nodes.get(name) if version else None
+    return node.fingerprint if node else None
 
 
 def free_slot(workspace: Workspace, version: Version, plan: Plan) -> Slot:
     """The first time at which nothing freezes or holds what this plan writes."""
     length = timedelta(seconds=max(plan.estimate.least_s, 3600.0))
+    start = workspace.now()
+    if plan.after:
+        before = (held(workspace.record, plan.after).change.plan or {}).get("slot")
+        start = max(start, datetime.fromisoformat(before[1])) if before else start
     found = next_free_slot(
-        version.project.calendar, bookings(workspace), plan.writes, length, workspace.now()
+        version.project.calendar, bookings(workspace), plan.writes, length, start
     )
     return Slot(found.start, found.end)
 
 
 def bookings(workspace: Workspace) -> tuple[Booking, ...]:
     """What approved and running changes hold, and until when."""
-    held = []
+    found = []
     for change in all_changes(workspace):
         slot = (change.plan or {}).get("slot")
         if not slot or not (change.under_way or change.state in ("APPROVED", "SCHEDULED")):
@@ -54,5 +139,5 @@ def bookings(workspace: Workspace) -> tuple[Booking, ...]:
         if plan.slot is not None:
             refs = tuple(Ref.parse(text) for text in change.details.get("writes", ()))
             time = Interval(plan.slot.start, plan.slot.end)
-            held.append(Booking(change.id, refs, time, change.title))
-    return tuple(held)
+            found.append(Booking(change.id, refs, time, change.title))
+    return tuple(found)

@@ -57,15 +57,26 @@ def check(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = Fa
 
 
 @app.command()
-def plan(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
+def plan(
+    comment: Annotated[bool, typer.Option("--comment", help="as a pull request comment")] = False,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="with --comment: also a picture of the impact")
+    ] = False,
+    explain: Annotated[str, typer.Option(help="why this address breaks, moves, or does not")] = "",
+    after: Annotated[str, typer.Option(help="plan on what this change leads to")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
     """Show what the files would change, what breaks or moves, and who must sign. Writes nothing."""
-    from interlock.app.planning import plan_now
-    from interlock.cli import views
+    from interlock.app.planning import look
+    from interlock.cli import plans
 
+    asked = plans.Asked(comment, graph, explain)
     with project(folder, environment, looking=True) as workspace:
-        made = plan_now(workspace)
-        show(made, as_json, views.plan, views.plan_json)
-    raise typer.Exit(views.plan_exit(made))
+        found = look(workspace, after)
+        show(*plans.shown(found, asked, as_json))
+    raise typer.Exit(plans.exit_code(found, asked))
 
 
 @app.command()

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from interlock.define.definitions import Project
 
 Json = dict[str, Any]
-NOTHING, SOMETHING, REFUSED = 0, 2, 3
 
 
 class Watched(Protocol):
@@ -68,17 +67,6 @@ def plan(made: Plan) -> str:
     from interlock.plan.explain import explain
 
     return outline(explain(made))
-
-
-def plan_json(made: Plan) -> Json:
-    return {**made.to_json(), "digest": made.digest}
-
-
-def plan_exit(made: Plan) -> int:
-    """0 nothing to do, 2 something to do, 3 when it could not be proposed."""
-    if made.objections:
-        return REFUSED
-    return NOTHING if made.empty else SOMETHING
 
 
 # --- changes ------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from interlock.define.durations import format_duration
+from interlock.define.refs import Ref
 from interlock.impact.difference import Difference
-from interlock.impact.graph import Reached
-from interlock.plan.plan import Estimate, Plan, Required, Slot
+from interlock.impact.graph import Reached, owner_node
+from interlock.plan.plan import Estimate, Importance, Plan, Required, Slot
 from interlock.plan.steps import sentence
 
 _SIGN = {"added": "+", "changed": "~", "removed": "-"}
@@ -22,14 +23,16 @@ def explain(plan: Plan) -> str:
 
 def _lines(plan: Plan) -> Iterator[str]:
     against = f"made against {plan.made_against[:12]}" if plan.made_against else "first release"
+    against += f", which {plan.after} leads to" if plan.after else ""
     if plan.empty:
         yield f"{plan.project} in {plan.environment}: nothing to do ({against})"
         yield from _section("notes", plan.notes)
         return
     yield f"plan {plan.digest[:12]} for {plan.project} in {plan.environment}, {against}"
     yield from _section("blocked", plan.objections)
-    yield from _section("changes", (part for d in plan.differences for part in difference_lines(d)))
-    yield from _section("reaches", _reached(plan.reached))
+    yield from _section("changes", (line for d in plan.differences for line in _direct(plan, d)))
+    yield from _section("changes with them", _indirect(plan))
+    yield from _section("only reached, no value moves", _merely(plan))
     yield from _section("untouched", _untouched(plan))
     yield from _section("steps", (f"{n}. {sentence(s)}" for n, s in enumerate(plan.steps, 1)))
     yield from _section("must sign", (_signer(required) for required in plan.requirements))
@@ -69,14 +72,71 @@ def difference_lines(difference: Difference) -> Iterator[str]:
         yield f"    {name}: {verdict.verdict}" + (f", {verdict.reason}" if verdict.reason else "")
 
 
-def _reached(reached: Iterable[Reached]) -> Iterator[str]:
+def _direct(plan: Plan, difference: Difference) -> Iterator[str]:
+    """One difference, and how much models rest on the features that move because of it."""
+    yield from difference_lines(difference)
+    own = {
+        one.ref
+        for one in plan.reached
+        if one.ref.kind == "feature" and owner_node(str(one.ref)) == str(difference.ref)
+    }
+    by_model: dict[Ref, list[Importance]] = {}
+    for found in plan.importance:
+        if found.feature in own:
+            by_model.setdefault(found.model, []).append(found)
+    yield from (f"    {weight_of(found)}" for found in by_model.values())
+
+
+def weight_of(found: Sequence[Importance]) -> str:
+    """`34 % of what model:late learned rests on temp (20 %), wind (14 %)`; unknown is said."""
+    model = found[0].model
+    known = [one for one in found if one.share is not None]
+    parts = [f"{one.feature.part} ({_percent(one.share or 0.0)})" for one in known[:_FEW]]
+    parts += [f"{len(known) - _FEW} more"] if len(known) > _FEW else []
+    strange = [str(one.feature.part) for one in found if one.share is None]
+    said = []
+    if known:
+        total = _percent(sum(one.share or 0.0 for one in known))
+        said.append(f"{total} of what {model} learned rests on {', '.join(parts)}")
+    if strange:
+        said.append(f"importance for {model} unknown: {', '.join(strange[:_FEW])}")
+    return "; ".join(said)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 or share == 0 else "under 1%"
+
+
+def _indirect(plan: Plan) -> Iterator[str]:
     """Services first: they are what people answer for; features that start alike are counted."""
-    found = sorted(reached, key=lambda one: ("service", "model", "feature").index(one.ref.kind))
+    refs = set(plan.indirect)
+    found = _in_order([one for one in plan.reached if one.ref in refs])
     features = [one for one in found if one.ref.kind == "feature"]
-    yield from (one.sentence for one in found if one.ref.kind != "feature")
+    for one in found:
+        if one.ref.kind != "feature":
+            yield one.sentence
+        if one.ref.kind == "model":
+            weights = [i for i in plan.importance if i.model == one.ref]
+            yield from [f"    {weight_of(weights)}"] if weights else []
     yield from (one.sentence for one in features[:_FEW])
     if len(features) > _FEW:
         yield f"and {len(features) - _FEW} more features"
+    built = [str(ref) for ref in plan.indirect if ref.kind in ("table", "view")]
+    if built:
+        more = f" and {len(built) - _FEW} more" if len(built) > _FEW else ""
+        yield f"built again: {', '.join(built[:_FEW])}{more}"
+
+
+def _merely(plan: Plan) -> Iterator[str]:
+    refs = set(plan.merely_reached)
+    found = _in_order([one for one in plan.reached if one.ref in refs])
+    yield from (one.sentence for one in found[:_FEW])
+    if len(found) > _FEW:
+        yield f"and {len(found) - _FEW} more"
+
+
+def _in_order(reached: Iterable[Reached]) -> list[Reached]:
+    return sorted(reached, key=lambda one: ("service", "model", "feature").index(one.ref.kind))
 
 
 def _signer(required: Required) -> str:

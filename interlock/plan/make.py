@@ -14,7 +14,8 @@ from interlock.impact.difference import Difference, differences
 from interlock.impact.facts import Facts
 from interlock.impact.graph import Reached, reach
 from interlock.impact.nodes import NodeFacts
-from interlock.plan.plan import Estimate, Kind, Plan, Slot
+from interlock.plan.deprecation import deprecated
+from interlock.plan.plan import Estimate, Importance, Kind, Plan, Slot
 from interlock.plan.require import Impact, decisions, evidence, requirements
 from interlock.plan.steps import (
     BuildTable,
@@ -41,13 +42,15 @@ class Side:
 class Where:
     """The environment a plan is for, when it is made and may run, and what is known of sizes.
 
-    `rows` maps texts of Refs to row counts, for the estimate.
+    `rows` maps texts of Refs to row counts, for the estimate. `importance` maps a model's
+    name to its features (`view@1:feature`) and their share of its last training's gain.
     """
 
     environment: str
     now: datetime
     slot: Slot | None = None
     rows: Mapping[str, int] = field(default_factory=dict)
+    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
@@ -61,6 +64,7 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     projects = [wanted.project, *([stable.project] if stable else [])]
     signing, unsigned = requirements(projects, impact)
     remarks = (*_unknown(wanted.facts, found), *_words(wanted, stable, found))
+    ended, fading = deprecated(wanted.project, stable.project if stable else None, where.now)
     mixing, notes = decisions(wanted.project, environment, _services(reached, found))
     return Plan(
         project=wanted.project.name,
@@ -70,15 +74,18 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
         kind=_kind(stable, found),
         differences=found,
         reached=reached,
-        untouched=_untouched(wanted.facts, reached) if found else (),
+        untouched=_untouched(wanted.facts, found, reached) if found else (),
         steps=steps,
         requirements=signing,
         evidence=evidence(impact, old, wanted.facts),
         # Before the first release there is no other one to mix with.
-        objections=(*_broken(reached), *unsigned, *(mixing if stable else ()), *_late(where)),
-        notes=(*(notes if stable else ()), *remarks),
+        objections=(
+            *_broken(reached), *ended, *unsigned, *(mixing if stable else ()), *_late(where),
+        ),
+        notes=(*(notes if stable else ()), *fading, *remarks),
         estimate=_estimate(steps, where.rows),
         slot=where.slot if found else None,
+        importance=tuple(_importance(wanted.project, reached, where.importance)),
     )  # fmt: skip
 
 
@@ -96,16 +103,39 @@ def _kind(stable: Side | None, found: tuple[Difference, ...]) -> Kind:
     return "change" if stable else "first"
 
 
-def _untouched(facts: Facts, reached: tuple[Reached, ...]) -> tuple[Ref, ...]:
+def _untouched(
+    facts: Facts, found: tuple[Difference, ...], reached: tuple[Reached, ...]
+) -> tuple[Ref, ...]:
     """Everything people ask about that the change does not reach."""
     touched = {one.ref for one in reached if one.verdict != "untouched"}
+    new = {d.ref for d in found if d.change == "added"}
     features = [
         Ref("feature", node.ref.name, node.ref.version, column)
         for node in facts.of_kind("view")
+        if node.ref not in new
         for column in node.columns
     ]
     others = [node.ref for kind in ("model", "service") for node in facts.of_kind(kind)]
     return tuple(ref for ref in (*features, *others) if ref not in touched)
+
+
+def _importance(
+    project: Project,
+    reached: tuple[Reached, ...],
+    known: Mapping[str, Mapping[str, float]],
+) -> Iterator[Importance]:
+    """Each touched feature for each model that reads it, the heaviest first."""
+    features = [one.ref for one in reached if one.ref.kind == "feature"]
+    found = []
+    for name, model in project.models.items():
+        shares = known.get(name, {})
+        read = set(model.feature_refs)
+        found += [
+            Importance(model.ref, ref, shares.get(str(ref).partition(":")[2]))
+            for ref in features
+            if ref in read
+        ]
+    yield from sorted(found, key=lambda i: (i.model, -(i.share or 0.0), i.feature))
 
 
 def _services(reached: tuple[Reached, ...], found: tuple[Difference, ...]) -> list[Ref]:

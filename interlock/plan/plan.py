@@ -14,8 +14,16 @@ from interlock.define.release import Release
 from interlock.errors import NotFound, Refused
 from interlock.impact.difference import Difference
 from interlock.impact.facts import Facts
-from interlock.impact.graph import Reached, Touch
-from interlock.plan.steps import RescoreModel, Step, TrainModel, step_from_json, step_to_json
+from interlock.impact.graph import Reached, Touch, owner_node
+from interlock.plan.steps import (
+    BuildTable,
+    BuildView,
+    RescoreModel,
+    Step,
+    TrainModel,
+    step_from_json,
+    step_to_json,
+)
 
 Kind = Literal["nothing", "first", "change"]
 
@@ -39,6 +47,18 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """How much of a model's gain stood on a reached feature when it was last trained, 0 to 1.
+
+    None: unknown, because the model was not trained with it yet.
+    """
+
+    model: Ref
+    feature: Ref
+    share: float | None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What it takes: objects to build, trainings, rows where known, and the least time."""
 
@@ -58,6 +78,7 @@ class Plan:
     `untouched` are the features, models and services that the change does not reach.
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
+    `after` is the change on whose post-state this one builds, when it waits for one.
     """
 
     project: str
@@ -76,6 +97,8 @@ class Plan:
     estimate: Estimate = Estimate()
     slot: Slot | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    importance: tuple[Importance, ...] = ()
+    after: str | None = None
 
     @property
     def empty(self) -> bool:
@@ -100,6 +123,28 @@ class Plan:
         return next((one.verdict for one in self.reached if one.ref == ref), "untouched")
 
     @property
+    def direct(self) -> tuple[Ref, ...]:
+        """What was edited, and the features of it whose values move because of that."""
+        own = (one.ref for one in self.reached if one.ref.kind == "feature" and own_cause(one))
+        return tuple(sorted({*(d.ref for d in self.differences), *own}))
+
+    @property
+    def indirect(self) -> tuple[Ref, ...]:
+        """What changes in rows, values, or whether it runs because of something else."""
+        steps = (step for step in self.steps if isinstance(step, BuildTable | BuildView))
+        built = {step.ref for step in steps} - {d.ref for d in self.differences}
+        return tuple(sorted(built | self._through_others("breaks", "moves")))
+
+    @property
+    def merely_reached(self) -> tuple[Ref, ...]:
+        """What stands on the change and moves no value."""
+        return tuple(sorted(self._through_others("reached")))
+
+    def _through_others(self, *verdicts: Touch) -> set[Ref]:
+        found = (one for one in self.reached if one.verdict in verdicts)
+        return {one.ref for one in found if not own_cause(one)}
+
+    @property
     def writes(self) -> tuple[Ref, ...]:
         """What this change holds in the calendar: things changed, and models trained again."""
         models = [step.ref for step in self.steps if isinstance(step, TrainModel)]
@@ -114,6 +159,13 @@ class Plan:
             "kind": self.kind,
             "differences": [difference.to_json() for difference in self.differences],
             "reached": [reached.to_json() for reached in self.reached],
+            "direct": [str(ref) for ref in self.direct],
+            "indirect": [str(ref) for ref in self.indirect],
+            "merely_reached": [str(ref) for ref in self.merely_reached],
+            "importance": [
+                {"model": str(i.model), "feature": str(i.feature), "share": i.share}
+                for i in self.importance
+            ],
             "untouched": [str(ref) for ref in self.untouched],
             "steps": [step_to_json(step) for step in self.steps],
             "requirements": [{**asdict(r), "people": list(r.people)} for r in self.requirements],
@@ -123,6 +175,7 @@ class Plan:
             "estimate": asdict(self.estimate),
             "slot": [_instant(self.slot.start), _instant(self.slot.end)] if self.slot else None,
             "artifacts": dict(self.artifacts),
+            "after": self.after,
         }
 
     @classmethod
@@ -141,8 +194,23 @@ class Plan:
             "notes": tuple(body["notes"]),
             "estimate": Estimate(**body["estimate"]),
             "slot": Slot(*start_end) if start_end else None,
+            "importance": tuple(
+                Importance(Ref.parse(i["model"]), Ref.parse(i["feature"]), i["share"])
+                for i in body.get("importance", ())
+            ),
         }
-        return cls(**{**body, **read})
+        # What follows from the rest is written for readers, and not read back.
+        kept = {name: said for name, said in body.items() if name not in _DERIVED}
+        return cls(**{**kept, **read})
+
+
+_DERIVED = frozenset({"direct", "indirect", "merely_reached"})
+
+
+def own_cause(one: Reached) -> bool:
+    """Whether the reason lies in its own definition, and not in what it stands on."""
+    own = owner_node(str(one.ref))
+    return all(owner_node(hop.source) == own for hop in one.path)
 
 
 def with_artifacts(plan: Plan, artifacts: Mapping[str, str]) -> Plan:

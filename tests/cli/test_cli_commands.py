@@ -288,8 +288,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(fresh: Path) -> None:
 def test_a_mistake_of_ours_keeps_its_traceback(fresh: Path) -> None:
     code = (
         "import interlock.app.planning as planning\n"
-        "def broken(_): raise ZeroDivisionError('ours')\n"
-        "planning.plan_now = broken\n"
+        "def broken(*_): raise ZeroDivisionError('ours')\n"
+        "planning.look = broken\n"
         f"from interlock.cli.main import run; run(['plan', '-C', {str(fresh)!r}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
