@@ -6,11 +6,12 @@ that cross these doors stand beside them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from interlock.define.refs import Kind, Ref
 
@@ -143,27 +144,48 @@ class Warehouse(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineRow:
+class OnlineRow(NamedTuple):
     """The newest row of one entity in one view version.
 
     Times are seconds since 1970 UTC. `values` are in the order of the view's features;
-    None is NULL.
+    None is NULL, which is not NaN. Rows of one key are ordered by event time, then by when
+    they became available (-inf: not declared), then by the declared tie-break.
     """
 
     event_time: float
     values: tuple[float | None, ...]
+    available_at: float = -math.inf
+    tie: float = 0.0
+
+    @property
+    def order(self) -> tuple[float, float, float]:
+        return self.event_time, self.available_at, self.tie
+
+
+Span = tuple[float | None, float]
+"""(since, until]: instants in seconds; None is the beginning."""
 
 
 class OnlineStore(Protocol):
     """Feature rows by (view fingerprint, entity key); versions live side by side."""
 
-    def write(self, view: str, rows: Iterable[tuple[str, OnlineRow]]) -> int:
-        """Keep the row of each key with the newest event time; the number that were kept."""
+    def write(
+        self, view: str, rows: Iterable[tuple[str, OnlineRow]], span: Span | None = None
+    ) -> int:
+        """Keep the row of each key that is last in `OnlineRow.order`; the number kept.
+
+        Equal order overwrites. With `span`, `rows` are all that became known in it: rows
+        stamped after its end are left out, as they must not hide an older one yet, and the
+        view's watermark moves to the end, unless it stands before the span's beginning.
+        """
         ...
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         """One answer per (view, key), in order, from one consistent snapshot."""
+        ...
+
+    def watermarks(self) -> dict[str, float]:
+        """Per view, the instant up to which nothing is missing here."""
         ...
 
     def drop(self, view: str) -> None: ...

@@ -1,72 +1,26 @@
 """Online rows in LMDB: one packed value per (view version, entity key), read without locks.
 
-A value is little-endian doubles: event time, then the values. NULL is one reserved NaN
-bit pattern that writing never produces for a real NaN, so a row has a fixed width and
-reading is one unpack. Gateways open the same folder read-only while another process writes.
+Gateways open the same folder read-only while another process writes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
 
-from interlock.errors import Corrupt, Unavailable
-from interlock.ports import OnlineRow
+from interlock.errors import Unavailable
+from interlock.ports import OnlineRow, Span
+from interlock.serve.packed import due, moved, order, pack, stored_key, stored_keys, unpack
 
-NULL = struct.pack("<Q", 0x7FF8_0000_494C_4E55)  # a quiet NaN whose payload spells ILNU
-NAN = struct.pack("<d", math.nan)
-LONGEST_KEY = 500  # LMDB takes 511 bytes, the view's prefix among them
+MARK = b"\0watermark\0"
+FORMAT_KEY, FORMAT = b"\0format", b"2"
+_DOUBLE = struct.Struct("<d")
 Got = TypeVar("Got")
-
-
-@lru_cache(maxsize=256)
-def _layout(size: int) -> struct.Struct:
-    return struct.Struct(f"<{size // 8}d")
-
-
-@lru_cache(maxsize=256)
-def _reader(size: int) -> Callable[[bytes], tuple[float, ...]]:
-    return _layout(size).unpack
-
-
-def pack(row: OnlineRow) -> bytes:
-    """The stored form of `row`."""
-    values = row.values
-    if None not in values and not any(v != v for v in values):
-        return _layout(8 + 8 * len(values)).pack(row.event_time, *values)
-    parts = [NULL if v is None else NAN if v != v else struct.pack("<d", v) for v in values]
-    return struct.pack("<d", row.event_time) + b"".join(parts)
-
-
-@lru_cache(maxsize=1 << 15)
-def unpack(data: bytes) -> OnlineRow:
-    """The inverse of `pack`.
-
-    Kept by content, so never out of date: most rows are asked for many times between writes.
-    """
-    numbers = _reader(len(data))(data)
-    values: tuple[float | None, ...] = numbers[1:]
-    if NULL in data:
-        # The pattern may also straddle two values: only whole values are compared.
-        cells = (data[at : at + 8] for at in range(8, len(data), 8))
-        values = tuple(None if cell == NULL else v for cell, v in zip(cells, values, strict=True))
-    return OnlineRow(numbers[0], values)
-
-
-def stored_key(view: str, key: str) -> bytes:
-    """Twelve characters of the fingerprint, a separator, and the key (its hash when long)."""
-    text = key.encode()
-    if len(text) > LONGEST_KEY - 13:
-        return view[:12].encode() + b"\1" + hashlib.sha256(text).hexdigest().encode()
-    return view[:12].encode() + b"\0" + text
 
 
 class LmdbOnlineStore:
@@ -94,6 +48,7 @@ class LmdbOnlineStore:
             self._path.mkdir(parents=True, exist_ok=True)
         self._env = self._open(readonly, sync, map_size)
         self._env.reader_check()  # slots of killed readers would keep old pages alive
+        self._said(lambda: self._check_format(readonly))
 
     def _open(self, readonly: bool, sync: bool, map_size: int) -> Any:
         def open_it() -> Any:
@@ -114,24 +69,57 @@ class LmdbOnlineStore:
 
         return self._said(open_it)
 
-    def write(self, view: str, rows: Iterable[tuple[str, OnlineRow]]) -> int:
-        """Keep the newest row of each key, all in one transaction; equal times overwrite."""
-        packed = [(stored_key(view, key), pack(row)) for key, row in rows]
+    def _check_format(self, readonly: bool) -> None:
+        """Rows of an older layout are forgotten: they can be pushed again, not misread."""
+        with self._env.begin(write=not readonly) as txn:
+            if txn.get(FORMAT_KEY) == FORMAT:
+                return
+            if readonly:
+                raise Unavailable(
+                    f"the online store at {self._path} has another layout of rows",
+                    help="any command that writes (`interlock tick`) makes it anew",
+                )
+            txn.drop(self._env.open_db(None, txn=txn), delete=False)
+            txn.put(FORMAT_KEY, FORMAT)
+
+    def write(
+        self, view: str, rows: Iterable[tuple[str, OnlineRow]], span: Span | None = None
+    ) -> int:
+        """Keep the last row of each key, and the watermark, all in one transaction."""
+        packed = [(stored_key(view, key), pack(row)) for key, row in due(rows, span)]
         with self._lock:
             while True:
                 try:
-                    return self._said(lambda: self._put(packed))
+                    return self._said(lambda: self._put(view, packed, span))
                 except lmdb.MapFullError:
                     self._grow()
 
-    def _put(self, packed: Sequence[tuple[bytes, bytes]]) -> int:
+    def _put(self, view: str, packed: Sequence[tuple[bytes, bytes]], span: Span | None) -> int:
         kept = 0
         with self._env.begin(write=True) as txn:
             for key, data in packed:
                 old = txn.get(key)
-                if old is None or _time(old) <= _time(data):
+                if old is None or order(old) <= order(data):
                     kept += txn.put(key, data)
+            mark, stood = MARK + view.encode(), txn.get(MARK + view.encode())
+            at = moved(None if stood is None else _DOUBLE.unpack(stood)[0], span)
+            if at is not None:
+                txn.put(mark, _DOUBLE.pack(at))
         return kept
+
+    def watermarks(self) -> dict[str, float]:
+        """Per view, the instant up to which nothing is missing here."""
+        with self._lock:
+            return self._said(self._marks)
+
+    def _marks(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        with self._begin() as txn, txn.cursor() as cursor:
+            more = cursor.set_range(MARK)
+            while more and cursor.key().startswith(MARK):
+                found[cursor.key()[len(MARK) :].decode()] = _DOUBLE.unpack(cursor.value())[0]
+                more = cursor.next()
+        return found
 
     def _grow(self) -> None:
         size = self._env.info()["map_size"]
@@ -144,39 +132,35 @@ class LmdbOnlineStore:
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         """One answer per (view, key), in order, from one consistent snapshot."""
-        start = {view: view[:12].encode() + b"\0" for view in {view for view, _ in wanted}}
-        keys = [
-            # 487 bytes are at least 121 characters: shorter keys need no second look.
-            start[view] + key.encode() if len(key) < 120 else stored_key(view, key)
-            for view, key in wanted
-        ]
+        keys = stored_keys(wanted)
         with self._lock:
             found = self._said(lambda: self._get(keys))
-        try:
-            return [None if data is None else unpack(data) for data in found]
-        except struct.error as broken:
-            raise Corrupt(f"a row of the online store at {self._path} cannot be read") from broken
+        return [None if data is None else unpack(data) for data in found]
 
     def _get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        with self._begin() as txn:
+            return list(map(txn.get, keys))
+
+    def _begin(self) -> Any:
         try:
-            with self._env.begin() as txn:
-                return list(map(txn.get, keys))
+            return self._env.begin()
         except lmdb.MapResizedError:
             # Another process grew the map; take its size and look again.
             self._env.set_mapsize(0)
-            with self._env.begin() as txn:
-                return list(map(txn.get, keys))
+            return self._env.begin()
 
     def drop(self, view: str) -> None:
         """Forget every row of one view version."""
         with self._lock:
-            self._said(lambda: self._delete(view[:12].encode()))
+            self._said(lambda: self._delete(view))
 
-    def _delete(self, prefix: bytes) -> None:
+    def _delete(self, view: str) -> None:
+        prefix = view[:12].encode()
         with self._env.begin(write=True) as txn, txn.cursor() as cursor:
             found = cursor.set_range(prefix)
             while found and cursor.key().startswith(prefix):
                 found = cursor.delete()
+            txn.delete(MARK + view.encode())
 
     def close(self) -> None:
         with self._lock:
@@ -193,7 +177,3 @@ class LmdbOnlineStore:
                 f"the online store at {self._path} did not answer: {error}",
                 help="is the folder there, writable, and the disk not full?",
             ) from error
-
-
-def _time(data: bytes) -> float:
-    return float(struct.unpack_from("<d", data)[0])

@@ -15,7 +15,8 @@ from interlock.change.audit import leaf_of
 from interlock.define.digest import canonical, digest_bytes
 from interlock.define.refs import Kind, Ref
 from interlock.errors import NotFound, Stale, Unusable
-from interlock.ports import Bucket, Entry, Json, OnlineRow, Put
+from interlock.ports import Bucket, Entry, Json, OnlineRow, Put, Span
+from interlock.serve.packed import due, moved, pack, unpack
 
 _Address = tuple[str, str, str, int, str]
 
@@ -133,27 +134,37 @@ class MemoryOnlineStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: dict[str, dict[str, OnlineRow]] = {}
+        self._marks: dict[str, float] = {}
 
-    def write(self, view: str, rows: Iterable[tuple[str, OnlineRow]]) -> int:
+    def write(
+        self, view: str, rows: Iterable[tuple[str, OnlineRow]], span: Span | None = None
+    ) -> int:
         kept = 0
-        arrived = list(rows)
+        arrived = [(key, unpack(pack(row))) for key, row in due(rows, span)]
         with self._lock:
             mine = self._rows.setdefault(view, {})
             for key, row in arrived:
                 before = mine.get(key)
-                # The same event time is a correction: the last one written stands.
-                if before is None or row.event_time >= before.event_time:
+                if before is None or row.order >= before.order:
                     mine[key] = row
                     kept += 1
+            at = moved(self._marks.get(view), span)
+            if at is not None:
+                self._marks[view] = at
         return kept
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         with self._lock:
             return [self._rows.get(view, {}).get(key) for view, key in wanted]
 
+    def watermarks(self) -> dict[str, float]:
+        with self._lock:
+            return dict(self._marks)
+
     def drop(self, view: str) -> None:
         with self._lock:
             self._rows.pop(view, None)
+            self._marks.pop(view, None)
 
     def close(self) -> None:
         """Nothing to close."""

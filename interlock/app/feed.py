@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat
 
 from interlock.define.keys import entity_key
@@ -29,30 +29,34 @@ def lookups_of(specs: Sequence[ServingSpec]) -> tuple[Lookup, ...]:
 
 @dataclass
 class Feeder:
-    """Pushes rows as time passes; `withheld` views stand still (a late or broken source)."""
+    """Pushes rows as time passes; `withheld` views stand still (a late or broken source).
+
+    Where it begins is what the store says of itself: a store that missed something gets it
+    again, and one that has everything is asked for nothing.
+    """
 
     warehouse: Warehouse
     store: OnlineStore
     withheld: set[str] = field(default_factory=set)
-    _pushed: dict[str, datetime] = field(default_factory=dict)
+    _stands: dict[str, float] = field(default_factory=dict)
     _ahead: dict[str, tuple[list[float], list[KnownRow]]] = field(default_factory=dict)
 
     def catch_up(self, lookups: Sequence[Lookup], until: datetime) -> int:
         """The newest row of every entity known at `until`, for views not pushed that far yet."""
-        count = 0
+        count, moment = 0, until.timestamp()
+        self._stands = self.store.watermarks()
         for lookup in lookups:
-            since = self._pushed.get(lookup.fingerprint)
-            if lookup.view in self.withheld or (since is not None and since >= until):
+            since = self._stands.get(lookup.fingerprint)
+            if lookup.view in self.withheld or (since is not None and since >= moment):
                 continue
             rows = self._rows(lookup, since, until, newest_only=True)
-            count += self.store.write(lookup.fingerprint, ((key, row) for _, key, row in rows))
-            self._pushed[lookup.fingerprint] = until
+            count += self._write(lookup, ((key, row) for _, key, row in rows), moment)
         return count
 
     def look_ahead(self, lookups: Sequence[Lookup], until: datetime) -> None:
         """Read all rows up to `until`, one query per view, for `push` to write as time passes."""
         for lookup in lookups:
-            since = self._pushed[lookup.fingerprint]
+            since = self._stands.get(lookup.fingerprint)
             rows = self._rows(lookup, since, until, newest_only=False)
             rows.sort(key=lambda row: row[0])
             self._ahead[lookup.fingerprint] = ([row[0] for row in rows], rows)
@@ -61,23 +65,28 @@ class Feeder:
         """Write what became known up to and including `now`; the newest row of each entity wins."""
         moment, count = now.timestamp(), 0
         for lookup in lookups:
-            if lookup.view in self.withheld:
+            if lookup.view in self.withheld or self._stands.get(lookup.fingerprint, 0.0) >= moment:
                 continue
             times, rows = self._ahead.get(lookup.fingerprint, ([], []))
             end = bisect_right(times, moment)
-            if end:
-                newest = {key: row for _, key, row in rows[:end]}
-                count += self.store.write(lookup.fingerprint, newest.items())
-                self._ahead[lookup.fingerprint] = (times[end:], rows[end:])
-            self._pushed[lookup.fingerprint] = now
+            newest = {key: row for _, key, row in rows[:end]}
+            count += self._write(lookup, newest.items(), moment)
+            self._ahead[lookup.fingerprint] = (times[end:], rows[end:])
         return count
 
+    def _write(self, lookup: Lookup, rows: Iterable[tuple[str, OnlineRow]], until: float) -> int:
+        since = self._stands.get(lookup.fingerprint)
+        kept = self.store.write(lookup.fingerprint, rows, (since, until))
+        self._stands[lookup.fingerprint] = until
+        return kept
+
     def _rows(
-        self, lookup: Lookup, since: datetime | None, until: datetime, newest_only: bool
+        self, lookup: Lookup, since: float | None, until: datetime, newest_only: bool
     ) -> list[KnownRow]:
         keys = ", ".join(f'"{name}"' for name in lookup.entity)
         values = ", ".join(f'"{name}"::DOUBLE AS "{name}"' for name in lookup.features)
-        lower = f"ts > {_instant(since)} AND " if since else ""
+        after = None if since is None else datetime.fromtimestamp(since, UTC)
+        lower = f"ts > {_instant(after)} AND " if after else ""
         newest = (
             f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY ts DESC) = 1"
             if newest_only

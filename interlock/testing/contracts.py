@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -26,8 +25,6 @@ from interlock.ports import (
     Artifacts,
     Bucket,
     Json,
-    OnlineRow,
-    OnlineStore,
     PredictionLog,
     Put,
     Record,
@@ -213,91 +210,6 @@ class ArtifactsContract:
         assert not artifacts.has(address)
         with pytest.raises(NotFound):
             artifacts.get(address)
-
-
-# Fingerprints differ in their first characters, as real ones do.
-OLD, NEW = digest("old view"), digest("new view")
-
-
-class OnlineStoreContract:
-    """The newest event time wins, versions live side by side, a read is one snapshot."""
-
-    def make(self, folder: Path) -> OnlineStore:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[OnlineStore]:
-        made = self.make(tmp_path)
-        yield made
-        made.close()
-
-    def test_answers_stand_in_the_order_asked(self, store: OnlineStore) -> None:
-        assert store.write(OLD, [("EWR", OnlineRow(10.0, (1.0, None))), ("JFK", _row(20))]) == 2
-        got = store.read([(OLD, "JFK"), (OLD, "LGA"), (OLD, "EWR"), (OLD, "JFK")])
-        assert got == [_row(20), None, OnlineRow(10.0, (1.0, None)), _row(20)]
-        assert store.read([]) == []
-
-    def test_a_late_older_row_never_overwrites(self, store: OnlineStore) -> None:
-        store.write(OLD, [("EWR", _row(20, 2.0))])
-        assert store.write(OLD, [("EWR", _row(10, 1.0))]) == 0
-        assert store.read([(OLD, "EWR")]) == [_row(20, 2.0)]
-        assert store.write(OLD, [("EWR", _row(30, 3.0))]) == 1
-        assert store.read([(OLD, "EWR")]) == [_row(30, 3.0)]
-
-    def test_within_one_batch_the_order_does_not_matter(self, store: OnlineStore) -> None:
-        store.write(OLD, [("EWR", _row(30, 3.0)), ("EWR", _row(10, 1.0)), ("EWR", _row(20, 2.0))])
-        assert store.read([(OLD, "EWR")]) == [_row(30, 3.0)]
-
-    def test_the_same_event_time_again_is_a_correction(self, store: OnlineStore) -> None:
-        store.write(OLD, [("EWR", _row(20, 2.0))])
-        assert store.write(OLD, [("EWR", _row(20, 2.5))]) == 1
-        assert store.read([(OLD, "EWR")]) == [_row(20, 2.5)]
-
-    def test_versions_live_side_by_side_until_one_is_dropped(self, store: OnlineStore) -> None:
-        store.write(OLD, [("EWR", _row(20, 1.0)), ("JFK", _row(20))])
-        store.write(NEW, [("EWR", _row(10, 9.0))])
-        assert store.read([(OLD, "EWR"), (NEW, "EWR")]) == [_row(20, 1.0), _row(10, 9.0)]
-        store.drop(OLD)
-        store.drop(OLD)
-        assert store.read([(OLD, "EWR"), (OLD, "JFK"), (NEW, "EWR")]) == [None, None, _row(10, 9.0)]
-
-    def test_null_and_not_a_number_are_two_things(self, store: OnlineStore) -> None:
-        store.write(OLD, [("EWR", OnlineRow(1.0, (None, float("nan"), float("-inf"), 0.1)))])
-        (got,) = store.read([(OLD, "EWR")])
-        assert got is not None
-        assert got.values[0] is None
-        assert got.values[1] != got.values[1]
-        assert got.values[2:] == (float("-inf"), 0.1)
-
-    @pytest.mark.parametrize("key", ["", "UA|15|EWR", "a\\|b|c", "Zoë ✈", "x" * 4000])
-    def test_any_key_text_is_one_key(self, store: OnlineStore, key: str) -> None:
-        store.write(OLD, [(key, _row(1)), (key + "~", _row(2))])
-        assert store.read([(OLD, key), (OLD, key + "~")]) == [_row(1), _row(2)]
-
-    def test_a_read_sees_one_moment(self, store: OnlineStore) -> None:
-        """A writer moves many keys at once, again and again; no read may see some moved."""
-        keys = [f"k{n}" for n in range(20)]
-        store.write(OLD, [(key, _row(0)) for key in keys])
-        stop = threading.Event()
-
-        def move() -> None:
-            for step in range(1, 200):
-                store.write(OLD, [(key, _row(step)) for key in keys])
-            stop.set()
-
-        mover = threading.Thread(target=move)
-        mover.start()
-        torn = []
-        while not stop.is_set():
-            seen = {row.event_time for row in store.read([(OLD, key) for key in keys]) if row}
-            if len(seen) != 1:
-                torn.append(seen)
-        mover.join()
-        assert torn == []
-
-
-def _row(at: float, value: float = 0.0) -> OnlineRow:
-    return OnlineRow(float(at), (value,))
 
 
 class PredictionLogContract:

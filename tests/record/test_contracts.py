@@ -7,15 +7,13 @@ from pathlib import Path
 from interlock.adapters.files import FileArtifacts
 from interlock.adapters.memory import (
     MemoryArtifacts,
-    MemoryOnlineStore,
     MemoryPredictionLog,
     MemoryRecord,
 )
 from interlock.adapters.sqlrecord import SqlRecord
-from interlock.ports import Artifacts, OnlineStore, PredictionLog, Record
+from interlock.ports import Artifacts, PredictionLog, Record
 from interlock.testing.contracts import (
     ArtifactsContract,
-    OnlineStoreContract,
     PredictionLogContract,
     RecordContract,
 )
@@ -39,11 +37,6 @@ class TestMemoryArtifacts(ArtifactsContract):
 class TestFileArtifacts(ArtifactsContract):
     def make(self, folder: Path) -> Artifacts:
         return FileArtifacts(folder / "artifacts")
-
-
-class TestMemoryOnlineStore(OnlineStoreContract):
-    def make(self, folder: Path) -> OnlineStore:
-        return MemoryOnlineStore()
 
 
 class TestMemoryPredictionLog(PredictionLogContract):

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.adapters.lmdb import NULL, LmdbOnlineStore, pack, stored_key, unpack
+from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.errors import Unavailable
 from interlock.ports import OnlineRow
+from interlock.serve.packed import NULL, pack, stored_key, unpack
 
 V, W = "1" * 64, "2" * 64
 SETTINGS = settings(derandomize=True, max_examples=150, deadline=None)
