@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.define.definitions import (
@@ -178,12 +178,15 @@ class _Builder:
             columns[name] = _column(name, value.type, value.unit, own, below, digest(fallback))
             self.read_column(ref, output)
             self.edge(ref, view.ref, "rows")
-        self.put(
+        node = self.put(
             view, view.ref,
             meaning=meaning, settings={}, columns=columns, rows=rows, query=facts,
             unknown=facts.unknown,
             upstream=[rows, {name: column.serving for name, column in columns.items()}],
         )  # fmt: skip
+        # Said after the fingerprint is made: a version on its way out is still that version.
+        gone = view.deprecation.model_dump(mode="json") if view.deprecation else None
+        self.nodes[str(view.ref)] = replace(node, settings={"deprecation": digest(gone)})
 
     def _join_edges(self, view: Ref, key: OutputColumn) -> None:
         """A feature is found by its entity and its time: their columns decide which row."""

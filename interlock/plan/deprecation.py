@@ -1,7 +1,7 @@
 """Versions that are on their way out: who still reads them, until when, and who may not begin to.
 
-A deprecation is a word in the definition's header. It moves no value and so needs no
-release of its own: it counts in every plan from the moment it stands in the files.
+A deprecation is a word in the definition's header. It moves no value and leaves the version
+what it is; yet it is agreed and released like any change, so that its readers hear of it.
 """
 
 from __future__ import annotations
@@ -69,9 +69,8 @@ def deprecated(
     """Objections to models that begin to read what has ended, and notes about the rest."""
     objections, notes = [], []
     for found in fading(wanted, now):
-        began = [
-            ref for ref in _models(wanted, found.view) if ref not in _models(stable, found.view)
-        ]
+        before = _models(stable, found.view)
+        began = [ref for ref in _models(wanted, found.view) if ref not in before]
         if found.over and began:
             names = ", ".join(map(str, began))
             objections.append(
@@ -80,6 +79,11 @@ def deprecated(
             )
         if found.readers:
             notes.append(found.sentence)
+    for found in fading(stable, now) if stable else ():
+        if not found.over and str(found.view).partition(":")[2] not in wanted.views:
+            notes.append(
+                f"{found.view} is taken out, and was promised until {found.until:%d %b %Y}"
+            )
     return tuple(objections), tuple(notes)
 
 

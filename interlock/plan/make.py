@@ -156,7 +156,7 @@ def _steps(
     if not found:
         return
     yield from _builds(old, new)
-    yield from _models(old, new, reached)
+    yield from _models(old, new, found, reached)
     yield LoadRelease(tuple(node.ref for node in new.of_kind("service")))
     if old is None:
         # Nothing runs yet, so there is nothing to compare with and nobody to protect from it.
@@ -202,8 +202,15 @@ def _fresh(old: Facts | None, node: NodeFacts) -> bool:
     return before is None or before.fingerprint != node.fingerprint
 
 
-def _models(old: Facts | None, new: Facts, reached: tuple[Reached, ...]) -> Iterator[Step]:
-    touched = {str(one.ref) for one in reached if one.verdict != "untouched"}
+def _models(
+    old: Facts | None,
+    new: Facts,
+    found: tuple[Difference, ...],
+    reached: tuple[Reached, ...],
+) -> Iterator[Step]:
+    """What was only reached scores as before: neither trained nor scored again."""
+    touched = {str(one.ref) for one in reached if one.verdict in ("breaks", "moves")}
+    touched |= {str(difference.ref) for difference in found}
     for node in new.of_kind("model"):
         before = old.nodes.get(str(node.ref)) if old else None
         if before is None or before.fitted != node.fitted:

@@ -204,6 +204,7 @@ class Plan:
         return cls(**{**kept, **read})
 
 
+_NONE = digest(None)
 _DERIVED = frozenset({"direct", "indirect", "merely_reached"})
 
 
@@ -233,14 +234,23 @@ def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
     missing = [f"{ref} has no artifact" for ref in models if ref.name not in artifacts]
     if missing:
         raise Refused("the release cannot be named yet", "train the models first", missing)
-    return Release(
-        {
-            name: digest([node.fingerprint, artifacts[node.ref.name]])
-            if node.ref.kind == "model"
-            else node.fingerprint
-            for name, node in facts.nodes.items()
-        }
-    )
+    components = {
+        name: digest([node.fingerprint, artifacts[node.ref.name]])
+        if node.ref.kind == "model"
+        else node.fingerprint
+        for name, node in facts.nodes.items()
+    }
+    return Release({**components, **_words(facts)})
+
+
+def _words(facts: Facts) -> dict[str, str]:
+    """What is released without being part of any fingerprint: which versions are on their way out.
+
+    Only when there are some, so that a release without keeps the name it had.
+    """
+    said = {name: node.settings["deprecation"] for name, node in facts.nodes.items()
+            if node.settings.get("deprecation", _NONE) != _NONE}  # fmt: skip
+    return {"policy:deprecation": digest(said)} if said else {}
 
 
 def _instant(value: datetime) -> str:
