@@ -165,8 +165,8 @@ class KpiOnHistory:
 
 def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHistory]:
     """The service's own number on history, under the old and the new scores."""
-    old_rows = _kpi_rows(new, service, scored, scored.old)
-    new_rows = _kpi_rows(new, service, scored, scored.new)
+    old_rows = kpi_rows(new, service, scored, scored.old)
+    new_rows = kpi_rows(new, service, scored, scored.new)
     found = compare_kpi(old_rows, new_rows, service.kpi)
     history = _history(found, old_rows, new_rows)
     body: dict[str, Any] = found.to_json()
@@ -189,7 +189,8 @@ def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHis
     return evidence, history
 
 
-def _kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> KpiRows:
+def kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> KpiRows:
+    """What the service's KPI says of `scores` for the rows of `scored`."""
     import pyarrow as pa
 
     model, builder = side.model, side.builder

@@ -161,6 +161,14 @@ def with_evidence(change: Change, made: Sequence[Evidence]) -> Change:
     return replace(moved(change, "EVIDENCE"), evidence=tuple(dict.fromkeys(digests)))
 
 
+def with_more(change: Change, made: Sequence[Evidence]) -> Change:
+    """`change` where it stands, with evidence that no gate asked for; nothing signed moves."""
+    if not change.open:
+        raise Refused(f"{change.id} is {change.state}: it takes no evidence any more")
+    digests = (*change.evidence, *(piece.digest for piece in made))
+    return replace(change, evidence=tuple(dict.fromkeys(digests)))
+
+
 def with_waiver(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> Change:
     """`change` with one check lifted, by somebody who may and says why."""
     found = waiver_objections(change, waiver, owners)

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import decisions, impact
+from interlock.cli import decisions, impact, rehearsals
 from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
 from interlock.errors import InterlockError
 
@@ -246,7 +246,7 @@ def demo(
         run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
 
 
-for question in (impact.compare, impact.lineage):
+for question in (impact.compare, impact.lineage, rehearsals.rehearse):
     app.command()(question)
 
 
