@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isclose, sqrt
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.workspace import Workspace
@@ -132,6 +133,30 @@ def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     return found
 
 
+def settled(stored: Sequence[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
+    """`measured`, where nothing but the last bits moved as it was stored.
+
+    The warehouse adds in whatever order its threads come; what was judged once is not to
+    be judged again because of that.
+    """
+    before = {(b.stage, b.metric, b.arm, b.at, b.slice): b for b in stored}
+    found = []
+    for new in measured:
+        old = before.get((new.stage, new.metric, new.arm, new.at, new.slice))
+        found.append(old if old is not None and _same(old, new) else new)
+    return found
+
+
+def _same(old: Bucket, new: Bucket) -> bool:
+    # Sums of both signs may cancel: their error goes with the sizes that were added.
+    size = sqrt(old.n * old.squares)
+    return (
+        old.n == new.n
+        and isclose(old.total, new.total, rel_tol=0, abs_tol=1e-9 * size)
+        and isclose(old.squares, new.squares, rel_tol=1e-9)
+    )
+
+
 def _bucket(row: Mapping[str, Any]) -> Bucket:
     return Bucket(
         stage=row["stage"], metric=row["metric"], arm=row["arm"], at=int(row["bucket"]),
@@ -144,7 +169,7 @@ def _first_answers(it: Measuring) -> str:
     return (
         f"SELECT * FROM {LOG} WHERE change = '{it.change}' AND model = '{it.model.model}' "
         "AND arm IN ('stable', 'candidate') "
-        "QUALIFY row_number() OVER (PARTITION BY stage, key ORDER BY served_at) = 1"
+        "QUALIFY row_number() OVER (PARTITION BY stage, key ORDER BY served_at, id) = 1"
     )
 
 

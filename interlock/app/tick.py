@@ -16,15 +16,17 @@ from datetime import datetime
 from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save
-from interlock.app.measure import Measuring, buckets_of, ingest
+from interlock.app.feed import keep_online
+from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.prepare import point_at, prepare
-from interlock.app.versions import Version, stored
+from interlock.app.versions import Version, stable, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.calendar import frozen
 from interlock.change.change import Change, moved
+from interlock.define.definitions import Calendar
 from interlock.define.refs import Ref
 from interlock.define.release import Route
-from interlock.errors import Corrupt, Stale
+from interlock.errors import Corrupt, NotFound, Stale
 from interlock.ports import Bucket, Put
 from interlock.rollout.judge import Judgement, judge
 from interlock.rollout.machine import Abort, Advance, Facts, Request, Stay, advance, after
@@ -52,6 +54,7 @@ def tick(workspace: Workspace) -> str:
         return "another controller is at work here"
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
+        said.append(keep_online(workspace))
     finally:
         workspace.record.release(lease, me)
     return "; ".join(filter(None, said)) or IDLE
@@ -111,22 +114,45 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     change = before.change
     route = workspace.route()
     buckets, judgement = _judged(workspace, change, state, now)
-    facts = _facts(workspace, change, now)
-    if route.stable is None and state.state is State.PREPARING:
-        return _first_release(workspace, before, state, route)
+    facts = _facts(workspace, change, route, now)
     decision = advance(state, judgement, facts, now)
+    if state.stable is None and isinstance(decision, Advance) and state.state is State.PREPARING:
+        return _first_release(workspace, before, state, route)
     new_state = after(state, decision, now)
     new_route = route_after(route, decision)
     if new_state == state and not buckets:
         return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
+    if new_state == state and _known(workspace, change, state, judgement, buckets):
+        return _line(change, state)
     puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
     if new_route != route:
         workspace.decided_at = time.time()
     record_buckets = {change.id: buckets} if buckets else None
     changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
     save(workspace, before, changed, by=CONTROLLER, also=puts, buckets=record_buckets)
-    stage = new_state.stage.name if new_state.stage else new_state.state.value
-    return f"{change.id} {stage}: {new_state.said}"
+    return _line(change, new_state)
+
+
+def _line(change: Change, state: RolloutState) -> str:
+    return f"{change.id} {state.stage.name if state.stage else state.state.value}: {state.said}"
+
+
+def _known(
+    workspace: Workspace,
+    change: Change,
+    state: RolloutState,
+    judgement: Judgement | None,
+    buckets: list[Bucket],
+) -> bool:
+    """Does the record say all of this? Saying it again at every look would only fill it."""
+    entry = workspace.record.get(Ref("judgement", change.id))
+    said = _finite({**judgement.to_json(), "stage": _stage(state)}) if judgement else {}
+    kept = {name: value for name, value in entry.body.items() if name != "at"} if entry else {}
+    return said == kept and set(buckets) <= set(workspace.record.buckets(change.id))
+
+
+def _stage(state: RolloutState) -> str:
+    return state.stage.name if state.stage else ""
 
 
 def _first_release(workspace: Workspace, before: Held, state: RolloutState, route: Route) -> str:
@@ -154,8 +180,7 @@ def _puts(
     if judgement is not None:
         ref = Ref("judgement", change.id)
         entry = workspace.record.get(ref)
-        stage = state.stage.name if state.stage else ""
-        body = {**judgement.to_json(), "at": now.isoformat(), "stage": stage}
+        body = {**judgement.to_json(), "at": now.isoformat(), "stage": _stage(state)}
         puts.append(Put(ref, _finite(body), entry.version if entry else 0))
     return puts
 
@@ -175,15 +200,40 @@ def told(change: Change, state: RolloutState, keep_request: bool = True) -> Chan
     return replace(change, details=details, said=state.said)
 
 
-def _facts(workspace: Workspace, change: Change, now: datetime) -> Facts:
-    version = stored(workspace, change.release)
+def _facts(workspace: Workspace, change: Change, route: Route, now: datetime) -> Facts:
     asked = change.details.get("request")
-    refs = [Ref.parse(text) for text in change.details.get("writes", ())]
+    forward = change.under_way  # on the way back none of these is asked
     return Facts(
-        freeze="; ".join(frozen(version.project.calendar, refs, now)),
+        freeze=_freeze(workspace, change, now) if forward else "",
+        dependency=_elsewhere(change, route) if forward else "",
         fallback=_stable_trouble(workspace, change),
         request=Request(**asked) if asked else None,
     )
+
+
+def _freeze(workspace: Workspace, change: Change, now: datetime) -> str:
+    calendar = calendar_over(workspace, stored(workspace, change.release))
+    refs = [Ref.parse(text) for text in change.details.get("writes", ())]
+    return "; ".join(frozen(calendar, refs, now))
+
+
+def calendar_over(workspace: Workspace, version: Version) -> Calendar:
+    """What binds a change to `version`: no freeze is lifted by the change that it would hold."""
+    own, running = version.project.calendar, stable(workspace)
+    if running is None:
+        return own
+    held_ = running.project.calendar
+    more = tuple(freeze for freeze in own.freezes if freeze not in held_.freezes)
+    return held_.model_copy(update={"freezes": (*held_.freezes, *more)})
+
+
+def _elsewhere(change: Change, route: Route) -> str:
+    """Why the Route is not this change's to move; empty when it is."""
+    if route.stable != change.made_against:
+        return f"{change.id} was planned against a release that no longer runs: take it back"
+    if route.change not in (None, change.id):
+        return f"{route.change} is being rolled out in {route.environment}"
+    return ""
 
 
 def _stable_trouble(workspace: Workspace, change: Change) -> str:
@@ -196,7 +246,7 @@ def _stable_trouble(workspace: Workspace, change: Change) -> str:
     for model in back.body["models"].values():
         try:
             workspace.artifacts.get(model["artifact"])
-        except Corrupt as error:
+        except (Corrupt, NotFound) as error:
             return error.message
     return ""
 
@@ -211,7 +261,8 @@ def _judged(
     agreed = change.details["judge"]
     guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
     version = stored(workspace, change.release)
-    buckets = buckets_of(workspace.warehouse, measuring(version, change, now))
+    measured = buckets_of(workspace.warehouse, measuring(version, change, now))
+    buckets = settled(workspace.record.buckets(change.id), measured)
     counted = matured(guardrails, buckets, now.timestamp())
     judgement = judge(
         guardrails, counted, agreed["alpha"], agreed["beta"], state.gate, state.stage.name

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 import uvicorn
 
 from interlock.adapters.predictions import JsonLinesLog
@@ -25,6 +31,7 @@ from interlock.app.tick import tick
 from interlock.app.traffic import Played
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
+from interlock.errors import Refused
 from interlock.plan.plan import Plan
 from interlock.rollout.state import RolloutState
 from interlock.web.gateway import gateway_app
@@ -40,6 +47,12 @@ STAGES = """\
 """
 HOLDS = {"SHADOW": 2, "STEP": 2, "SOAKING": 3}  # days; labels and whole units come later
 WALKED = ("PREPARING", "SHADOW", "STEP", "SOAKING", "COMMITTED")
+# Due at once, and no pause after: what keeps a storm to one run is not the cool-down.
+TRIGGERS = """\
+triggers:
+  - {metric: age, over: 10, min_rows: 100, cooldown: 0s}
+  - {metric: ece, over: 0.01, min_rows: 100, cooldown: 0s}
+"""
 CALENDAR = """\
 freezes:
   - name: stocktaking
@@ -58,6 +71,7 @@ def configure(folder: Path) -> None:
     text = re.sub(
         r"(evaluation:\n  start: )\S+\n  end: \S+", r"\g<1>2013-02-05\n  end: 2013-02-26", text
     )
+    text = re.sub(r"(?ms)^triggers:\n.*?(?=^fallback_score)", TRIGGERS, text)
     model.write_text(text.replace("num_trees: 150", "num_trees: 25"))
     settings = folder / "interlock.yaml"
     text = settings.read_text()
@@ -110,6 +124,49 @@ def signed(workspace: Workspace, id: str) -> None:
     for need in plan.requirements:
         person = next(one for one in need.people if one != AUTHOR)
         decide.sign(workspace, id, by=person, role=need.role, team=need.team)
+
+
+def at(moment: datetime, workspace: Workspace) -> datetime:
+    """Nothing happens until `moment`."""
+    workspace.advance(moment)
+    assert workspace.now() == moment
+    return moment
+
+
+def refused(workspace: Workspace, id: str) -> tuple[str, ...]:
+    """What `apply` objects to; it moved nothing."""
+    before = workspace.route(), held(workspace.record, id)
+    with pytest.raises(Refused) as caught:
+        decide.apply(workspace, id, by="sam")
+    assert (workspace.route(), held(workspace.record, id)) == before
+    return caught.value.objections
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.err.splitlines()[-1])
+
+
+def command(folder: Path, *arguments: str) -> Done:
+    """A command of this folder, in a process of its own; errors as JSON."""
+    ended = started(folder, *arguments)
+    out, err = ended.communicate(timeout=60)
+    return Done(ended.returncode, out, err)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "interlock.cli.main", *arguments, "-C", str(folder), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def current(workspace: Workspace, id: str) -> Change:
