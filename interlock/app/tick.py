@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save
-from interlock.app.feed import keep_online
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, stable, stored
@@ -54,7 +53,6 @@ def tick(workspace: Workspace) -> str:
         return "another controller is at work here"
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
-        said.append(keep_online(workspace))
     finally:
         workspace.record.release(lease, me)
     return "; ".join(filter(None, said)) or IDLE
