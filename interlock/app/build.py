@@ -21,6 +21,7 @@ from interlock.features.compile import (
     physical,
     point_in_time_sql,
     tie_objections,
+    view_rows_sql,
 )
 from interlock.impact.sql import substitute, tables_read
 
@@ -74,15 +75,16 @@ class Builder:
         if not warehouse.has(target):
             with about(view.ref):
                 self.say(f"building view:{text}")
-                sql = build_view_sql(view, self.bindings(tables_read(view.sql)))
-                ties = warehouse.query(duplicates_sql(view, f"({sql})")).to_pylist()
+                bound = self.bindings(tables_read(view.sql))
+                rows = view_rows_sql(view, bound)
+                ties = warehouse.query(duplicates_sql(view, f"({rows})")).to_pylist()
                 if ties:
                     raise Refused(
                         f"{view.ref} has several rows for one entity and time",
-                        help="aggregate in its SQL until (entity, time) is unique",
+                        help="aggregate in its SQL until one is left, or declare a tie_break",
                         objections=tie_objections(view, ties),
                     )
-                warehouse.build(target, sql)
+                warehouse.build(target, build_view_sql(view, bound))
         return view, target
 
     def views(self, model: Model) -> list[Built]:

@@ -14,6 +14,7 @@ from interlock.features.compare import ValueComparison, compare_sql, judge_value
 from interlock.features.compile import Built, point_in_time_sql
 from interlock.features.profile import contract_sql, judge_columns, judge_contract
 from interlock.features.replay import Spine, pick_cutoffs, run_replay
+from interlock.features.timeline import known_column
 
 CUTOFFS = 8
 HISTORY = timedelta(days=61)
@@ -103,7 +104,10 @@ def _relations(
     """Old and new rows to compare, and the columns that make a row unique in both."""
     built_old, built_new = old.view(views[0]), new.view(views[1])
     if model is None:
-        return built_old[1], built_new[1], [*views[1].entity, views[1].event_time]
+        a, b = (
+            f"(SELECT *, {known_column(v)} AS __at FROM {t})" for v, t in (built_old, built_new)
+        )
+        return a, b, [*views[1].entity, "__at"]
     since = now - HISTORY
     spine = (
         f"(SELECT * FROM {new.table(model.spine)} WHERE {model.time} >= "

@@ -95,10 +95,14 @@ def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
 
 
 def _view(scope: _Scope, view: FeatureView) -> Iterator[Problem]:
+    ordering = (view.event_time, view.available_at, view.tie_break)
     for name in view.features:
-        if name in (*view.entity, view.event_time):
+        if name in (*view.entity, *ordering):
             message = f"{name} is both a feature and a key or the time"
             yield scope.at(view.file, ("features", name), message, "give the feature its own name")
+    if view.availability == "ignored" and view.available_at is None:
+        message = "availability is ignored, and no available_at is declared"
+        yield scope.at(view.file, ("availability",), message, "declare it, or remove this line")
     for name, value in view.features.items():
         if value.range and value.range[0] > value.range[1]:
             path: Path = ("features", name, "range")

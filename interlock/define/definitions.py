@@ -102,13 +102,18 @@ class Fallback(Definition):
 
 
 class FeatureValue(Definition):
-    """One value of a view. `range` is inclusive; `fallback` is rehearsed before release."""
+    """One value of a view. `range` is inclusive; `fallback` is rehearsed before release.
 
-    type: ColumnType = "double"
+    With `last_known` the newest value within the TTL that is not NULL counts, not the
+    newest row's.
+    """
+
+    type: ValueType = "double"
     unit: str | None = None
     range: tuple[float, float] | None = None
     description: str = ""
     fallback: Fallback | None = None
+    last_known: bool = False
 
 
 class Deprecation(Definition):
@@ -119,12 +124,20 @@ class Deprecation(Definition):
 
 
 class FeatureView(Declared):
-    """A plain SELECT with a header: entity keys, `event_time`, then one column per feature."""
+    """A plain SELECT with a header: entity keys, `event_time`, then one column per feature.
+
+    Where `available_at` is declared a row counts from then on; `availability: ignored` is
+    the written opt-out, and then it only orders. Of rows with the same times the one with
+    the highest `tie_break` wins.
+    """
 
     view: Name
     version: int = Field(ge=1)
     entity: tuple[Name, ...] = Field(min_length=1)
     event_time: Name = "ts"
+    available_at: Name | None = None
+    availability: Literal["applied", "ignored"] = "applied"
+    tie_break: Name | None = None
     ttl: Duration | None = None
     freshness: Freshness | None = None
     features: Mapping[Name, FeatureValue]

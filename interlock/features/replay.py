@@ -3,7 +3,8 @@
 Every source is cut to the rows available at T, the SAME view SQL runs on what is
 left, and its newest row at T must hold what the training set holds. A source that
 does not say when its rows became available can prove nothing: `unprovable`, never
-`clean`. Rows edited in place after the fact stay invisible to this check.
+`clean`. Rows edited in place after the fact stay invisible to this check. The queries here
+are DuckDB's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any, Literal
 
 from interlock.define.definitions import ColumnType, FeatureView, Table
 from interlock.features.compile import build_view_sql
-from interlock.features.text import differs, duration, instant, literal, quoted
+from interlock.features.dialect import DUCKDB
+from interlock.features.text import differs, instant, literal, quoted
+from interlock.features.timeline import known_column, own_stamp
 from interlock.impact.sql import substitute, tables_read
 from interlock.ports import Warehouse
 
@@ -199,13 +202,25 @@ def run_replay(
 
 def _newest(view: FeatureView, relation: str, at: datetime, only: str) -> str:
     """The newest living row of each entity at `at`; one that is too old is no row."""
-    stamp = quoted(view.event_time)
-    alive = f" AND {stamp} + {duration(view.ttl)} >= {instant(at)}" if view.ttl is not None else ""
-    keys = ", ".join(quoted(name) for name in view.entity)
+    known, stamp = quoted(known_column(view)), quoted(view.event_time)
+    alive = _alive(view, stamp, at)
+    keys = [quoted(name) for name in view.entity]
+    values = [
+        f"CASE WHEN {_alive(view, quoted(own_stamp(name)), at)} THEN {quoted(name)} END "
+        f"AS {quoted(name)}"
+        if feature.last_known
+        else quoted(name)
+        for name, feature in view.features.items()
+    ]
     return (
-        f"SELECT * FROM {relation} AS t WHERE {stamp} <= {instant(at)}{alive}{only} "
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {stamp} DESC) = 1"
+        f"SELECT {', '.join([*keys, *values])} FROM {relation} AS t "
+        f"WHERE {known} <= {instant(at)} AND {alive}{only} "
+        f"QUALIFY row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {known} DESC) = 1"
     )
+
+
+def _alive(view: FeatureView, stamp: str, at: datetime) -> str:
+    return DUCKDB.within(stamp, view.ttl, instant(at)) if view.ttl is not None else "true"
 
 
 def _only(view: FeatureView, entities: Sequence[Mapping[str, object]]) -> str:

@@ -1,30 +1,23 @@
-"""SQL text made from values: names, instants, durations, types, and when two values differ."""
+"""DuckDB's SQL text made from values: names, instants, types, and when two values differ.
+
+What runs on every engine is written with a `Dialect`; profiles, comparisons, histograms and
+replay are written with this, and run on DuckDB alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from interlock.define.definitions import ColumnType
-from interlock.errors import Unusable
+from interlock.features.dialect import DUCKDB
 
-SQL_TYPES: Mapping[ColumnType, str] = {
-    "boolean": "BOOLEAN",
-    "integer": "BIGINT",
-    "double": "DOUBLE",
-    "string": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-}
+SQL_TYPES = DUCKDB.types
 TOLERANCE = 1e-9
-# Longer durations would carry a timestamp past what the engine can hold; in 200,000
-# years nothing has expired anyway.
-_LONGEST = timedelta(days=73_000_000)
 
 
 def quoted(name: str) -> str:
     """`name` as an identifier; reserved words and odd letters are harmless."""
-    return '"' + name.replace('"', '""') + '"'
+    return DUCKDB.quoted(name)
 
 
 def address(name: str) -> str:
@@ -39,15 +32,12 @@ def text(value: str) -> str:
 
 def instant(at: datetime) -> str:
     """A timestamp literal in UTC; a naive instant is refused, it could be any hour."""
-    if at.tzinfo is None:
-        raise Unusable(f"{at.isoformat()} has no zone", help="pass an aware UTC instant")
-    plain = at.astimezone(UTC).replace(tzinfo=None)
-    return f"TIMESTAMP '{plain.isoformat(sep=' ', timespec='microseconds')}'"
+    return DUCKDB.instant(at)
 
 
 def duration(length: timedelta) -> str:
     """An exact length of time: microseconds, so that a day is 24 hours across any clock change."""
-    return f"to_microseconds({min(length, _LONGEST) // timedelta(microseconds=1)})"
+    return f"to_microseconds({length // timedelta(microseconds=1)})"
 
 
 def literal(value: object) -> str:
@@ -67,15 +57,6 @@ def literal(value: object) -> str:
             return f"DATE '{value.isoformat()}'"
         case _:
             return text(str(value))
-
-
-def as_utc(expression: str) -> str:
-    """`expression` as a plain UTC timestamp, never earlier than it was.
-
-    Nanoseconds are rounded up: cut to the microsecond, a row would be seen before it existed.
-    """
-    plain = f"CAST({expression} AS TIMESTAMP)"
-    return f"CASE WHEN {plain} < {expression} THEN {plain} + to_microseconds(1) ELSE {plain} END"
 
 
 def differs(old: str, new: str, type: ColumnType) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
 from interlock.define.schema import did_you_mean
 from interlock.errors import Problem
+from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
 from interlock.impact.sql import understand
 from interlock.impact.understood import Understood, cycles, models_of
@@ -59,11 +60,12 @@ class _Page:
         yield self.problem(name, f"{what} {name} is not selected", fix)
 
 
-def check(project: Project, understood: Understood) -> tuple[Problem, ...]:
+def check(project: Project, understood: Understood, kept: Kept) -> tuple[Problem, ...]:
     """Everything wrong, sorted by file and line."""
     found: list[Problem] = []
     for table in project.tables.values():
         found += [*_owner(project, table), *_table(project, table, understood)]
+        found += _checks(_page(project, table), table, kept)
     for name, view in project.views.items():
         found += [*_owner(project, view), *_view(project, view, understood.views[name])]
     for name, model in project.models.items():
@@ -91,14 +93,14 @@ def _table(project: Project, table: Table, understood: Understood) -> Iterator[P
         yield from _sql_page(project, table, table.sql).sql(table.sql, facts)
         for name in table.columns:
             yield from page.produces(name, facts, "column")
-    yield from _checks(page, table)
 
 
-def _checks(page: _Page, table: Table) -> Iterator[Problem]:
+def _checks(page: _Page, table: Table, kept: Kept) -> Iterator[Problem]:
     """Conditions of a contract may only name its own columns."""
     schema = {table.name: {name: column.type for name, column in table.columns.items()}}
     for rule in table.checks:
-        facts = understand(f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})", schema)
+        sql = f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})"
+        facts = understand(sql, schema, kept=kept)
         for error in facts.errors:
             yield page.problem(rule.name, f"check {rule.name}: {error.message}", error.fix)
 
@@ -116,17 +118,32 @@ def _view(project: Project, view: FeatureView, facts: QueryFacts) -> Iterator[Pr
     yield from body.sql(view.sql, facts)
     for name in view.entity:
         yield from page.produces(name, facts, "entity column")
-    yield from page.produces(view.event_time, facts, "event time")
-    time = facts.by_name.get(view.event_time)
-    if time and time.type not in (None, "timestamp"):
-        message = f"event time {view.event_time} is a {time.type}"
-        yield page.problem(view.event_time, message, "it must be a timestamp")
+    yield from _order(page, view, facts)
     for name in view.features:
         yield from page.produces(name, facts, "feature")
     if facts.unknown and not facts.errors:
-        missing = {*view.entity, view.event_time, *view.features} - set(facts.by_name)
+        order = {view.event_time, view.available_at or "", view.tie_break or ""} - {""}
+        missing = {*view.entity, *order, *view.features} - set(facts.by_name)
         for name in sorted(missing) if facts.columns else ():
             yield page.problem(name, f"{name} is not selected", "")
+
+
+def _order(page: _Page, view: FeatureView, facts: QueryFacts) -> Iterator[Problem]:
+    """The columns that decide which row is the newest, and that engines agree on their order."""
+    named = {"event time": view.event_time, "available time": view.available_at}
+    for what, name in ((what, name) for what, name in named.items() if name):
+        yield from page.produces(name, facts, what)
+        time = facts.by_name.get(name)
+        if time and time.type not in (None, "timestamp"):
+            yield page.problem(
+                time.name, f"{what} {name} is a {time.type}", "it must be a timestamp"
+            )
+    if view.tie_break:
+        yield from page.produces(view.tie_break, facts, "tie-break")
+        tie = facts.by_name.get(view.tie_break)
+        if tie and tie.type in ("string", "boolean", "other"):
+            message = f"tie-break {tie.name} is a {tie.type}, which engines sort differently"
+            yield page.problem(tie.name, message, "use a number or a time, as a sequence number")
 
 
 def _without_header(text: str) -> str:

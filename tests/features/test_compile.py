@@ -25,6 +25,7 @@ from interlock.features.compile import (
     stamp_column,
     tie_objections,
 )
+from interlock.features.join import Join
 
 START = datetime(2013, 3, 10)  # a day on which New York's clocks change
 HOUR = timedelta(hours=1)
@@ -74,7 +75,8 @@ def load(warehouse: DuckDBWarehouse, spine: list[Row], rows: list[Row]) -> None:
 
 
 def joined(warehouse: DuckDBWarehouse, view: FeatureView, **flags: bool) -> list[Row]:
-    sql = point_in_time_sql("wh.spine", "id", "t", [(view, "il.load")], **flags)
+    how = Join(**flags)
+    sql = point_in_time_sql("wh.spine", "id", "t", [(view, "il.load")], None, how)
     return warehouse.query(sql).to_pylist()  # type: ignore[no-any-return]
 
 
@@ -186,7 +188,7 @@ def test_a_newest_row_that_is_null_stays_null(warehouse: DuckDBWarehouse) -> Non
     view = a_view(features={"x": FeatureValue(fallback=Fallback(value=9.0))})
     assert joined(warehouse, view)[0]["x"] is None
     # A fallback answers for a row that is missing or stale; this one is there.
-    assert joined(warehouse, view, apply_fallback=True)[0]["x"] is None
+    assert joined(warehouse, view, fallbacks=True)[0]["x"] is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_a_fallback_is_seen_only_when_it_is_rehearsed(
     warehouse: DuckDBWarehouse, fallback: Fallback, age: timedelta, rehearsed: float | None
 ) -> None:
     view = a_view(HOUR, features={"x": FeatureValue(fallback=fallback)})
-    assert one(warehouse, view, age, apply_fallback=True) == rehearsed
+    assert one(warehouse, view, age, fallbacks=True) == rehearsed
     assert one(warehouse, view, age) == (4.0 if timedelta(0) <= age <= HOUR else None)
 
 
@@ -238,7 +240,9 @@ def test_two_versions_of_one_view_stand_side_by_side(warehouse: DuckDBWarehouse)
             table, f"SELECT 'EWR' AS origin, 1 AS gate, {value} AS x, TIMESTAMP '{START}' AS ts"
         )
     views = [(a_view(), "il.v1"), (a_view(version=2), "il.v2")]
-    sql = point_in_time_sql("wh.spine", "id", "t", views, ["load@1:x", "load@2:x"], stamps=True)
+    sql = point_in_time_sql(
+        "wh.spine", "id", "t", views, ["load@1:x", "load@2:x"], Join(stamps=True)
+    )
     (row,) = warehouse.query(sql).to_pylist()
     assert (row["load_1__x"], row["load_2__x"]) == (1.0, 2.0)
     assert row["load_2__status"] == "fresh"

@@ -1,0 +1,165 @@
+"""What engines say differently: one value per engine, and nothing else knows their names.
+
+Times are kept as plain UTC timestamps, microseconds where the engine has no finer ones.
+Sessions of every engine are set to UTC, so that a cast from a zoned time is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from interlock.define.definitions import ColumnType
+from interlock.errors import Unusable
+
+# Longer durations would carry a timestamp past what an engine can hold; in 200,000
+# years nothing has expired anyway.
+_LONGEST = timedelta(days=73_000_000)
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one engine writes names, times and types.
+
+    `utc` turns {x} into a plain UTC timestamp. When the engine's input may be finer than
+    that, `step` is one microsecond as an interval, and `up` and `down` round outward. `alive`
+    is true when {stamp} lies no more than {n} microseconds before {time}. `executed`: our
+    tests run on this engine, not only on its text.
+    """
+
+    name: str
+    types: Mapping[ColumnType, str]
+    utc: str
+    alive: str
+    step: str = ""
+    instant_as: str = "TIMESTAMP '{at}'"
+    quote: str = '"'
+    # Names written without quotes are upper case there, and definitions have no quotes.
+    upper: bool = False
+    asof: bool = False
+    executed: bool = False
+    # The shortest step of time in which the engine counts a duration.
+    grain: timedelta = _TICK
+
+    def quoted(self, name: str) -> str:
+        """`name` as an identifier; reserved words and odd letters are harmless."""
+        name = name.upper() if self.upper else name
+        return self.quote + name.replace(self.quote, self.quote * 2) + self.quote
+
+    def cast(self, expression: str, type: ColumnType) -> str:
+        return f"CAST({expression} AS {self.types[type]})"
+
+    def instant(self, at: datetime) -> str:
+        """A timestamp literal in UTC; a naive instant is refused, it could be any hour."""
+        if at.tzinfo is None:
+            raise Unusable(f"{at.isoformat()} has no zone", help="pass an aware UTC instant")
+        plain = at.astimezone(UTC).replace(tzinfo=None)
+        return self.instant_as.format(at=plain.isoformat(sep=" ", timespec="microseconds"))
+
+    def up(self, expression: str) -> str:
+        """`expression` as a plain UTC timestamp, never earlier than it was.
+
+        A row's time is rounded up: cut to the microsecond, it would be seen before it existed.
+        """
+        return self._rounded(expression, "<", "+")
+
+    def down(self, expression: str) -> str:
+        """`expression` as a plain UTC timestamp, never later: what a question may see."""
+        return self._rounded(expression, ">", "-")
+
+    def _rounded(self, expression: str, off: str, sign: str) -> str:
+        plain = self.utc.format(x=expression)
+        if not self.step:
+            return plain
+        # Casts round to the nearest here and cut there; compared with what it was, both end well.
+        moved = f"{plain} {sign} {self.step}"
+        return f"CASE WHEN {plain} {off} {expression} THEN {moved} ELSE {plain} END"
+
+    def within(self, stamp: str, limit: timedelta, time: str) -> str:
+        """Is `stamp` at most `limit` before `time`? Exact: a day is 24 hours."""
+        limit = min(limit, _LONGEST)
+        micros = limit // _TICK
+        if limit % self.grain:
+            raise Unusable(
+                f"{self.name} cannot count {limit} exactly",
+                help=f"use a ttl in whole steps of {self.grain}",
+            )
+        return self.alive.format(stamp=stamp, time=time, n=micros, ms=micros // 1000)
+
+
+DUCKDB = Dialect(
+    name="duckdb",
+    types={
+        "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
+        "date": "DATE", "timestamp": "TIMESTAMP", "other": "VARCHAR",
+    },
+    utc="CAST({x} AS TIMESTAMP)",
+    step="to_microseconds(1)",
+    # Added, not subtracted: infinity minus a timestamp is an error, infinity plus a day is not.
+    alive="{stamp} + to_microseconds({n}) >= {time}",
+    asof=True,
+    executed=True,
+)  # fmt: skip
+POSTGRES = Dialect(
+    name="postgres",
+    types={
+        "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE PRECISION",
+        "string": "TEXT", "date": "DATE", "timestamp": "TIMESTAMP", "other": "TEXT",
+    },
+    utc="CAST({x} AS TIMESTAMP)",
+    alive="{stamp} + INTERVAL '{n} microseconds' >= {time}",
+    executed=True,
+)  # fmt: skip
+SPARK = Dialect(
+    name="spark",
+    types={
+        "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "STRING",
+        "date": "DATE", "timestamp": "TIMESTAMP_NTZ", "other": "STRING",
+    },
+    utc="CAST({x} AS TIMESTAMP_NTZ)",
+    instant_as="TIMESTAMP_NTZ '{at}'",
+    # Differences, not sums: a sum that leaves the range of years is an error.
+    alive="timestampdiff(MICROSECOND, {stamp}, {time}) <= {n}",
+    quote="`",
+    executed=True,
+)  # fmt: skip
+SNOWFLAKE = Dialect(
+    name="snowflake",
+    types={
+        "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
+        "date": "DATE", "timestamp": "TIMESTAMP_NTZ(9)", "other": "VARCHAR",
+    },
+    # Nanoseconds are kept, so nothing is rounded.
+    utc="CAST(CONVERT_TIMEZONE('UTC', {x}) AS TIMESTAMP_NTZ(9))",
+    instant_as="TIMESTAMP_NTZ_FROM_PARTS('{at}'::DATE, '{at}'::TIME)",
+    alive="TIMESTAMPDIFF(NANOSECOND, {stamp}, {time}) <= {n}000",
+    upper=True,
+)  # fmt: skip
+BIGQUERY = Dialect(
+    name="bigquery",
+    types={
+        "boolean": "BOOL", "integer": "INT64", "double": "FLOAT64", "string": "STRING",
+        "date": "DATE", "timestamp": "TIMESTAMP", "other": "STRING",
+    },
+    utc="CAST({x} AS TIMESTAMP)",
+    instant_as="TIMESTAMP '{at}+00'",
+    alive="TIMESTAMP_DIFF({time}, {stamp}, MICROSECOND) <= {n}",
+    quote="`",
+)  # fmt: skip
+TRINO = Dialect(
+    name="trino",
+    types={
+        "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
+        "date": "DATE", "timestamp": "TIMESTAMP(12)", "other": "VARCHAR",
+    },
+    # Picoseconds are kept, so nothing is rounded; durations are counted in milliseconds.
+    utc="CAST({x} AT TIME ZONE 'UTC' AS TIMESTAMP(12))",
+    alive="date_add('millisecond', {ms}, {stamp}) >= {time}",
+    grain=timedelta(milliseconds=1),
+)  # fmt: skip
+
+DIALECTS: Mapping[str, Dialect] = {
+    d.name: d for d in (DUCKDB, POSTGRES, SPARK, SNOWFLAKE, BIGQUERY, TRINO)
+}
