@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import chain
 from typing import Any
 
-from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
+from interlock.define.definitions import (
+    Column,
+    Declared,
+    FeatureView,
+    Model,
+    Project,
+    Service,
+    Table,
+)
 from interlock.define.digest import digest
 from interlock.define.refs import Ref
-from interlock.impact.kept import Kept
-from interlock.impact.nodes import RULES, Built, ColumnFacts, Edge, NodeFacts, Via
+from interlock.impact.nodes import RULES, ColumnFacts, Edge, NodeFacts, Via
 from interlock.impact.query import OutputColumn, QueryFacts, Source
 from interlock.impact.understood import SCORED, Understood, cycles, models_of
 
 
 def meaning_of(
-    project: Project, understood: Understood, kept: Kept
+    project: Project, understood: Understood
 ) -> tuple[dict[str, NodeFacts], frozenset[Edge]]:
     """Every node by text of Ref, and every edge."""
-    builder = _Builder(project, understood, kept)
+    builder = _Builder(project, understood)
     for name in project.tables:
         builder.table(name)
     for view in project.views.values():
@@ -30,18 +35,15 @@ def meaning_of(
         builder.model(model)
     for service in project.services.values():
         builder.service(service)
-    every = frozenset(chain.from_iterable(builder.edges.values()))
-    return dict(sorted(builder.nodes.items())), every
+    return dict(sorted(builder.nodes.items())), frozenset(builder.edges)
 
 
 @dataclass
 class _Builder:
     project: Project
     understood: Understood
-    kept: Kept
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
-    edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
-    own: list[Edge] = field(default_factory=list)  # of the node that is being put together
+    edges: set[Edge] = field(default_factory=set)
     deep_rows: dict[str, str] = field(default_factory=dict)
     ring: frozenset[str] = field(init=False)
 
@@ -49,7 +51,7 @@ class _Builder:
         self.ring = frozenset(name for ring in cycles(self.understood) for name in ring)
 
     def edge(self, reader: object, source: object, kind: Via) -> None:
-        self.own.append(Edge(str(reader), str(source), kind))
+        self.edges.add(Edge(str(reader), str(source), kind))
 
     def put(self, thing: Declared, ref: Ref, **parts: Any) -> NodeFacts:
         """A node; its fingerprint covers all of its parts."""
@@ -57,34 +59,8 @@ class _Builder:
         meaning, settings = parts["meaning"], parts["settings"]
         print_ = digest([RULES, ref.kind, dict(meaning), dict(settings), upstream])
         node = NodeFacts(ref, thing.owner, print_, **parts)
-        self.nodes[str(ref)], self.edges[str(ref)] = node, tuple(self.own)
-        self.own = []
+        self.nodes[str(ref)] = node
         return node
-
-    # ---- what was worked out before, for another version of the project
-
-    def again(self, thing: Table | FeatureView, facts: QueryFacts | None) -> bool:
-        """Take over the node of an equal thing that stands on the very same nodes."""
-        name, below = str(thing.ref), self._below(facts)
-        made = self.kept.nodes.get(name)
-        if made is None or made.query is not facts or made.thing != thing:
-            return False
-        if len(made.below) != len(below) or any(
-            now is not then for now, then in zip(below, made.below, strict=True)
-        ):
-            return False
-        self.nodes[name], self.edges[name] = made.node, made.edges
-        return True
-
-    def remember(self, thing: Table | FeatureView, facts: QueryFacts | None) -> None:
-        name, below = str(thing.ref), self._below(facts)
-        self.kept.nodes[name] = Built(thing, facts, below, self.nodes[name], self.edges[name])
-
-    def _below(self, facts: QueryFacts | None) -> tuple[NodeFacts | None, ...]:
-        names = sorted(facts.tables) if facts else []
-        for name in names:
-            self.table(name)
-        return tuple(self.nodes.get(f"table:{name}") for name in names)
 
     # ---- what a query stands on
 
@@ -121,17 +97,14 @@ class _Builder:
 
     def table(self, name: str) -> None:
         """Facts of a table, its sources first. Tables in a ring stand for themselves."""
-        table = None if name in self.deep_rows else self.project.tables.get(name)
-        if table is None:
+        table = self.project.tables.get(name)
+        if table is None or f"table:{name}" in self.nodes or name in self.deep_rows:
             return
         facts = self.understood.tables.get(name)
-        if name in self.ring:
+        if facts is None or name in self.ring:
             self._external(table, facts)
-        elif self.again(table, facts):
-            self.deep_rows[name] = self.nodes[str(table.ref)].rows
         else:
-            self._external(table, facts) if facts is None else self._built(table, facts)
-            self.remember(table, facts)
+            self._built(table, facts)
 
     def _external(self, table: Table, facts: QueryFacts | None) -> None:
         source = table.source.model_dump(mode="json") if table.source else table.sql
@@ -171,10 +144,7 @@ class _Builder:
             "event_time": digest(table.event_time),
             "available_at": digest(table.available_at),
             "checks": digest([check.model_dump(mode="json") for check in table.checks]),
-            **{
-                f"promise of {n}": _promise(c.nullable, c.classification)
-                for n, c in table.columns.items()
-            },
+            **{f"promise of {n}": _promise(c) for n, c in table.columns.items()},
         }
         self.put(
             table, table.ref,
@@ -187,18 +157,12 @@ class _Builder:
 
     def view(self, view: FeatureView) -> None:
         facts = self.understood.views[f"{view.view}@{view.version}"]
-        if not self.again(view, facts):
-            self._view(view, facts)
-            self.remember(view, facts)
-
-    def _view(self, view: FeatureView, facts: QueryFacts) -> None:
         outputs = facts.by_name
         self.read_rows(view.ref, facts)
         meaning = {
             "entity": digest(view.entity),
             "event_time": digest(view.event_time),
             "ttl": digest(view.ttl.total_seconds() if view.ttl is not None else None),
-            **_ordering(view),
         }
         times = (n for n in (view.event_time, view.available_at, view.tie_break) if n)
         keys = [outputs[n] for n in (*view.entity, *times) if n in outputs]
@@ -210,7 +174,6 @@ class _Builder:
         for name, value in view.features.items():
             output, ref = outputs.get(name), view.feature_ref(name)
             own = output.digest if output else facts.rows
-            own = digest([own, "last known"]) if value.last_known else own
             below = [rows, *self.under(output.reads if output else ())]
             fallback = value.fallback.model_dump(mode="json") if value.fallback else None
             columns[name] = _column(name, value.type, value.unit, own, below, digest(fallback))
@@ -236,6 +199,7 @@ class _Builder:
 
     def model(self, model: Model) -> None:
         label = self.understood.labels[model.model]
+            **_ordering(view),
         spine = [model.key, model.time, *self._entities(model)]
         inputs = {str(ref): self._feature_deep(ref) for ref in model.feature_refs}
         below = {
@@ -246,6 +210,7 @@ class _Builder:
         }
         training = model.training.model_dump(mode="json")
         meaning = {
+            own = digest([own, "last known"]) if value.last_known else own
             "inputs": digest(model.features),
             "request": digest(model.request),
             "categories": digest(model.categories),
@@ -378,10 +343,9 @@ def _ordering(view: FeatureView) -> dict[str, str]:
     return {name: digest(value) for name, value in declared.items() if value}
 
 
-@lru_cache(maxsize=64)
-def _promise(nullable: bool, classification: str) -> str:
+def _promise(column: Column) -> str:
     """What a contract says of a column beside its type and unit."""
-    return digest([nullable, classification])
+    return digest([column.nullable, column.classification])
 
 
 def _all_reads(facts: QueryFacts) -> set[Source]:
