@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
 from interlock.define.schema import did_you_mean
 from interlock.errors import Problem
-from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
 from interlock.impact.sql import understand
 from interlock.impact.understood import Understood, cycles, models_of
@@ -60,12 +59,11 @@ class _Page:
         yield self.problem(name, f"{what} {name} is not selected", fix)
 
 
-def check(project: Project, understood: Understood, kept: Kept) -> tuple[Problem, ...]:
+def check(project: Project, understood: Understood) -> tuple[Problem, ...]:
     """Everything wrong, sorted by file and line."""
     found: list[Problem] = []
     for table in project.tables.values():
         found += [*_owner(project, table), *_table(project, table, understood)]
-        found += _checks(_page(project, table), table, kept)
     for name, view in project.views.items():
         found += [*_owner(project, view), *_view(project, view, understood.views[name])]
     for name, model in project.models.items():
@@ -93,14 +91,14 @@ def _table(project: Project, table: Table, understood: Understood) -> Iterator[P
         yield from _sql_page(project, table, table.sql).sql(table.sql, facts)
         for name in table.columns:
             yield from page.produces(name, facts, "column")
+    yield from _checks(page, table)
 
 
-def _checks(page: _Page, table: Table, kept: Kept) -> Iterator[Problem]:
+def _checks(page: _Page, table: Table) -> Iterator[Problem]:
     """Conditions of a contract may only name its own columns."""
     schema = {table.name: {name: column.type for name, column in table.columns.items()}}
     for rule in table.checks:
-        sql = f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})"
-        facts = understand(sql, schema, kept=kept)
+        facts = understand(f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})", schema)
         for error in facts.errors:
             yield page.problem(rule.name, f"check {rule.name}: {error.message}", error.fix)
 
@@ -128,6 +126,8 @@ def _view(project: Project, view: FeatureView, facts: QueryFacts) -> Iterator[Pr
             yield page.problem(name, f"{name} is not selected", "")
 
 
+def _without_header(text: str) -> str:
+    """The file with its header blanked, so that a word of it is not taken for SQL."""
 def _order(page: _Page, view: FeatureView, facts: QueryFacts) -> Iterator[Problem]:
     """The columns that decide which row is the newest, and that engines agree on their order."""
     named = {"event time": view.event_time, "available time": view.available_at}
@@ -146,8 +146,6 @@ def _order(page: _Page, view: FeatureView, facts: QueryFacts) -> Iterator[Proble
             yield page.problem(tie.name, message, "use a number or a time, as a sequence number")
 
 
-def _without_header(text: str) -> str:
-    """The file with its header blanked, so that a word of it is not taken for SQL."""
     end = text.find("*/")
     return text if end < 0 else "\n" * text[:end].count("\n") + text[end + 2 :]
 
