@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.app.stores import NO_STORES, Stores, stores_now
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, next_id
 from interlock.change.evidence import Evidence
@@ -120,13 +121,15 @@ class Standing:
     evidence: tuple[Evidence, ...] = ()
     judgement: Mapping[str, Any] | None = None
     objections: tuple[str, ...] = ()
+    stores: Stores = NO_STORES
 
 
 def describe(workspace: Workspace, id: str | None) -> Standing:
     """Where the environment stands, or one change."""
     route = workspace.route()
     if id is None:
-        return Standing(workspace.environment, route, tuple(all_changes(workspace)))
+        known, stores = tuple(all_changes(workspace)), stores_now(workspace)
+        return Standing(workspace.environment, route, known, stores=stores)
     from interlock.app.decide import objections
 
     change = held(workspace.record, id).change

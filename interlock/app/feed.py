@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 
+from interlock.app.stores import stores_now
+from interlock.app.workspace import WallClock, Workspace
 from interlock.define.keys import entity_key
+from interlock.define.refs import Ref
+from interlock.errors import Unavailable
 from interlock.features.compile import physical
 from interlock.ports import OnlineRow, OnlineStore, Warehouse
 from interlock.serve.spec import Lookup, ServingSpec
@@ -25,6 +29,32 @@ def lookups_of(specs: Sequence[ServingSpec]) -> tuple[Lookup, ...]:
         for lookup in model.lookups
     }
     return tuple(found.values())
+
+
+def live_lookups(workspace: Workspace) -> tuple[Lookup, ...]:
+    """Every view version that the releases on the Route read."""
+    route = workspace.route()
+    entries = [
+        workspace.record.get(Ref("serving", d)) for d in (route.stable, route.candidate) if d
+    ]
+    return lookups_of([ServingSpec.from_json(entry.body) for entry in entries if entry])
+
+
+def keep_online(workspace: Workspace) -> str:
+    """Bring every store up to now, and say what is wrong with any of them.
+
+    Replayed time is not ours to follow: whoever plays it pushes rows as they became known.
+    """
+    if not isinstance(workspace.clock, WallClock):
+        return ""
+    lookups = live_lookups(workspace)
+    if not lookups:
+        return ""
+    try:
+        Feeder(workspace.warehouse, workspace.online).catch_up(lookups, workspace.now())
+    except Unavailable as error:
+        return error.message
+    return "; ".join(stores_now(workspace).sentences)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
 from interlock.app.measure import LOG, ingest
 from interlock.app.propose import Request, propose
+from interlock.app.stores import stores_now
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
@@ -90,7 +91,8 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
             found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
         seen.append(found)
     late = _late_tables(workspace, version, now)
-    said = [*late, *(line for one in seen for line in _sentences(one))]
+    said = [*stores_now(workspace).sentences, *late]
+    said += [line for one in seen for line in _sentences(one)]
     return Watched(now, tuple(seen), tuple(late), tuple(said))
 
 

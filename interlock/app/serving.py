@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from interlock.app.releases import Live, Pace, Releases
+from interlock.app.stores import Reading, standing_of
 from interlock.define.keys import entity_keys, instant_text
 from interlock.define.release import Route
 from interlock.errors import NotFound, Unavailable, Unusable
@@ -56,6 +58,7 @@ class Answered:
     epoch: int
     at: str
     shares: tuple[tuple[Share, Scored], ...]
+    store: str = ""  # which of several online stores, and how far it is behind
 
     def column(self, name: str) -> Sequence[Any]:
         """One field of `Scored` over all rows, in the order they were asked."""
@@ -117,7 +120,14 @@ class Gateway:
     @property
     def ready(self) -> bool:
         live = self.releases.live
-        return live is not None and live.ready
+        stores = self.stores
+        reachable = not stores or any(one["healthy"] for one in stores)
+        return live is not None and live.ready and reachable
+
+    @property
+    def stores(self) -> list[Json]:
+        """How each of several online stores stands; empty for a lone folder."""
+        return standing_of(self._store)
 
     def live(self) -> Live:
         """The release table of this moment; without a lease it knows no candidate."""
@@ -138,20 +148,28 @@ class Gateway:
         subjects = _subjects(live, columns, ask.count)
         shares = self._shares(live, ask, subjects)
         seconds = at.timestamp()
-        scored = tuple(
-            (share, self._score(share.loaded, share, ask, columns, seconds)) for share in shares
+        reading = Reading(self._store)
+        part = partial(self._score, ask=ask, columns=columns, at=seconds, reading=reading)
+        scored = tuple((share, part(share.loaded, share)) for share in shares)
+        answered = Answered(
+            _ids(ask.count), live.epoch, instant_text(at), scored, reading.told.text
         )
-        answered = Answered(_ids(ask.count), live.epoch, instant_text(at), scored)
         latency = _micros(began)
-        mirrors = self._mirrors(live, ask, answered, columns, seconds)
+        mirrors = self._mirrors(live, ask, answered, part)
         self._remember(_rows(live.route, ask, answered, columns, subjects, mirrors, latency))
         self._count(answered)
         return answered
 
-    def _score(self, loaded: Loaded, share: Share, ask: Ask, columns: Columns, at: float) -> Scored:
-        """The rows of `share` by `loaded`, which is its own release or the mirrored one."""
+    def _score(
+        self, loaded: Loaded, share: Share, ask: Ask, columns: Columns, at: float, reading: Reading
+    ) -> Scored:
+        """The rows of `share` by `loaded`, which is its own release or the mirrored one.
+
+        What a store that missed something says is never called fresh.
+        """
         count = ask.count if share.rows is None else len(share.rows)
-        return score(loaded, ask.model, _part(columns, share.rows), count, at, self._store.read)
+        got = score(loaded, ask.model, _part(columns, share.rows), count, at, reading.read)
+        return got._replace(stale=[True] * count) if reading.told.behind else got
 
     def _instant(self, at: datetime | None) -> datetime:
         if self.replay_clock:
@@ -201,7 +219,7 @@ class Gateway:
         return Share(_arm_of(live, found), found, None)
 
     def _mirrors(
-        self, live: Live, ask: Ask, answered: Answered, columns: Columns, at: float
+        self, live: Live, ask: Ask, answered: Answered, part: Callable[[Loaded, Share], Scored]
     ) -> list[Json | None]:
         """The other release's scores, row by row. `score` gives a reason instead of failing."""
         out: list[Json | None] = [None] * ask.count
@@ -212,7 +230,7 @@ class Gateway:
                 continue
             other = live.candidate if share.loaded is live.stable else live.stable
             began = time.perf_counter()
-            got = self._score(other, share, ask, columns, at)
+            got = part(other, share)
             took = _micros(began)
             self._counts["mirrored"] += len(got.values)
             for row, value, why in zip(
@@ -257,6 +275,7 @@ class Gateway:
             "record_error": watched.record_error,
             "stable_error": watched.stable_error,
             "candidate_error": watched.candidate_error,
+            "stores": self.stores,
             "last_candidate_answer": self._last_candidate,
             "counts": dict(self._counts),
             "pid": os.getpid(),
@@ -319,6 +338,7 @@ def _rows(
             "at": answered.at, "served_at": served, "model": ask.model, "service": ask.service,
             "epoch": answered.epoch, "stage": route.stage, "change": route.change,
             "arm": share.arm, "release": got.release, "latency_us": latency,
+            **({"store": answered.store} if answered.store else {}),
         }  # fmt: skip
         for row, i in zip(
             share.rows or range(len(answered.ids)), range(len(got.values)), strict=True

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save
+from interlock.app.feed import keep_online
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, stable, stored
@@ -53,6 +54,7 @@ def tick(workspace: Workspace) -> str:
         return "another controller is at work here"
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
+        said.append(keep_online(workspace))
     finally:
         workspace.record.release(lease, me)
     return "; ".join(filter(None, said)) or IDLE

@@ -18,12 +18,11 @@ from interlock.define.load import read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Invalid, NotFound, Unavailable
-from interlock.ports import Clock, Put
+from interlock.ports import Clock, OnlineStore, Put
 
 if TYPE_CHECKING:
     from interlock.adapters.duckdb import DuckDBWarehouse
     from interlock.adapters.files import FileArtifacts
-    from interlock.adapters.lmdb import LmdbOnlineStore
     from interlock.adapters.memory import MemoryRecord
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
@@ -173,12 +172,17 @@ class Workspace:
         return DuckDBWarehouse(self.state / "warehouse.duckdb")
 
     @cached_property
-    def online(self) -> LmdbOnlineStore:
-        from interlock.adapters.lmdb import LmdbOnlineStore
+    def online(self) -> OnlineStore:
+        """The online store that the release which runs declares, to write to."""
+        return self.open_online()
 
-        # The rows can be pushed again from the warehouse at any time, so a commit
-        # need not wait for the disk.
-        return LmdbOnlineStore(self.state / "online", sync=False)
+    def open_online(self, readonly: bool = False) -> OnlineStore:
+        """The same for a process that only reads, and must not wait long."""
+        from interlock.app.stores import Places, open_online
+
+        project = self._released or self.project
+        places = Places(self.folder, f"{project.name}.{self.environment}")
+        return open_online(self._settings_in(project).online, places, readonly)
 
     @cached_property
     def predictions(self) -> JsonLinesLog:

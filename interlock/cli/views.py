@@ -114,7 +114,8 @@ def status_json(found: Standing) -> Json:
     """All that `status` knows; a list of changes is brief, one change is whole."""
     body: Json = {"environment": found.environment, "route": found.route.to_json()}
     if found.change is None:
-        return {**body, "changes": changes_json(found.changes)}
+        stores = {"stores": found.stores.standing} if found.stores.standing else {}
+        return {**body, **stores, "changes": changes_json(found.changes)}
     return {
         **body,
         "change": found.change.to_json(),
@@ -137,10 +138,15 @@ def _environment(found: Standing) -> Iterator[RenderableType]:
             ("stable", short(route.stable)),
             ("candidate", candidate),
             ("blocked", ", ".join(map(short, route.blocked))),
+            ("online stores", "; ".join(found.stores.sentences or map(_store, found.stores[0]))),
         )
     )
     yield heading("changes")
     yield changes(found.changes)
+
+
+def _store(standing: Json) -> str:
+    return f"{standing['store']} {'is read' if standing['reading'] else 'stands by'}"
 
 
 def _one(found: Standing, change: Change) -> Iterator[RenderableType]:

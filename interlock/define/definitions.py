@@ -18,6 +18,9 @@ from interlock.define.refs import Ref
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
 ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
+StoreAddress = Annotated[
+    str, StringConstraints(pattern=r"^(\$\{\w+\}|(lmdb|rediss?|valkeys?|unix)://)")
+]
 Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
 
 
@@ -310,9 +313,11 @@ class Environment(Definition):
 
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
+    `online` are the addresses of the online stores, the first one preferred.
     """
 
     clock: Literal["wall", "replay"] = "wall"
+    online: tuple[StoreAddress, ...] = ("lmdb://",)
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()
     stages: tuple[Stage, ...]

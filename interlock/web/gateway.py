@@ -122,7 +122,9 @@ def _routes(gateway: Gateway) -> list[Route]:
         return _reply({"live": True})
 
     async def ready(_: Request) -> Response:
-        return _reply({"ready": gateway.ready}, 200 if gateway.ready else 503)
+        stores = {"stores": gateway.stores} if gateway.stores else {}
+        is_ready = gateway.ready
+        return _reply({"ready": is_ready, **stores}, 200 if is_ready else 503)
 
     async def status(_: Request) -> Response:
         return _reply(gateway.status())

@@ -87,6 +87,8 @@ def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:
     }  # fmt: skip
     if len(versions) == 1:
         parameters["release"] = releases[0]
+    if answered.store:
+        parameters["store"] = answered.store
     return orjson.dumps(
         {
             "model_name": ask.model,

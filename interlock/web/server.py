@@ -17,7 +17,6 @@ import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.adapters.predictions import JsonLinesLog
 from interlock.app.serving import Gateway
 from interlock.app.workspace import Workspace
@@ -42,20 +41,13 @@ def application(folder: Path, environment: str) -> Application:
     workspace = Workspace(folder, environment)
     desk = RecordDesk(workspace)
     replayed = desk.ledger.environment.clock == "replay"
-    online = _online(workspace.state / "online")
+    online = workspace.open_online(readonly=True)
     log = JsonLinesLog(workspace.state / "predictions", name=f"gateway-{os.getpid()}")
     gateway = Gateway(
         workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
     )
     planes = gateway_app(gateway), pages_app(desk)
     return Application(gateway, *planes, closes=(log.close, online.close, workspace.close))
-
-
-def _online(folder: Path) -> LmdbOnlineStore:
-    if not (folder / "data.mdb").exists():
-        # Nothing was released yet: the first release will write here while we read.
-        LmdbOnlineStore(folder).close()
-    return LmdbOnlineStore(folder, readonly=True)
 
 
 @dataclass
