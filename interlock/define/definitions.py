@@ -111,7 +111,7 @@ class FeatureValue(Definition):
     newest row's.
     """
 
-    type: ValueType = "double"
+    type: ColumnType = "double"
     unit: str | None = None
     range: tuple[float, float] | None = None
     description: str = ""

@@ -126,8 +126,6 @@ def _view(project: Project, view: FeatureView, facts: QueryFacts) -> Iterator[Pr
             yield page.problem(name, f"{name} is not selected", "")
 
 
-def _without_header(text: str) -> str:
-    """The file with its header blanked, so that a word of it is not taken for SQL."""
 def _order(page: _Page, view: FeatureView, facts: QueryFacts) -> Iterator[Problem]:
     """The columns that decide which row is the newest, and that engines agree on their order."""
     named = {"event time": view.event_time, "available time": view.available_at}
@@ -146,6 +144,8 @@ def _order(page: _Page, view: FeatureView, facts: QueryFacts) -> Iterator[Proble
             yield page.problem(tie.name, message, "use a number or a time, as a sequence number")
 
 
+def _without_header(text: str) -> str:
+    """The file with its header blanked, so that a word of it is not taken for SQL."""
     end = text.find("*/")
     return text if end < 0 else "\n" * text[:end].count("\n") + text[end + 2 :]
 

@@ -163,6 +163,7 @@ class _Builder:
             "entity": digest(view.entity),
             "event_time": digest(view.event_time),
             "ttl": digest(view.ttl.total_seconds() if view.ttl is not None else None),
+            **_ordering(view),
         }
         times = (n for n in (view.event_time, view.available_at, view.tie_break) if n)
         keys = [outputs[n] for n in (*view.entity, *times) if n in outputs]
@@ -174,6 +175,7 @@ class _Builder:
         for name, value in view.features.items():
             output, ref = outputs.get(name), view.feature_ref(name)
             own = output.digest if output else facts.rows
+            own = digest([own, "last known"]) if value.last_known else own
             below = [rows, *self.under(output.reads if output else ())]
             fallback = value.fallback.model_dump(mode="json") if value.fallback else None
             columns[name] = _column(name, value.type, value.unit, own, below, digest(fallback))
@@ -199,7 +201,6 @@ class _Builder:
 
     def model(self, model: Model) -> None:
         label = self.understood.labels[model.model]
-            **_ordering(view),
         spine = [model.key, model.time, *self._entities(model)]
         inputs = {str(ref): self._feature_deep(ref) for ref in model.feature_refs}
         below = {
@@ -210,7 +211,6 @@ class _Builder:
         }
         training = model.training.model_dump(mode="json")
         meaning = {
-            own = digest([own, "last known"]) if value.last_known else own
             "inputs": digest(model.features),
             "request": digest(model.request),
             "categories": digest(model.categories),
@@ -329,8 +329,7 @@ def _column(
     fallback: str = "",
 ) -> ColumnFacts:
     deep = digest([own, type, unit, below])
-    serving = digest([deep, fallback]) if fallback else deep
-    return ColumnFacts(name, type, unit, own, deep, serving, fallback)
+    return ColumnFacts(name, type, unit, own, deep, digest([deep, fallback]), fallback)
 
 
 def _ordering(view: FeatureView) -> dict[str, str]:

@@ -94,8 +94,8 @@ def substitute(sql: str, replacements: Mapping[str, str], write: str = DIALECT) 
 
     A replacement is a table name or a parenthesised query. Aliases are kept: a table
     without one is aliased to its own last name, so that its columns still resolve.
-    """
     Definitions are written in one dialect; `write` is the one the engine speaks.
+    """
     tree = sqlglot.parse_one(sql, dialect=DIALECT)
     for table in list(tree.find_all(exp.Table)):
         replacement = replacements.get(_name(table))

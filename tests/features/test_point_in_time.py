@@ -6,18 +6,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from pit_world import (
-    KINDS, RAW, SPINE, VIEWS, Row, as_a_bag, as_table, expected, histories, questions,
+    KINDS,
+    RAW,
+    SPINE,
+    VIEWS,
+    Row,
+    as_a_bag,
+    as_table,
+    expected,
+    histories,
+    questions,
 )  # fmt: skip
 
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.define.definitions import FeatureView
-from interlock.features.compile import build_view_sql, duplicates_sql, point_in_time_sql, view_rows_sql
+from interlock.features.compile import (
+    build_view_sql,
+    duplicates_sql,
+    point_in_time_sql,
+    view_rows_sql,
+)
 from interlock.features.dialect import DUCKDB, Dialect
 from interlock.features.join import Join
 from interlock.ports import Warehouse
@@ -37,7 +51,9 @@ class Engine:
 
     def build(self, view: FeatureView) -> str:
         bound, name = {"wh.raw": "wh.raw"}, f"il.{view.view}"
-        ties = duplicates_sql(view, f"({view_rows_sql(view, bound, self.dialect)})", 5, self.dialect)
+        ties = duplicates_sql(
+            view, f"({view_rows_sql(view, bound, self.dialect)})", 5, self.dialect
+        )
         assert self.rows(ties) == []
         self.warehouse.build(name, build_view_sql(view, bound, self.dialect))
         return name
@@ -69,7 +85,9 @@ def test_ten_thousand_questions_of_every_kind_of_view_agree_with_the_oracle(  # 
         told = [_of(view, row) for row in found]
         assert as_a_bag(told) == expected(view, rows, spine), view.view
         seen = {row["status"] for row in told}
-        assert seen == ({"missing", "fresh"} if _never_stale(view) else {"missing", "fresh", "stale"})
+        assert seen == (
+            {"missing", "fresh"} if _never_stale(view) else {"missing", "fresh", "stale"}
+        )
 
 
 def _never_stale(view: FeatureView) -> bool:
