@@ -17,6 +17,7 @@ from interlock.define.definitions import (
     Service,
     Table,
 )
+from interlock.define.privacy_check import privacy_problems
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import Document, Path
@@ -62,6 +63,8 @@ def check(
     broken = frozenset(posixpath.dirname(problem.file) or problem.file for problem in earlier)
     scope = _Scope(project, documents, broken)
     found = [*_calendar(scope)]
+    if not {"tables", _MAIN} & broken:
+        found += privacy_problems(project, documents.get(_MAIN))
     for name, environment in project.environments.items():
         found += _environment(scope, name, environment)
     for table in project.tables.values():

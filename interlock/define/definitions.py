@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from interlock.define.durations import Duration
+from interlock.define.privacy import Classification, Privacy
 from interlock.define.refs import Ref
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -45,7 +46,7 @@ class Column(Definition):
     type: ColumnType
     unit: str | None = None
     nullable: bool = True
-    classification: Literal["public", "internal", "sensitive"] = "internal"
+    classification: Classification = "internal"
     description: str = ""
 
 
@@ -364,6 +365,7 @@ class Project(Definition):
     models: Mapping[str, Model] = Field(default_factory=dict)
     services: Mapping[str, Service] = Field(default_factory=dict)
     policies: Mapping[str, str] = Field(default_factory=dict)
+    privacy: Privacy = Privacy()
     calendar: Calendar = Calendar()
     texts: Mapping[str, str] = Field(default_factory=dict, exclude=True)
 

@@ -21,6 +21,7 @@ from interlock.define.definitions import (
     Service,
     Table,
 )
+from interlock.define.privacy import Privacy
 from interlock.define.schema import Kind, ProjectFile, did_you_mean, validate
 from interlock.define.yaml import Document, Path, parse
 from interlock.errors import Problem
@@ -264,6 +265,7 @@ def _project(found: _Found) -> Project:
             for file, text in found.files.items()
             if fnmatchcase(file, "policies/*.cedar")
         },
+        privacy=main.privacy if main else Privacy(),
         calendar=found.calendar,
         texts=dict(found.files),
     )

@@ -20,6 +20,7 @@ from interlock.define.definitions import (
     Service,
     Table,
 )
+from interlock.define.privacy import Privacy
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem
 
@@ -28,11 +29,14 @@ MOST = 40  # names in a list of what is known
 
 
 class ProjectFile(Definition):
-    """`interlock.yaml`: the name, the teams (`team: {person: [roles]}`), the environments."""
+    """`interlock.yaml`: the name, the teams (`team: {person: [roles]}`), the environments,
+    and who may see what.
+    """
 
     name: str = Field(min_length=1)
     owners: Mapping[str, Mapping[str, tuple[Role, ...]]] = Field(min_length=1)
     environments: Mapping[Name, Environment] = Field(min_length=1)
+    privacy: Privacy = Privacy()
 
 
 # What Interlock fills in itself: a file that says it is mistaken.
