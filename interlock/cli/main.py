@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import decisions, impact, rehearsals
+from interlock.cli import decisions, impact, rehearsals, versions
 from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
 from interlock.errors import InterlockError
 
@@ -50,10 +50,12 @@ def init(
 @app.command()
 def check(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
     """Read every definition and report all problems at once."""
+    from interlock.app.catalog import going
     from interlock.cli import views
 
     with project(folder, environment, looking=True) as workspace:
-        show(workspace.project, as_json, views.checked, views.checked_json)
+        found = views.Checked(workspace.project, going(workspace))
+        show(found, as_json, views.checked, views.checked_json)
 
 
 @app.command()
@@ -246,7 +248,7 @@ def demo(
         run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
 
 
-for question in (impact.compare, impact.lineage, rehearsals.rehearse):
+for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
     app.command()(question)
 
 

@@ -7,7 +7,7 @@ Nothing here reads or decides; a view that needs to know more means that a value
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from interlock.change.change import Change
@@ -48,14 +48,26 @@ class Watched(Protocol):
 # --- definitions and plans ----------------------------------------------------------
 
 
-def checked(project: Project) -> str:
-    """One line that says what was read."""
-    parts = ", ".join(f"{n} {noun}" for noun, n in _counts(project).items())
-    return f"{project.name}: {parts}: no problems"
+@dataclass(frozen=True)
+class Checked:
+    """A project without problems, and what its readers should know."""
+
+    project: Project
+    warnings: Sequence[str]
 
 
-def checked_json(project: Project) -> Json:
-    return {"project": project.name, **_counts(project), "problems": []}
+def checked(found: Checked) -> str:
+    """One line that says what was read, then a line for each warning."""
+    parts = ", ".join(f"{n} {noun}" for noun, n in _counts(found.project).items())
+    warned = (f"warning: {said}" for said in found.warnings)
+    return "\n".join([f"{found.project.name}: {parts}: no problems", *warned])
+
+
+def checked_json(found: Checked) -> Json:
+    return {
+        "project": found.project.name, **_counts(found.project), "problems": [],
+        "warnings": list(found.warnings),
+    }  # fmt: skip
 
 
 def _counts(project: Project) -> dict[str, int]:

@@ -58,7 +58,9 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     environment = _environment(wanted.project, where.environment)
     old = stable.facts if stable else None
     found = differences(old, wanted.facts)
-    reached = reach(old, wanted.facts)
+    new = {difference.ref for difference in found if difference.change == "added"}
+    # A feature of a new view moves for nobody.
+    reached = tuple(one for one in reach(old, wanted.facts) if _view(one.ref) not in new)
     steps = tuple(_steps(old, wanted.facts, environment, found, reached))
     impact = Impact(found, reached, steps)
     projects = [wanted.project, *([stable.project] if stable else [])]
@@ -101,6 +103,10 @@ def _kind(stable: Side | None, found: tuple[Difference, ...]) -> Kind:
     if not found:
         return "nothing"
     return "change" if stable else "first"
+
+
+def _view(ref: Ref) -> Ref | None:
+    return Ref("view", ref.name, ref.version) if ref.kind == "feature" else None
 
 
 def _untouched(

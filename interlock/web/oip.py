@@ -13,8 +13,10 @@ import orjson
 from interlock.app.serving import Answered, Ask
 from interlock.errors import Unusable
 from interlock.serve.request import DATATYPES, Sent, instant
+from interlock.serve.spec import ModelSpec
 
 MOST_ROWS = 4096
+LABEL = 12  # characters
 
 
 def parse(model: str, body: bytes) -> tuple[Ask, str | None]:
@@ -80,8 +82,12 @@ def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:
         return {"name": name, "shape": [count], "datatype": datatype, "data": data}
 
     versions = {
-        got.release: {"model": got.version, "features": got.features} for _, got in answered.shares
-    }
+        got.release: {
+            "model": got.version, "features": got.features,
+            "labels": _labels(share.loaded.spec.models.get(ask.model)),
+        }
+        for share, got in answered.shares
+    }  # fmt: skip
     parameters: dict[str, Any] = {
         "epoch": answered.epoch, "at": answered.at, "releases": versions,
     }  # fmt: skip
@@ -108,6 +114,11 @@ def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:
             ],
         }
     )
+
+
+def _labels(model: ModelSpec | None) -> dict[str, str]:
+    """The label of each view version read, as the catalog, the store and the datasets have it."""
+    return {one.view: one.fingerprint[:LABEL] for one in model.lookups} if model else {}
 
 
 def _names(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -14,13 +14,17 @@ def edited(project: Path) -> Path:
     return project
 
 
+def definitions(folder: Path) -> dict[str, str]:
+    return {name: said for name, said in contents(folder).items() if not name.startswith(".")}
+
+
 def test_the_comment_is_markdown_and_keeps_the_exit_code_of_the_plan(edited: Path) -> None:  # R-C11
-    before = contents(edited)
+    before = definitions(edited)
     done = interlock("plan", "-C", edited, "--comment", "--graph")
     assert done.code == 2
     assert done.out.startswith("<!-- interlock plan flights prod -->\n### Interlock: ")
     assert "```mermaid" in done.out
-    assert contents(edited) == before
+    assert definitions(edited) == before
     as_json = interlock("plan", "-C", edited, "--comment", "--json").json
     assert as_json["marker"] == done.out.splitlines()[0]
     assert as_json["body"].startswith(as_json["marker"])

@@ -86,6 +86,15 @@ def test_who_is_only_reached_is_no_change() -> None:
     assert "changes with them" not in text
 
 
+def test_a_new_view_moves_nobody() -> None:
+    beside = SPEND.model_copy(update={"version": 2})
+    plan = planned(side(beside, EVERY_OTHER))
+    assert "view:spend@2" in map(str, plan.direct)
+    told = [*plan.reached, *plan.importance]
+    assert not any("spend@2" in str(one) for one in told)
+    assert not any("spend@2" in str(ref) for ref in (*plan.indirect, *plan.untouched))
+
+
 def test_one_thing_can_be_edited_and_changed_by_another() -> None:
     seeded = RETURNS.model_copy(update={"features": RETURNS.features[:1]})
     plan = planned(side(seeded, COUNTED))
