@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from interlock.features.histogram import psi
+from interlock.features.distance import psi
 
 Counts = Sequence[int]
 

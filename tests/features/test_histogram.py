@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.adapters.duckdb import DuckDBWarehouse
-from interlock.features.histogram import bin_counts, bin_of, counts_sql, edges_sql, freeze, psi
+from interlock.features.distance import psi
+from interlock.features.histogram import bin_counts, bin_of, counts_sql, edges_sql, freeze
 
 
 @pytest.fixture(scope="module")
