@@ -29,10 +29,18 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Abilities:
-    """What an engine can do. Every default is the weaker answer."""
+    """What an engine can do. Every default is the weaker answer.
 
+    `dialect` names the SQL it speaks. With `transactions` a build or load is there whole or
+    not at all, with `pointers_atomic` all pointers move at one instant. `nanoseconds`: finer
+    times than microseconds can be loaded.
+    """
+
+    dialect: str = "duckdb"
     transactions: bool = False
+    pointers_atomic: bool = False
     asof_join: bool = False
+    nanoseconds: bool = False
     concurrent_processes: bool = False
 
 
@@ -126,6 +134,10 @@ class Warehouse(Protocol):
     abilities: Abilities
 
     def query(self, sql: str) -> pa.Table: ...
+    def batches(self, sql: str) -> pa.RecordBatchReader:
+        """The rows of `sql` as they come, for results that should not be held in memory."""
+        ...
+
     def execute(self, sql: str) -> None: ...
     def build(self, name: str, sql: str) -> int:
         """`name` (schema.table) as the rows of `sql`, atomically; the row count. Replaces."""
@@ -136,7 +148,7 @@ class Warehouse(Protocol):
         ...
 
     def columns(self, sql: str) -> dict[str, str]:
-        """Column names and engine types of a query, without running it."""
+        """Column names and types of a query, without running it; types in DuckDB's spelling."""
         ...
 
     def has(self, name: str) -> bool: ...

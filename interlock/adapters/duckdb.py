@@ -33,6 +33,8 @@ _AWAY = (
     duckdb.ResourceInUseException,
 )
 
+_BATCH = 50_000  # rows
+
 
 class DuckDBWarehouse:
     """The Warehouse in one file, or in memory when `path` is None.
@@ -40,7 +42,7 @@ class DuckDBWarehouse:
     Every call has its own cursor, so threads do not meet in one result.
     """
 
-    abilities = Abilities(transactions=True, asof_join=True)
+    abilities = Abilities(transactions=True, pointers_atomic=True, asof_join=True, nanoseconds=True)
 
     def __init__(self, path: Path | None, threads: int = 2) -> None:
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -60,6 +62,21 @@ class DuckDBWarehouse:
             if relation is None:
                 raise Unusable("a statement that returns no rows is not a query", help=sql[:200])
             return relation.to_arrow_table()
+
+    def batches(self, sql: str) -> pa.RecordBatchReader:
+        import pyarrow as pa
+
+        # The cursor lives as long as its rows are read, and an engine error met on the way
+        # is one of ours all the same.
+        cursor = self._connection.cursor()
+        with _translated("the warehouse"):
+            reader = cursor.sql(sql).to_arrow_reader(_BATCH)
+
+        def read() -> Iterator[pa.RecordBatch]:
+            with _translated("the warehouse"), cursor:
+                yield from reader
+
+        return pa.RecordBatchReader.from_batches(reader.schema, read())
 
     def execute(self, sql: str) -> None:
         with self._cursor() as cursor:

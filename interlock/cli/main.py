@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import decisions, impact, rehearsals, versions
+from interlock.cli import datasets, decisions, impact, rehearsals, versions
 from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
 from interlock.errors import InterlockError
 
@@ -250,6 +250,9 @@ def demo(
 
 for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
     app.command()(question)
+
+
+app.add_typer(datasets.app, name="dataset")
 
 
 @app.command()

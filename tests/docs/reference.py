@@ -20,12 +20,15 @@ from interlock.define import definitions
 from interlock.define.durations import format_duration
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
-_BLOCK = re.compile(r"(<!-- made: (\w+) (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
+_BLOCK = re.compile(r"(<!-- made: (\w+) ([\w ]+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def commands() -> Mapping[str, Any]:
-    """Every command of the command line."""
-    found: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    """Every command of the command line, one of a group with the name of the group before it."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {})
+        found |= {f"{name} {part}": one for part, one in below.items()} or {name: command}
     return found
 
 

@@ -1,0 +1,224 @@
+"""The training set alone: a model's features for anybody's rows, each as it was known then.
+
+from interlock.app.datasets import Ask, read_dataset
+table = read_dataset(workspace, Ask("late", "SELECT * FROM wh.spine WHERE dow = 1"))
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.app.build import Builder, Say, quiet
+from interlock.app.planning import wanted
+from interlock.app.spines import Spine, spine_of
+from interlock.app.training import bound_label_sql
+from interlock.app.workspace import Workspace
+from interlock.define.definitions import Model
+from interlock.define.digest import canonical
+from interlock.define.schema import did_you_mean
+from interlock.errors import NotFound, Refused, Unavailable, Unusable
+from interlock.features.compile import column_names, point_in_time_sql
+from interlock.features.text import instant, quoted
+from interlock.models.dataset import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROW = "__spine_row"
+LABEL, LABEL_KNOWN = "label", "label_available_at"
+FORMATS = (".parquet", ".csv", ".arrow")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Which rows of which model. `spine`: a file, a SELECT over the project's tables, an Arrow
+    table, or None for the model's own training rows. `zone` says what times without an offset
+    mean. With `label`, what had become known of each row's outcome is joined by the key.
+    """
+
+    model: str
+    spine: Path | str | pa.Table | None = None
+    zone: str | None = None
+    label: bool = True
+
+
+@dataclass(frozen=True)
+class Written:
+    """A dataset on disk, said completely enough to be recognised."""
+
+    file: Path
+    model: str
+    rows: int
+    columns: tuple[str, ...]
+    sources: tuple[Source, ...]
+    spine: str
+    known_by: str
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "file": self.file.name,
+            "columns": list(self.columns),
+            "sources": [source.__dict__ for source in self.sources],
+        }
+
+
+def read_dataset(workspace: Workspace, ask: Ask, say: Say = quiet) -> pa.Table:
+    """The dataset in memory: every row of the spine once, in its order, with the features."""
+    sql, _, _ = _compiled(workspace, ask, say)
+    return workspace.warehouse.query(sql)
+
+
+def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -> Written:
+    """The dataset as `out` (Parquet, CSV or Arrow by its ending), and a manifest beside it.
+
+    Streamed in batches, so that memory does not grow with the rows; all of the file or none.
+    """
+    if out.suffix not in FORMATS:
+        raise Unusable(f"{out.name} has no known ending", help=f"end it in {', '.join(FORMATS)}")
+    sql, builder, spine = _compiled(workspace, ask, say)
+    model = builder.project.models[ask.model]
+    say(f"joining features of model:{ask.model} point in time")
+    batches = workspace.warehouse.batches(sql)
+    rows, columns = 0, tuple(workspace.warehouse.columns(sql))
+    with _replaced(out) as temporary, _writer(temporary, out.suffix, batches.schema) as write:
+        for batch in batches:
+            write(batch)
+            rows += batch.num_rows
+            say(f"{rows} rows written")
+    with out.open("rb") as data:
+        sha256 = file_digest(data, "sha256").hexdigest()
+    refs = sorted({*map(str, model.view_refs)})
+    sources = tuple(
+        Source(ref, builder.facts.nodes[ref].fingerprint, spine.digest[:12], None) for ref in refs
+    )
+    known_by = workspace.now().isoformat()
+    found = Written(out, ask.model, rows, columns, sources, spine.digest, known_by, sha256)
+    with _replaced(out.with_name(f"{out.name}.manifest.json")) as manifest:
+        manifest.write_bytes(canonical(found.to_json()) + b"\n")
+    return found
+
+
+def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, Spine]:
+    """The SQL, and what it was made from; every objection to the spine at once."""
+    builder = wanted(workspace).builder(workspace, say)
+    models = builder.project.models
+    if ask.model not in models:
+        raise NotFound(f"there is no model {ask.model}", help=did_you_mean(ask.model, models))
+    model = models[ask.model]
+    spine = spine_of(builder, model, ask.spine, ask.zone)
+    names = column_names(model.features)
+    label = ask.label and model.key in spine.columns
+    made = [*names.values(), *([LABEL, LABEL_KNOWN] if label else [])]
+    objections = [*_lacking(builder, model, spine), *_taken(spine, made)]
+    if objections:
+        raise Refused(
+            f"these rows cannot be given the features of {model.ref}",
+            help=f"the spine has {', '.join(spine.columns)}",
+            objections=objections,
+        )
+    numbered = f"(SELECT *, row_number() OVER () AS {quoted(_ROW)} FROM {spine.relation} AS r)"
+    joined = point_in_time_sql(
+        numbered, _ROW, model.time, builder.views(model), list(model.features)
+    )
+    return _in_order(builder, model, joined, label), builder, spine
+
+
+def _in_order(builder: Builder, model: Model, joined: str, label: bool) -> str:
+    """As the spine had them, with what is known of their outcome."""
+    row = quoted(_ROW)
+    if not label:
+        return f"SELECT * EXCLUDE ({row}) FROM ({joined}) AS p ORDER BY p.{row}"
+    key, known = quoted(model.key), quoted(model.label.available_at)
+    outcome = f"l.{quoted(model.label.column)} AS {LABEL}, l.{known} AS {LABEL_KNOWN}"
+    return (
+        f"SELECT p.* EXCLUDE ({row}), {outcome} FROM ({joined}) AS p "
+        f"LEFT JOIN (SELECT * FROM ({bound_label_sql(builder, model)}) AS q "
+        f"WHERE q.{known} <= {instant(builder.workspace.now())}) AS l ON l.{key} = p.{key} "
+        f"ORDER BY p.{row}"
+    )
+
+
+def _lacking(builder: Builder, model: Model, spine: Spine) -> Iterator[str]:
+    """Columns that are needed and are not there, or are of another kind."""
+    readers: dict[str, list[str]] = {model.time: ["the time of each row"]}
+    for ref in model.view_refs:
+        for name in builder.project.views[f"{ref.name}@{ref.version}"].entity:
+            readers.setdefault(name, []).append(str(ref))
+    for name in model.request:
+        readers.setdefault(name, []).append("the model itself")
+    for name, why in readers.items():
+        if name not in spine.columns:
+            yield f"no column {name}, needed for {', '.join(why[:3])}"
+    if (kind := spine.columns.get(model.time, "TIMESTAMP")) and "TIMESTAMP" not in kind.upper():
+        yield f"{model.time} is {kind}, and should be a timestamp"
+    yield from _other_kinds(builder, model, spine)
+
+
+def _other_kinds(builder: Builder, model: Model, spine: Spine) -> Iterator[str]:
+    for view, built in builder.views(model):
+        have = builder.workspace.warehouse.columns(f"SELECT * FROM {built}")
+        for name in view.entity:
+            if name in spine.columns and _kind(spine.columns[name]) != _kind(have[name]):
+                yield (
+                    f"{name} is {spine.columns[name]} in the spine and {have[name]} in {view.ref}"
+                )
+
+
+def _kind(engine_type: str) -> str:
+    """Text, number or time: an engine that casts one into another finds nothing, silently."""
+    base = engine_type.upper()
+    if "CHAR" in base or base in ("TEXT", "STRING", "UUID") or base.startswith("ENUM"):
+        return "text"
+    return "time" if "TIME" in base or base == "DATE" else base if base == "BOOLEAN" else "number"
+
+
+def _taken(spine: Spine, made: list[str]) -> Iterator[str]:
+    for name in made:
+        if name in spine.columns:
+            yield f"the spine already has a column {name}; rename it or leave it out"
+
+
+@contextmanager
+def _replaced(out: Path) -> Iterator[Path]:
+    """A file to write, which becomes `out` when everything went well."""
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise Unavailable(
+            f"{out} cannot be written: {error.strerror}", help="name a folder that exists"
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as data:
+            os.fsync(data.fileno())
+        temporary.replace(out)
+    except OSError as error:
+        raise Unavailable(f"{out}: {error.strerror}", help="see that the disk has room") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writer(file: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[Any], None]]:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    made: Mapping[str, Callable[[], Any]] = {
+        ".parquet": lambda: pa.parquet.ParquetWriter(file, schema),
+        ".csv": lambda: pa.csv.CSVWriter(file, schema),
+        ".arrow": lambda: pa.ipc.new_file(file, schema),
+    }
+    with made[suffix]() as writer:
+        yield getattr(writer, "write_batch", writer.write)

@@ -1,0 +1,152 @@
+"""A training set for anybody's rows: each once, in order, with what was known then."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from interlock.app.datasets import Ask, read_dataset, write_dataset
+from interlock.app.training import input_columns, labelled
+from interlock.app.versions import stable
+from interlock.app.workspace import Workspace
+from interlock.errors import NotFound, Refused, Unavailable, Unusable
+
+SOME = "SELECT * FROM wh.spine WHERE flight_id % 7 = 0 ORDER BY flight_id DESC"
+
+
+def spine(workspace: Workspace) -> pa.Table:
+    return workspace.warehouse.query("SELECT * FROM wh.spine WHERE flight_id % 7 = 0")
+
+
+# R-B2
+def test_the_default_is_what_the_model_was_trained_on(live: Workspace) -> None:
+    found = read_dataset(live, Ask("late"))
+    version = stable(live)
+    assert version is not None
+    model = version.project.models["late"]
+    trained = labelled(version.builder(live), model, model.training.start, model.training.end)
+    inputs = [model.key, *input_columns(model)]
+    known = found.filter(pa.compute.is_valid(found.column("label")))
+    assert known.num_rows == trained.num_rows > 0
+    assert known.select(inputs).sort_by(model.key).equals(trained.select(inputs).sort_by(model.key))
+
+
+def test_every_row_comes_once_and_in_its_order(live: Workspace) -> None:
+    rows = spine(live)
+    twice = pa.concat_tables([rows, rows.slice(0, 3)]).sort_by([("flight_id", "descending")])
+    found = read_dataset(live, Ask("late", twice, zone="UTC"))
+    assert found.column("flight_id").to_pylist() == twice.column("flight_id").to_pylist()
+    assert found.select(twice.column_names).equals(
+        twice.cast(found.select(twice.column_names).schema)
+    )
+    as_sql = read_dataset(live, Ask("late", SOME))
+    assert as_sql.num_rows == rows.num_rows
+    assert as_sql.column("flight_id").to_pylist() == sorted(
+        rows.column("flight_id").to_pylist(), reverse=True
+    )
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow"])
+def test_a_file_is_written_whole_with_its_manifest(
+    live: Workspace, tmp_path: Path, ending: str
+) -> None:
+    out = tmp_path / f"rows{ending}"
+    written = write_dataset(live, Ask("late", SOME), out)
+    reader = {
+        ".parquet": pa.parquet.read_table,
+        ".csv": pa.csv.read_csv,
+        ".arrow": lambda file: pa.ipc.open_file(file).read_all(),
+    }[ending]
+    rows = reader(str(out))
+    assert rows.num_rows == written.rows == read_dataset(live, Ask("late", SOME)).num_rows
+    manifest = json.loads((tmp_path / f"rows{ending}.manifest.json").read_text())
+    assert manifest["sha256"] == sha256(out.read_bytes()).hexdigest()
+    assert manifest["columns"] == rows.column_names
+    assert sorted(p.name for p in tmp_path.glob("*rows*")) == [
+        out.name,
+        f"{out.name}.manifest.json",
+    ]
+    again = write_dataset(live, Ask("late", SOME), tmp_path / f"again{ending}")
+    assert reader(str(again.file)).equals(rows)
+    # Arrow's own format leaves bits between values as they were in memory.
+    assert ending == ".arrow" or again.sha256 == written.sha256
+
+
+def test_a_spine_file_says_its_zone(live: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "spine.parquet"
+    rows = spine(live)
+    pa.parquet.write_table(rows, file)
+    with pytest.raises(Refused, match="no time zone"):
+        read_dataset(live, Ask("late", file))
+    utc = read_dataset(live, Ask("late", file, zone="UTC"))
+    assert utc.num_rows == rows.num_rows
+    # Five hours later in UTC: other values were known, and the times say so.
+    shifted = read_dataset(live, Ask("late", file, zone="America/New_York"))
+    first = utc.column("cutoff")[0].as_py(), shifted.column("cutoff")[0].as_py()
+    assert (first[1] - first[0]).total_seconds() == 5 * 3600
+    assert not utc.equals(shifted)
+    aware = rows.set_column(
+        rows.column_names.index("cutoff"), "cutoff",
+        rows.column("cutoff").cast(pa.timestamp("us", "UTC")),
+    )  # fmt: skip
+    assert read_dataset(live, Ask("late", aware, zone="UTC")).equals(utc)
+    with pytest.raises(Unusable, match="Mars"):
+        read_dataset(live, Ask("late", file, zone="Mars/Base"))
+
+
+def test_a_label_is_joined_only_as_far_as_it_is_known(live: Workspace) -> None:
+    found = read_dataset(live, Ask("late", "SELECT * FROM wh.spine WHERE TRUE"))
+    now = live.now().astimezone(UTC).replace(tzinfo=None)
+    known = [t for t in found.column("label_available_at").to_pylist() if t is not None]
+    assert known
+    assert max(known) <= now
+    assert found.column("label").null_count > 0
+    without = read_dataset(live, Ask("late", SOME, label=False))
+    assert not {"label", "label_available_at"} & set(without.column_names)
+
+
+def test_every_objection_to_a_spine_is_told_at_once(live: Workspace, tmp_path: Path) -> None:
+    rows = pa.table({
+        "flight_id": [1], "cutoff": ["soon"], "origin": [3], "wx_temp_f": [1.0],
+    })  # fmt: skip
+    with pytest.raises(Refused) as caught:
+        read_dataset(live, Ask("late", rows))
+    said = "\n".join(caught.value.objections)
+    for part in ("no column carrier", "no column tailnum", "cutoff is VARCHAR", "origin is BIGINT",
+                 "already has a column wx_temp_f"):  # fmt: skip
+        assert part in said
+    with pytest.raises(NotFound, match="later"):
+        read_dataset(live, Ask("later"))
+    with pytest.raises(NotFound, match=r"wh\.nothing"):
+        read_dataset(live, Ask("late", "SELECT * FROM wh.nothing"))
+    with pytest.raises(Unusable, match="no SELECT"):
+        read_dataset(live, Ask("late", "DROP TABLE wh.spine"))
+    with pytest.raises(NotFound, match="no file"):
+        read_dataset(live, Ask("late", tmp_path / "none.parquet"))
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 not really")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        read_dataset(live, Ask("late", broken))
+    with pytest.raises(Unusable, match="ending"):
+        write_dataset(live, Ask("late"), tmp_path / "rows.xlsx")
+    with pytest.raises(Unavailable):
+        write_dataset(live, Ask("late", SOME), tmp_path / "no" / "rows.csv")
+
+
+def test_nothing_is_left_of_a_file_that_could_not_be_written(
+    live: Workspace, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.parquet"
+    out.write_bytes(b"before")
+    bad = "SELECT *, 1 / (flight_id - flight_id)::INT AS x, error('stop') AS y FROM wh.spine"
+    with pytest.raises(Unusable, match="stop"):
+        write_dataset(live, Ask("late", bad), out)
+    assert out.read_bytes() == b"before"
+    assert list(tmp_path.glob(".*")) == []
