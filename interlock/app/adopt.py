@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,9 @@ def _write(folder: Path, texts: Mapping[str, str], gone: list[str]) -> None:
             (folder / name).unlink()
     except OSError as error:
         for file in places.values():
-            _beside(file).unlink(missing_ok=True)
+            # Where nothing could be laid down, nothing lies.
+            with suppress(OSError):
+                _beside(file).unlink()
         raise Unavailable(
             f"{folder} cannot be written: {error}", help="is it writable, and the disk not full?"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -10,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,8 @@ from interlock.app.tick import tick
 from interlock.app.traffic import Played
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
-from interlock.errors import Refused
+from interlock.cli.main import run
+from interlock.errors import InterlockError, Refused
 from interlock.plan.plan import Plan
 from interlock.rollout.state import RolloutState
 from interlock.web.gateway import gateway_app
@@ -156,17 +158,41 @@ class Done:
 
 
 def command(folder: Path, *arguments: str) -> Done:
-    """A command of this folder, in a process of its own; errors as JSON."""
-    ended = started(folder, *arguments)
-    out, err = ended.communicate(timeout=60)
-    return Done(ended.returncode, out, err)
+    """A command of this folder, run in this process; errors as JSON."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            run([*arguments, "-C", str(folder), "--json"])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command in a process of its own, under way."""
     return subprocess.Popen(
         [sys.executable, "-m", "interlock.cli.main", *arguments, "-C", str(folder), "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def at_once(*jobs: Callable[[], object]) -> list[str]:
+    """What each job said, or was told no with; all of them begin together."""
+    gate, told = threading.Barrier(len(jobs)), []
+
+    def run(job: Callable[[], object]) -> None:
+        gate.wait()
+        try:
+            told.append(str(job()))
+        except InterlockError as error:
+            told.append(error.code)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
 
 
 def current(workspace: Workspace, id: str) -> Change:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from interlock.app.changes import held
 from interlock.app.history import audit
 from interlock.app.tick import IDLE, drive, tick
 from interlock.app.workspace import Workspace
-from interlock.errors import InterlockError, Refused
+from interlock.errors import Refused
 from interlock.rollout.state import HoldReason
 
 ID = "CR-2"
@@ -68,25 +67,6 @@ def test_driving_ends_when_nothing_is_under_way(stages: Stages, tmp_path: Path) 
 # --- two at once --------------------------------------------------------------------
 
 
-def at_once(*jobs: Callable[[], object]) -> list[str]:
-    """What each job said, or was told no with; all of them begin together."""
-    gate, told = threading.Barrier(len(jobs)), []
-
-    def run(job: Callable[[], object]) -> None:
-        gate.wait()
-        try:
-            told.append(str(job()))
-        except InterlockError as error:
-            told.append(error.code)
-
-    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return told
-
-
 @pytest.mark.parametrize("state", ["SHADOW", "STEP", "SOAKING"])
 def test_controllers_that_share_a_lease_still_step_once(
     stages: Stages, tmp_path: Path, state: str
@@ -96,7 +76,7 @@ def test_controllers_that_share_a_lease_still_step_once(
     with world.opened(folder) as one, world.opened(folder) as other:
         decide.promote(one, ID, by="sam", reason="made-up data is too little")
         before, epoch = world.rollout(one, ID), one.route().epoch
-        told = at_once(*(lambda w=w: tick(w) for w in (one, other) for _ in range(2)))  # type: ignore[misc]
+        told = world.at_once(*(lambda w=w: tick(w) for w in (one, other) for _ in range(2)))  # type: ignore[misc]
         after = world.rollout(one, ID)
         assert len(after.history) == len(before.history) + 1, told
         assert one.route().epoch == epoch + 1
@@ -139,7 +119,7 @@ def test_nothing_that_people_ask_is_lost_beside_a_controller(
     with world.opened(folder) as controller, world.opened(folder) as desk:
         for round in range(8):
             asked = lambda n=round: decide.hold(desk, ID, by="sam", reason=f"reason {n}")  # type: ignore[misc]  # noqa: E731
-            told = at_once(lambda: tick(controller), asked)
+            told = world.at_once(lambda: tick(controller), asked)
             assert f"{ID} is held by sam" in told
             assert world.current(desk, ID).details["request"]["reason"] == f"reason {round}"
         tick(controller)
