@@ -18,6 +18,7 @@ import typer
 from interlock import __version__
 from interlock.cli import datasets, decisions, impact, rehearsals, versions
 from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
+from interlock.cli.definitions import contract
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -253,6 +254,9 @@ for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.
 
 
 app.add_typer(datasets.app, name="dataset")
+
+
+app.command()(contract)
 
 
 @app.command()

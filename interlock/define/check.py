@@ -80,7 +80,12 @@ def check(
 
 def _owner(scope: _Scope, thing: Declared) -> Iterator[Problem]:
     teams = [owner.name for owner in scope.project.owners]
-    yield from scope.known(thing.file, ("owner",), thing.owner, teams, "team", _MAIN)
+    path: Path = (*_within(thing), "owner")
+    yield from scope.known(thing.file, path, thing.owner, teams, "team", _MAIN)
+
+
+def _within(thing: Declared) -> Path:
+    return thing.within if isinstance(thing, Table) else ()
 
 
 def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
@@ -89,11 +94,13 @@ def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
     named += [(("event_time",), table.event_time), (("available_at",), table.available_at)]
     for path, name in named:
         if name is not None:
-            yield from scope.known(table.file, path, name, table.columns, "column")
+            yield from scope.known(
+                table.file, (*table.within, *path), name, table.columns, "column"
+            )
     for name in filter(None, (table.event_time, table.available_at)):
         column = table.columns.get(name)
         if column and column.type not in ("timestamp", "date"):
-            path = ("columns", name, "type")
+            path = (*table.within, "columns", name, "type")
             yield scope.at(table.file, path, f"{name} is a {column.type}", "a time is a timestamp")
 
 

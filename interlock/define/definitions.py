@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from interlock.define.durations import Duration
+from interlock.define.outside import Outside
 from interlock.define.privacy import Classification, Privacy
 from interlock.define.refs import Ref
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
-ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
+ValueType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
+# `other`: a struct, a list, a time of day; carried and guarded, never computed with.
+ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp", "other"]
 StoreAddress = Annotated[
     str, StringConstraints(pattern=r"^(\$\{\w+\}|(lmdb|rediss?|valkeys?|unix)://)")
 ]
@@ -41,11 +44,17 @@ class Declared(Definition):
 
 
 class Column(Definition):
-    """One column of a contract. `unit` counts: changing it is a breaking change."""
+    """One column of a contract. `unit` counts: changing it is a breaking change.
+
+    `physical` is the engine's own type, as `INTEGER` or `VARCHAR(20)`: a contract that names
+    it can be widened or narrowed within one `type`.
+    """
 
     type: ColumnType
+    physical: str | None = None
     unit: str | None = None
     nullable: bool = True
+    unique: bool = False
     classification: Classification = "internal"
     description: str = ""
 
@@ -77,9 +86,14 @@ class Table(Declared):
 
     `event_time` and `available_at` name timestamp columns (UTC). Without
     `available_at` the table cannot be proven free of leaks: replay says `unprovable`.
+    `within` is where in its file it stands, `odcs` the document it was read from.
     """
 
     name: TableName
+    within: tuple[str | int, ...] = Field(default=(), exclude=True)
+    odcs: Mapping[str, Any] = Field(default_factory=dict, exclude=True)
+    outside: Outside | None = Field(default=None, exclude=True)
+
     columns: Mapping[Name, Column]
     key: tuple[Name, ...] = ()
     event_time: Name | None = None
@@ -112,7 +126,7 @@ class FeatureValue(Definition):
     newest row's.
     """
 
-    type: ColumnType = "double"
+    type: ValueType = "double"
     unit: str | None = None
     range: tuple[float, float] | None = None
     description: str = ""

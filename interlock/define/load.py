@@ -21,6 +21,7 @@ from interlock.define.definitions import (
     Service,
     Table,
 )
+from interlock.define.odcs import is_odcs, tables_in
 from interlock.define.privacy import Privacy
 from interlock.define.schema import Kind, ProjectFile, did_you_mean, validate
 from interlock.define.yaml import Document, Path, parse
@@ -114,9 +115,31 @@ def _read_table(found: _Found, file: str) -> None:
     document = found.document(file, found.files[file])
     if document is None:
         return
-    table = _validated(found, Table, document, file=file)
-    if table is None:
+    if is_odcs(document):
+        _read_contract(found, document)
         return
+    table = _validated(found, Table, document, file=file)
+    if table is not None:
+        _keep_table(found, document, table)
+
+
+def _read_contract(found: _Found, document: Document) -> None:
+    """A document of the data contract standard: any number of tables, said in our words."""
+    tables, problems = tables_in(document)
+    found.problems += problems
+    lines = dict(document.lines)
+    for said in tables if not problems else ():
+        lines |= {(*said.within, *path): line for path, line in said.lines.items()}
+        ours = Document(document.file, said.value, said.lines)
+        line = document.line(said.within)
+        filled = {"file": document.file, "line": line, "within": said.within}
+        table = _validated(found, Table, ours, **filled, odcs=document.value)
+        if table is not None:
+            _keep_table(found, ours, table)
+    found.documents[document.file] = Document(document.file, document.value, lines)
+
+
+def _keep_table(found: _Found, document: Document, table: Table) -> None:
     ways = [way for way in ("source", "sql", "sql_file") if getattr(table, way)]
     if len(ways) != 1:
         message = f"{table.name} has {' and '.join(ways) or 'no rows: nothing says what fills it'}"

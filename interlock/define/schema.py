@@ -41,7 +41,7 @@ class ProjectFile(Definition):
 
 # What Interlock fills in itself: a file that says it is mistaken.
 _OURS: Mapping[type[BaseModel], frozenset[Path]] = {
-    Table: frozenset({("file",), ("line",)}),
+    Table: frozenset({("file",), ("line",), ("within",), ("odcs",), ("outside",)}),
     FeatureView: frozenset({("file",), ("line",), ("sql",)}),
     Model: frozenset({("file",), ("line",), ("training", "code")}),
     Service: frozenset({("file",), ("line",)}),

@@ -95,6 +95,10 @@ def contract_sql(table: Table, built: str) -> str:
         packed = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in table.key)
         parts.append(f"count(*) - count(DISTINCT struct_pack({packed})) AS {quoted('__repeated')}")
     parts += [
+        f"count({quoted(n)}) - count(DISTINCT {quoted(n)}) AS {quoted(f'repeated:{n}')}"
+        for n in _unique(table)
+    ]
+    parts += [
         f"count(*) FILTER (WHERE NOT ({check.sql})) AS {quoted(f'check:{check.name}')}"
         for check in table.checks
     ]
@@ -120,6 +124,9 @@ def judge_contract(
     if table.key:
         text = f"{{n}} of {rows} rows repeat the key ({', '.join(table.key)}) of {table.name}"
         findings.append(_none_of("unique_key", row["__repeated"], rows, text))
+    for name in _unique(table):
+        text = f"{{n}} of {rows} rows repeat a value of {table.name}.{name}"
+        findings.append(_none_of(f"unique:{name}", row[f"repeated:{name}"], rows, text))
     for check in table.checks:
         failed = int(row[f"check:{check.name}"])
         share = 1 - failed / rows
@@ -143,12 +150,21 @@ def judge_columns(table: Table, columns: Mapping[str, str]) -> list[Finding]:
         if found is None:
             said = f"{where} is not there; {table.name} has {', '.join(columns)}"
             findings.append(Finding(f"column:{name}", "fail", said))
-        elif found.partition("(")[0].strip().upper() not in _FITS[column.type]:
+        elif column.type != "other" and _plain(found) not in _FITS[column.type]:
             said = f"{where} is {found}, the contract says {column.type}"
             findings.append(Finding(f"column:{name}", "fail", said))
         else:
             findings.append(Finding(f"column:{name}", "pass", f"{where} is {found}"))
     return findings
+
+
+def _plain(engine_type: str) -> str:
+    return engine_type.partition("(")[0].strip().upper()
+
+
+def _unique(table: Table) -> list[str]:
+    """Columns that promise no repeats by themselves; the key is asked as a whole."""
+    return [n for n, column in table.columns.items() if column.unique and table.key != (n,)]
 
 
 def _required(table: Table) -> list[str]:

@@ -333,3 +333,24 @@ def test_an_error_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_times_are_aware_in_json(opened: Opened) -> None:
     assert datetime.fromisoformat(opened.status["change"]["opened_at"]).tzinfo is not None
+
+
+# --- contracts ----------------------------------------------------------------------
+
+
+def test_a_contract_leaves_as_odcs_and_stands_in_for_the_file_it_came_from(fresh: Path) -> None:
+    file = fresh / "tables/wh_departures.yaml"
+    done = interlock("contract", "wh.departures", "-C", fresh)
+    assert done.code == 0
+    assert done.out.startswith("apiVersion: v3.1.0\n")
+    file.write_text(done.out + "tenant: airport\n")
+    assert interlock("check", "-C", fresh).code == 0
+    again = interlock("contract", "table:wh.departures", "-C", fresh)
+    assert again.out == "# carried, not used by Interlock: tenant\n" + file.read_text()
+    assert interlock("contract", "wh.departures", "-C", fresh, "--json").json["kept"] == ["tenant"]
+
+
+def test_a_contract_of_no_table_names_the_nearest(fresh: Path) -> None:
+    done = interlock("contract", "wh.departure", "-C", fresh)
+    assert done.code == 3
+    assert "did you mean wh.departures?" in done.err
