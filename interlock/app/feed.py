@@ -6,14 +6,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import repeat
 
 from interlock.app.stores import stores_now
 from interlock.app.workspace import WallClock, Workspace
-from interlock.define.keys import entity_key
+from interlock.define.keys import entity_keys
 from interlock.define.refs import Ref
 from interlock.errors import Unavailable
 from interlock.features.compile import physical
+from interlock.features.text import quoted
+from interlock.features.timeline import own_stamp
 from interlock.ports import OnlineRow, OnlineStore, Warehouse
 from interlock.serve.spec import Lookup, ServingSpec
 
@@ -113,30 +114,54 @@ class Feeder:
     def _rows(
         self, lookup: Lookup, since: float | None, until: datetime, newest_only: bool
     ) -> list[KnownRow]:
-        keys = ", ".join(f'"{name}"' for name in lookup.entity)
-        values = ", ".join(f'"{name}"::DOUBLE AS "{name}"' for name in lookup.features)
+        """Rows with the instant they became the answer, in (since, until], as the view knows it."""
+        keys = ", ".join(map(quoted, lookup.entity))
+        known = quoted(lookup.known)
         after = None if since is None else datetime.fromtimestamp(since, UTC)
-        lower = f"ts > {_instant(after)} AND " if after else ""
+        lower = f"{known} > {_instant(after)} AND " if after else ""
         newest = (
-            f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY ts DESC) = 1"
+            f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {known} DESC) = 1"
             if newest_only
             else ""
         )
-        table = self.warehouse.query(
-            f"SELECT {keys}, epoch(ts)::DOUBLE AS ts__, {values} "
-            f"FROM {physical(lookup.view, lookup.fingerprint)} "
-            f"WHERE {lower}ts <= {_instant(until)}{newest}"
-        )
-        columns: Mapping[str, list[object]] = table.to_pydict()
-        entities = zip(*(columns[name] for name in lookup.entity), strict=True)
-        features = [columns[name] for name in lookup.features]
-        rows = zip(*features, strict=True) if features else repeat(())
-        found = []
-        for entity, ts, row in zip(entities, columns["ts__"], rows, strict=False):
-            key = entity_key(entity)
-            if key is not None:
-                found.append((ts, key, OnlineRow(ts, row)))  # type: ignore[arg-type]  # a DOUBLE column
-        return found  # type: ignore[return-value]
+        table = physical(lookup.view, lookup.fingerprint)
+        types = self.warehouse.columns(f"SELECT * FROM {table}")
+        columns = self.warehouse.query(
+            f"SELECT {keys}, {', '.join(_numbers(lookup, types))} FROM {table} "
+            f"WHERE {lower}{known} <= {_instant(until)}{newest}"
+        ).to_pydict()
+        entities = entity_keys([columns[name] for name in lookup.entity])
+        numbers = [columns[name] for name in columns if name not in lookup.entity]
+        return [
+            (known, key, OnlineRow(event_time, tuple(values), available_at, known))
+            for key, (known, event_time, available_at, *values) in zip(
+                entities, zip(*numbers, strict=True), strict=True
+            )
+            if key is not None
+        ]
+
+
+def _numbers(lookup: Lookup, types: Mapping[str, str]) -> list[str]:
+    """What is stored of a row: when it was known, its times, its values, their own times.
+
+    Of rows with equal times the one known last is the answer, so that is their tie-break.
+    """
+    own = [own_stamp(lookup.features[place]) for place in lookup.remembered]
+    available = _number(lookup.available_at, types) if lookup.available_at else "NULL"
+    return [
+        f"{_number(lookup.known, types)} AS known__",
+        f"{_number(lookup.event_time, types)} AS at__",
+        f"coalesce({available}, '-infinity'::DOUBLE) AS available__",
+        *(f"{_number(name, types)} AS {quoted(f'{name}__v')}" for name in (*lookup.features, *own)),
+    ]
+
+
+def _number(column: str, types: Mapping[str, str]) -> str:
+    """A column as a double: times in seconds since 1970. Text is not for the online store."""
+    kind = types[column].upper()
+    if kind.startswith(("DATE", "TIMESTAMP")):
+        return f"epoch({quoted(column)})::DOUBLE"
+    return "NULL::DOUBLE" if kind.startswith("VARCHAR") else f"{quoted(column)}::DOUBLE"
 
 
 def _instant(moment: datetime) -> str:

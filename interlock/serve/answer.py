@@ -23,6 +23,8 @@ Status = Literal["fresh", "stale", "missing", "null"]
 Read = Callable[[Sequence[tuple[str, str]]], list[OnlineRow | None]]
 Columns = Mapping[str, Sequence[object]]
 NAN = float("nan")
+# Times are whole microseconds, kept as doubles of seconds: at an edge, less than this is noise.
+EDGE = 5e-7
 
 
 class Resolved(NamedTuple):
@@ -47,16 +49,36 @@ def resolve(lookup: Lookup, row: OnlineRow | None, at: float) -> Resolved:
     if row is None or row.event_time > at:
         return _stand_in(lookup, "missing", None, (None,) * len(lookup.features))
     age = at - row.event_time
-    if len(row.values) != len(lookup.features):
+    if len(row.values) != lookup.width:
         raise Unusable(f"a stored row of {lookup.view} has {len(row.values)} values")
-    if lookup.ttl is not None and age > lookup.ttl:
-        return _stand_in(lookup, "stale", age, row.values)
-    statuses: list[Status] = ["null" if v is None else "fresh" for v in row.values]
-    return Resolved(row.values, tuple(statuses), age)
+    values = row.values[: len(lookup.features)]
+    if lookup.ttl is not None and age > lookup.ttl + EDGE:
+        return _stand_in(lookup, "stale", age, values)
+    statuses: list[Status] = ["null" if v is None else "fresh" for v in values]
+    if lookup.remembered:
+        return _remembering(lookup, row, at, statuses)
+    return Resolved(values, tuple(statuses), age)
+
+
+def _remembering(lookup: Lookup, row: OnlineRow, at: float, statuses: Sequence[Status]) -> Resolved:
+    """Values that are remembered have ages of their own, each under the same TTL."""
+    values, said = list(row.values[: len(lookup.features)]), list(statuses)
+    names: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    for place, stamp in zip(lookup.remembered, row.values[len(lookup.features) :], strict=True):
+        age = None if stamp is None else at - stamp
+        if age is None or lookup.ttl is None or age <= lookup.ttl + EDGE:
+            continue
+        stood = _stand_in(lookup, "stale", age, values)
+        name = lookup.features[place]
+        values[place], said[place] = stood.values[place], "stale"
+        names += (name,) if name in stood.fallbacks else ()
+        absent += (name,) if name in stood.absent else ()
+    return Resolved(tuple(values), tuple(said), at - row.event_time, names, absent)
 
 
 def _stand_in(
-    lookup: Lookup, status: Status, age: float | None, old: tuple[float | None, ...]
+    lookup: Lookup, status: Status, age: float | None, old: Sequence[float | None]
 ) -> Resolved:
     values, used, names, absent = [], False, [], []
     for name, fallback, stored in zip(lookup.features, lookup.fallbacks, old, strict=True):
@@ -101,8 +123,9 @@ class _Step:
         self.entity = lookup.entity
         self.fingerprint = lookup.fingerprint
         self.used = tuple(used)
-        self._ttl = float("inf") if lookup.ttl is None else lookup.ttl
-        self._width = len(lookup.features)
+        self._ttl = float("inf") if lookup.ttl is None else lookup.ttl + EDGE
+        # Remembered values have ages of their own: no row of theirs is plain.
+        self._width = -1 if lookup.remembered else len(lookup.features)
         self._all = self.used == tuple(range(self._width))
 
     def cells(self, row: OnlineRow | None, at: float) -> tuple[tuple[float, ...], Notes]:

@@ -26,7 +26,12 @@ class Fallback:
 
 @dataclass(frozen=True)
 class Lookup:
-    """One view version a model reads. `features` are in stored order; `ttl` is in seconds."""
+    """One view version a model reads. `features` are in stored order; `ttl` is in seconds.
+
+    `event_time`, `available_at` and `known` (from when on a row is the answer) are columns
+    of the built rows. `remembered` are the places of features whose last value that is not
+    NULL counts; their own event times are stored behind the values, in this order.
+    """
 
     view: str
     fingerprint: str
@@ -34,6 +39,15 @@ class Lookup:
     ttl: float | None
     features: tuple[str, ...]
     fallbacks: tuple[Fallback | None, ...]
+    event_time: str = "ts"
+    available_at: str | None = None
+    known: str = "ts"
+    remembered: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many values a stored row has."""
+        return len(self.features) + len(self.remembered)
 
 
 @dataclass(frozen=True)
@@ -152,7 +166,7 @@ def _spec_of(
         format=meta.format,
         key=model.key,
         inputs=_inputs(project, model, views, meta),
-        lookups=tuple(_lookup(view, fingerprints) for view in views),
+        lookups=tuple(lookup_of(view, fingerprints) for view in views),
         columns={c: said.type for c, said in project.tables[model.spine].columns.items()},
         fallback_score=model.fallback_score,
     )
@@ -165,7 +179,10 @@ def _view(project: Project, ref: Ref) -> FeatureView:
     return view
 
 
-def _lookup(view: FeatureView, fingerprints: Mapping[str, str]) -> Lookup:
+def lookup_of(view: FeatureView, fingerprints: Mapping[str, str]) -> Lookup:
+    """What serving must know of one view; `NotFound` without a fingerprint for it."""
+    from interlock.features.timeline import known_column  # a gateway only reads what was made
+
     fingerprint = fingerprints.get(str(view.ref))
     if fingerprint is None:
         raise NotFound(f"{view.ref} has no fingerprint in this release")
@@ -176,6 +193,10 @@ def _lookup(view: FeatureView, fingerprints: Mapping[str, str]) -> Lookup:
         ttl=view.ttl.total_seconds() if view.ttl is not None else None,
         features=tuple(view.features),
         fallbacks=tuple(_fallback(said.fallback) for said in view.features.values()),
+        event_time=view.event_time,
+        available_at=view.available_at,
+        known=known_column(view),
+        remembered=tuple(at for at, said in enumerate(view.features.values()) if said.last_known),
     )
 
 
@@ -250,5 +271,6 @@ def _lookup_of(body: Mapping[str, Any]) -> Lookup:
             "entity": tuple(body["entity"]),
             "features": tuple(body["features"]),
             "fallbacks": tuple(Fallback(**f) if f else None for f in body["fallbacks"]),
+            "remembered": tuple(body.get("remembered", ())),
         }
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from hypothesis import given, settings
@@ -47,9 +48,23 @@ def test_the_ttl_is_inclusive_and_a_later_row_is_never_used() -> None:
     row = OnlineRow(0.0, (1.0, None))
     assert resolve(PLAIN, row, 10.0).statuses == ("fresh", "null")
     assert resolve(PLAIN, row, 10.0).age == 10.0
-    assert resolve(PLAIN, row, math.nextafter(10.0, 11.0)).statuses == ("stale", "stale")
+    assert resolve(PLAIN, row, 10.000001).statuses == ("stale", "stale")
     ahead = resolve(PLAIN, row, -0.001)
     assert (ahead.values, ahead.statuses, ahead.age) == ((None, None), ("missing",) * 2, None)
+
+
+@SETTINGS
+@given(st.integers(1_300_000_000_000_000, 1_900_000_000_000_000), st.integers(0, 10**13))
+def test_the_ttl_is_exact_to_the_microsecond(happened: int, ttl: int) -> None:
+    lookup = replace(PLAIN, ttl=timedelta(microseconds=ttl).total_seconds())
+    row = OnlineRow(seconds(happened), (1.0, 2.0))
+    for late, status in ((0, "fresh"), (1, "stale")):
+        at = seconds(happened + ttl + late)
+        assert resolve(lookup, row, at).statuses == (status, status)
+
+
+def seconds(micros: int) -> float:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).timestamp()
 
 
 def test_whatever_stood_in_is_named_and_whatever_did_not_is_too() -> None:
