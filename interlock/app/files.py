@@ -27,12 +27,13 @@ def read_folder(path: Path) -> Mapping[str, str]:
         )
     texts: dict[str, str] = {}
     problems: list[Problem] = []
-    for file in _definition_files(path):
-        name = file.relative_to(path).as_posix()
+    for name, file in _definition_files(path):
+        with open(file, "rb") as opened:
+            data = opened.read()
         try:
-            texts[name] = file.read_text(encoding="utf-8-sig")
+            texts[name] = _lines(data.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            line = file.read_bytes()[: error.start].count(b"\n") + 1
+            line = data[: error.start].count(b"\n") + 1
             problems.append(Problem(name, line, "not UTF-8 text", "save the file as UTF-8"))
     if problems:
         raise Invalid.of(problems)
@@ -64,13 +65,20 @@ def open_project(path: Path, variables: Mapping[str, str] | None = None) -> Proj
     return reading.project
 
 
-def _definition_files(path: Path) -> Iterator[Path]:
+def _lines(text: str) -> str:
+    """Lines end the same wherever the file was written."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _definition_files(path: Path) -> Iterator[tuple[str, str]]:
+    """Name within `path`, and where it is. Plain text: there may be thousands."""
     for folder, inside, files in os.walk(path):
+        above = Path(folder).relative_to(path).as_posix()
         # Sorted, so that the same folder gives the same order of problems everywhere.
-        inside[:] = sorted(name for name in inside if not _skipped(name, Path(folder) == path))
+        inside[:] = sorted(name for name in inside if not _skipped(name, above == "."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix in _KINDS:
-                yield Path(folder, name)
+            if not name.startswith(".") and os.path.splitext(name)[1] in _KINDS:
+                yield (name if above == "." else f"{above}/{name}"), os.path.join(folder, name)
 
 
 def _skipped(name: str, at_top: bool) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.app.files import news, read_folder
-from interlock.define.load import read
+from interlock.define.load import Reading, read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Invalid, NotFound, Unavailable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.adapters.memory import MemoryRecord
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
+    from interlock.app.kept import KeptFolder
     from interlock.app.versions import Version
     from interlock.define.definitions import Environment, Project
     from interlock.impact.facts import Facts
@@ -105,13 +106,24 @@ class Workspace:
         from interlock.change.calendar import problems_in
         from interlock.impact.facts import learn
 
-        reading = read(texts)
-        facts, more = learn(reading.partial)
+        project = self.kept.project(texts)
+        reading = read(texts) if project is None else Reading(project, (), project)
+        facts, more = learn(reading.partial, self.kept.facts)
         more = (*more, *problems_in(reading.partial.calendar))
         problems = [*reading.problems, *news(more, reading.problems)]
+        self.kept.save_facts()
         if problems:
             raise Invalid.of(problems)
+        if project is None:
+            self.kept.keep_project(reading.partial)
         return reading.partial, facts
+
+    @cached_property
+    def kept(self) -> KeptFolder:
+        """What earlier commands read and understood; no part of the state."""
+        from interlock.app.kept import KeptFolder
+
+        return KeptFolder(self.state)
 
     def with_texts(self, texts: Mapping[str, str]) -> Workspace:
         """The same engines and record, seen with other definitions than the folder's.
@@ -119,7 +131,7 @@ class Workspace:
         Opened engines are shared: close the original, never this one.
         """
         other = Workspace(self.folder, self.environment, versions=self.versions)
-        for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock"):
+        for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock", "kept"):
             other.__dict__[name] = getattr(self, name)
         other.__dict__["_learned"] = self.learn(texts)
         return other
@@ -212,7 +224,7 @@ class Workspace:
         if entry is None:
             return None
         texts = json.loads(self.artifacts.get(entry.body["definitions"]))
-        return read(texts).project
+        return self.kept.project(texts) or read(texts).project
 
     def now(self) -> datetime:
         return self.clock.now()

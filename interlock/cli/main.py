@@ -8,6 +8,7 @@ Interlock, and keeps its traceback.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -269,6 +270,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point: every refusal is told in full, with its exit code."""
     from interlock.cli.failure import tell, tell_usage
 
+    # Definitions are millions of small values that all stay: to search them for rings again
+    # and again takes longer than to understand them.
+    gc.set_threshold(50_000, 50, 50)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     as_json = "--json" in given
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
 from interlock.define.schema import did_you_mean
 from interlock.errors import Problem
+from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
 from interlock.impact.sql import understand
 from interlock.impact.understood import Understood, cycles, models_of
@@ -25,7 +26,7 @@ class _Page:
 
     def sql_line(self, sql: str, line: int) -> int:
         """The line of the file where line `line` of `sql` stands."""
-        lines = [part.strip() for part in sql.splitlines()]
+        lines = [part.strip() for part in sql.splitlines()] or [""]
         wanted = lines[min(max(line, 1), len(lines)) - 1]
         first = next((at for at in self._lines(lines[0]) if lines[0]), self.line)
         return next((at for at in self._lines(wanted) if at >= first), first)
@@ -59,11 +60,12 @@ class _Page:
         yield self.problem(name, f"{what} {name} is not selected", fix)
 
 
-def check(project: Project, understood: Understood) -> tuple[Problem, ...]:
+def check(project: Project, understood: Understood, kept: Kept) -> tuple[Problem, ...]:
     """Everything wrong, sorted by file and line."""
     found: list[Problem] = []
     for table in project.tables.values():
         found += [*_owner(project, table), *_table(project, table, understood)]
+        found += _checks(_page(project, table), table, kept)
     for name, view in project.views.items():
         found += [*_owner(project, view), *_view(project, view, understood.views[name])]
     for name, model in project.models.items():
@@ -91,14 +93,14 @@ def _table(project: Project, table: Table, understood: Understood) -> Iterator[P
         yield from _sql_page(project, table, table.sql).sql(table.sql, facts)
         for name in table.columns:
             yield from page.produces(name, facts, "column")
-    yield from _checks(page, table)
 
 
-def _checks(page: _Page, table: Table) -> Iterator[Problem]:
+def _checks(page: _Page, table: Table, kept: Kept) -> Iterator[Problem]:
     """Conditions of a contract may only name its own columns."""
     schema = {table.name: {name: column.type for name, column in table.columns.items()}}
     for rule in table.checks:
-        facts = understand(f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})", schema)
+        sql = f"SELECT 1 AS one FROM {table.name} WHERE ({rule.sql})"
+        facts = understand(sql, schema, kept=kept)
         for error in facts.errors:
             yield page.problem(rule.name, f"check {rule.name}: {error.message}", error.fix)
 

@@ -14,6 +14,7 @@ from interlock.define.definitions import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Problem
 from interlock.impact.check import check
+from interlock.impact.kept import Kept
 from interlock.impact.meaning import meaning_of
 from interlock.impact.nodes import RULES, Edge, NodeFacts
 from interlock.impact.understood import understand_all
@@ -43,11 +44,13 @@ class Facts:
         return tuple(self.nodes[name] for name in sorted(self.nodes) if name.startswith(kind + ":"))
 
 
-def learn(project: Project) -> tuple[Facts, tuple[Problem, ...]]:
+def learn(project: Project, kept: Kept | None = None) -> tuple[Facts, tuple[Problem, ...]]:
     """What `project` means, and every problem in its SQL and between its definitions.
 
-    Facts are given even when there are problems, so that impact can still be shown.
+    Facts are given even when there are problems, so that impact can still be shown. Queries
+    that `kept` knows are not read again.
     """
-    understood = understand_all(project)
-    nodes, edges = meaning_of(project, understood)
-    return Facts(project.name, RULES, nodes, edges), check(project, understood)
+    kept = Kept() if kept is None else kept
+    understood = understand_all(project, kept)
+    nodes, edges = meaning_of(project, understood, kept)
+    return Facts(project.name, RULES, nodes, edges), check(project, understood, kept)

@@ -114,7 +114,7 @@ def spread(
     mended: behind them it is a move.
     """
     readers: dict[str, list[Edge]] = {}
-    for edge in sorted(edges):
+    for edge in edges:
         readers.setdefault(edge.source, []).append(edge)
     found: dict[str, tuple[Touch, tuple[Hop, ...]]] = {}
     start: dict[Touch, list[tuple[str, tuple[Hop, ...]]]] = {touch: [] for touch in _ORDER}
@@ -131,7 +131,7 @@ def spread(
                 start["moves"].append((name, path))
                 continue
             found[name] = (touch, path)
-            for edge in readers.get(name, ()):
+            for edge in sorted(readers.get(name, ())):
                 if edge.reader not in found:
                     hop = Hop(edge.reader, edge.source, edge.kind)
                     queue.append((edge.reader, (hop, *path)))
@@ -213,7 +213,7 @@ def _edges(old: Facts | None, new: Facts, found: Iterable[Difference]) -> set[Ed
     """What reads what now; and for things not changed themselves also what they read before."""
     changed = {str(difference.ref) for difference in found}
     edges = set(new.edges)
-    for edge in old.edges if old else ():
+    for edge in old.edges - new.edges if old else ():
         owner = owner_node(edge.reader)
         if owner in new.nodes and owner not in changed:
             edges.add(edge)

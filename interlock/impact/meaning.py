@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from interlock.define.definitions import (
-    Column,
-    Declared,
-    FeatureView,
-    Model,
-    Project,
-    Service,
-    Table,
-)
+from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
 from interlock.define.digest import digest
 from interlock.define.refs import Ref
-from interlock.impact.nodes import RULES, ColumnFacts, Edge, NodeFacts, Via
+from interlock.impact.kept import Kept
+from interlock.impact.nodes import RULES, Built, ColumnFacts, Edge, NodeFacts, Via
 from interlock.impact.query import OutputColumn, QueryFacts, Source
 from interlock.impact.understood import SCORED, Understood, cycles, models_of
 
 
 def meaning_of(
-    project: Project, understood: Understood
+    project: Project, understood: Understood, kept: Kept
 ) -> tuple[dict[str, NodeFacts], frozenset[Edge]]:
     """Every node by text of Ref, and every edge."""
-    builder = _Builder(project, understood)
+    builder = _Builder(project, understood, kept)
     for name in project.tables:
         builder.table(name)
     for view in project.views.values():
@@ -35,15 +30,18 @@ def meaning_of(
         builder.model(model)
     for service in project.services.values():
         builder.service(service)
-    return dict(sorted(builder.nodes.items())), frozenset(builder.edges)
+    every = frozenset(chain.from_iterable(builder.edges.values()))
+    return dict(sorted(builder.nodes.items())), every
 
 
 @dataclass
 class _Builder:
     project: Project
     understood: Understood
+    kept: Kept
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
-    edges: set[Edge] = field(default_factory=set)
+    edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
+    own: list[Edge] = field(default_factory=list)  # of the node that is being put together
     deep_rows: dict[str, str] = field(default_factory=dict)
     ring: frozenset[str] = field(init=False)
 
@@ -51,7 +49,7 @@ class _Builder:
         self.ring = frozenset(name for ring in cycles(self.understood) for name in ring)
 
     def edge(self, reader: object, source: object, kind: Via) -> None:
-        self.edges.add(Edge(str(reader), str(source), kind))
+        self.own.append(Edge(str(reader), str(source), kind))
 
     def put(self, thing: Declared, ref: Ref, **parts: Any) -> NodeFacts:
         """A node; its fingerprint covers all of its parts."""
@@ -59,8 +57,34 @@ class _Builder:
         meaning, settings = parts["meaning"], parts["settings"]
         print_ = digest([RULES, ref.kind, dict(meaning), dict(settings), upstream])
         node = NodeFacts(ref, thing.owner, print_, **parts)
-        self.nodes[str(ref)] = node
+        self.nodes[str(ref)], self.edges[str(ref)] = node, tuple(self.own)
+        self.own = []
         return node
+
+    # ---- what was worked out before, for another version of the project
+
+    def again(self, thing: Table | FeatureView, facts: QueryFacts | None) -> bool:
+        """Take over the node of an equal thing that stands on the very same nodes."""
+        name, below = str(thing.ref), self._below(facts)
+        made = self.kept.nodes.get(name)
+        if made is None or made.query is not facts or made.thing != thing:
+            return False
+        if len(made.below) != len(below) or any(
+            now is not then for now, then in zip(below, made.below, strict=True)
+        ):
+            return False
+        self.nodes[name], self.edges[name] = made.node, made.edges
+        return True
+
+    def remember(self, thing: Table | FeatureView, facts: QueryFacts | None) -> None:
+        name, below = str(thing.ref), self._below(facts)
+        self.kept.nodes[name] = Built(thing, facts, below, self.nodes[name], self.edges[name])
+
+    def _below(self, facts: QueryFacts | None) -> tuple[NodeFacts | None, ...]:
+        names = sorted(facts.tables) if facts else []
+        for name in names:
+            self.table(name)
+        return tuple(self.nodes.get(f"table:{name}") for name in names)
 
     # ---- what a query stands on
 
@@ -97,14 +121,17 @@ class _Builder:
 
     def table(self, name: str) -> None:
         """Facts of a table, its sources first. Tables in a ring stand for themselves."""
-        table = self.project.tables.get(name)
-        if table is None or f"table:{name}" in self.nodes or name in self.deep_rows:
+        table = None if name in self.deep_rows else self.project.tables.get(name)
+        if table is None:
             return
         facts = self.understood.tables.get(name)
-        if facts is None or name in self.ring:
+        if name in self.ring:
             self._external(table, facts)
+        elif self.again(table, facts):
+            self.deep_rows[name] = self.nodes[str(table.ref)].rows
         else:
-            self._built(table, facts)
+            self._external(table, facts) if facts is None else self._built(table, facts)
+            self.remember(table, facts)
 
     def _external(self, table: Table, facts: QueryFacts | None) -> None:
         source = table.source.model_dump(mode="json") if table.source else table.sql
@@ -144,7 +171,10 @@ class _Builder:
             "event_time": digest(table.event_time),
             "available_at": digest(table.available_at),
             "checks": digest([check.model_dump(mode="json") for check in table.checks]),
-            **{f"promise of {n}": _promise(c) for n, c in table.columns.items()},
+            **{
+                f"promise of {n}": _promise(c.nullable, c.classification)
+                for n, c in table.columns.items()
+            },
         }
         self.put(
             table, table.ref,
@@ -157,6 +187,11 @@ class _Builder:
 
     def view(self, view: FeatureView) -> None:
         facts = self.understood.views[f"{view.view}@{view.version}"]
+        if not self.again(view, facts):
+            self._view(view, facts)
+            self.remember(view, facts)
+
+    def _view(self, view: FeatureView, facts: QueryFacts) -> None:
         outputs = facts.by_name
         self.read_rows(view.ref, facts)
         meaning = {
@@ -329,7 +364,8 @@ def _column(
     fallback: str = "",
 ) -> ColumnFacts:
     deep = digest([own, type, unit, below])
-    return ColumnFacts(name, type, unit, own, deep, digest([deep, fallback]), fallback)
+    serving = digest([deep, fallback]) if fallback else deep
+    return ColumnFacts(name, type, unit, own, deep, serving, fallback)
 
 
 def _ordering(view: FeatureView) -> dict[str, str]:
@@ -342,9 +378,10 @@ def _ordering(view: FeatureView) -> dict[str, str]:
     return {name: digest(value) for name, value in declared.items() if value}
 
 
-def _promise(column: Column) -> str:
+@lru_cache(maxsize=64)
+def _promise(nullable: bool, classification: str) -> str:
     """What a contract says of a column beside its type and unit."""
-    return digest([column.nullable, column.classification])
+    return digest([nullable, classification])
 
 
 def _all_reads(facts: QueryFacts) -> set[Source]:

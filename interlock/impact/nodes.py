@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from interlock.define.definitions import Declared
 from interlock.define.refs import Ref
 from interlock.impact.query import QueryFacts
 
@@ -61,3 +62,14 @@ class NodeFacts:
     trained: str = ""
     fitted: str = ""
     unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A node with all that it follows from: the definition, its query, the tables below."""
+
+    thing: Declared
+    query: QueryFacts | None
+    below: tuple[NodeFacts | None, ...]
+    node: NodeFacts
+    edges: tuple[Edge, ...]

@@ -19,6 +19,7 @@ from sqlglot.errors import ParseError, SqlglotError
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
 from interlock.impact.block import table_name, written
+from interlock.impact.kept import Kept, Named, query_key, text_key
 from interlock.impact.query import OutputColumn, Promise, QueryFacts, SqlError
 from interlock.impact.source import Known, Schema
 from interlock.impact.terms import exact_type
@@ -117,27 +118,42 @@ def understand(
     schema: Schema,
     dialect: str = DIALECT,
     promises: Mapping[str, Promise] | None = None,
+    kept: Kept | None = None,
 ) -> QueryFacts:
     """What `sql` produces, given the columns and types of every table it may read.
 
     Never raises for bad SQL: what is wrong is in `errors`, what is beyond this room in
-    `unknown`. Answers are cached by the text and the columns of the tables it names.
+    `unknown`. What `kept` knows is not worked out again.
     """
-    named = tables_named(sql, dialect)
+    kept = Kept() if kept is None else kept
+    named = _named(sql, dialect, kept)
     if isinstance(named, SqlError):
         return _failed(digest(["text", sql]), (named,), frozenset())
     known = [n for n, _ in named if n in schema]
     key = tuple((n, tuple(schema[n].items())) for n in sorted(known))
-    promised = tuple((n, promises[n]) for n in sorted(known) if promises and n in promises)
-    facts = _understand(sql, dialect, key, promised)
+    promised = {n: promises[n] for n in sorted(known) if promises and n in promises}
+    place = query_key(sql, dialect, key, promised)
+    facts = kept.facts(place)
+    if facts is None:
+        facts = _understand(sql, dialect, key, tuple(promised.items()))
+        kept.keep_facts(place, facts)
     missing = tuple(_no_table(n, line, schema) for n, line in named if n not in schema)
     if not missing:
         return facts
     return replace(facts, errors=tuple(sorted({*facts.errors, *missing}, key=lambda e: e.line)))
 
 
+def _named(sql: str, dialect: str, kept: Kept) -> Named | SqlError:
+    place = text_key(sql, dialect)
+    found = kept.names(place)
+    if found is None:
+        found = tables_named(sql, dialect)
+        kept.keep_names(place, found)
+    return found
+
+
 @lru_cache(maxsize=16384)
-def tables_named(sql: str, dialect: str = DIALECT) -> tuple[tuple[str, int], ...] | SqlError:
+def tables_named(sql: str, dialect: str = DIALECT) -> Named | SqlError:
     """Tables read, with the line of the first mention; a query's own CTEs left out."""
     parsed = _parse(sql, dialect)
     if isinstance(parsed, SqlError):

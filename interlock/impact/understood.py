@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interlock.define.definitions import Model, Project, Service
+from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
+from interlock.impact.source import Schema
 from interlock.impact.sql import understand
 
 SCORED = "scored"
@@ -22,19 +24,23 @@ class Understood:
     kpis: Mapping[str, QueryFacts]
 
 
-def understand_all(project: Project) -> Understood:
+def understand_all(project: Project, kept: Kept | None = None) -> Understood:
     """One pass; each query sees the declared columns of every table."""
     schema = {
         name: {column: declared.type for column, declared in table.columns.items()}
         for name, table in project.tables.items()
     }
-    labels = {n: understand(m.label.sql, schema) for n, m in project.models.items()}
+
+    def facts(sql: str, schema: Schema = schema) -> QueryFacts:
+        return understand(sql, schema, kept=kept)
+
+    labels = {n: facts(m.label.sql) for n, m in project.models.items()}
     return Understood(
-        tables={n: understand(t.sql, schema) for n, t in project.tables.items() if t.sql},
-        views={name: understand(view.sql, schema) for name, view in project.views.items()},
+        tables={n: facts(t.sql) for n, t in project.tables.items() if t.sql},
+        views={name: facts(view.sql) for name, view in project.views.items()},
         labels=labels,
         kpis={
-            name: understand(service.kpi.sql, {**schema, SCORED: scored(project, service, labels)})
+            name: facts(service.kpi.sql, {**schema, SCORED: scored(project, service, labels)})
             for name, service in project.services.items()
         },
     )
