@@ -12,7 +12,8 @@ from interlock.change.evidence import Evidence, Verdict
 from interlock.define.definitions import FeatureView, Model, Table
 from interlock.features.compare import ValueComparison, compare_sql, judge_values
 from interlock.features.compile import Built, point_in_time_sql
-from interlock.features.profile import contract_sql, judge_columns, judge_contract
+from interlock.features.contract import judge_columns, judge_contract
+from interlock.features.profile import profile_sql, read_profile
 from interlock.features.replay import Spine, pick_cutoffs, run_replay
 from interlock.features.timeline import known_column
 
@@ -27,8 +28,8 @@ def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
     columns = warehouse.columns(f"SELECT * FROM {built}")
     findings = judge_columns(table, columns)
     if all(f.verdict == "pass" for f in findings):
-        row = warehouse.query(contract_sql(table, built)).to_pylist()[0]
-        findings = judge_contract(table, row, columns)
+        row = warehouse.query(profile_sql(table, built)).to_pylist()[0]
+        findings = judge_contract(table, read_profile(table, row), columns)
     broken = [f for f in findings if f.verdict != "pass"]
     verdict: Verdict = "pass"
     if broken:

@@ -18,10 +18,11 @@ from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
 from interlock.app.measure import LOG, ingest
 from interlock.app.propose import Request, propose
+from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Model
+from interlock.define.definitions import Model, Table
 from interlock.define.refs import Ref
 from interlock.define.yaml import parse
 from interlock.errors import Refused, Stale
@@ -56,12 +57,14 @@ class Watched:
     at: datetime
     seen: tuple[Seen, ...]
     stale: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
     sentences: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         return {
             "at": self.at.isoformat(),
             "stale": list(self.stale),
+            "gaps": list(self.gaps),
             "models": [
                 {
                     "model": s.model,
@@ -90,10 +93,10 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
             change = retrain(workspace, version, model, found, progress)
             found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
         seen.append(found)
-    late = _late_tables(workspace, version, now)
-    said = [*stores_now(workspace).sentences, *late]
+    late, lost = _late_tables(workspace, version, now), _lost_days(workspace, version, now)
+    said = [*stores_now(workspace).sentences, *lost, *late]
     said += [line for one in seen for line in _sentences(one)]
-    return Watched(now, tuple(seen), tuple(late), tuple(said))
+    return Watched(now, tuple(seen), tuple(late), tuple(lost), tuple(said))
 
 
 def _look_at(workspace: Workspace, version: Version, model: Model, now: datetime) -> Seen:
@@ -198,8 +201,21 @@ def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[
         at = newest.replace(tzinfo=UTC) if newest else None
         age = freshness(table.name, at, table.freshness, now)
         if age.status != "ok":
-            said.append(f"{age.sentence}; at risk: {', '.join(sorted(version.project.services))}")
+            said.append(f"{age.sentence}; {_at_risk(version, table)}")
     return said
+
+
+def _lost_days(workspace: Workspace, version: Version, now: datetime) -> list[str]:
+    """Days of the last week that a table lacks rows of, with what stands behind it."""
+    said = []
+    for table in version.project.tables.values():
+        found = missing_days(workspace.warehouse, table, table.name, now)
+        said += [f"{gap.sentence}; {_at_risk(version, table)}" for gap in found]
+    return said
+
+
+def _at_risk(version: Version, table: Table) -> str:
+    return f"at risk: {', '.join(behind(version.facts, str(table.ref))) or 'nothing'}"
 
 
 def _sentences(seen: Seen) -> list[str]:

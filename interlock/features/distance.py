@@ -68,7 +68,7 @@ def _ordered(edges: Sequence[float]) -> Iterator[tuple[float, int]]:
     """(upper end, bin) from the lowest value to the highest; zero has its place among them."""
     below = [edge for edge in edges if edge < 0]
     bins = [*((edge, 2 + at) for at, edge in enumerate(edges)), (float("inf"), 2 + len(edges))]
-    # A bin that reaches across zero is taken to lie above it: `freeze` lets none do so that matters.
+    # A bin that reaches across zero is taken to lie above it; `freeze` leaves no big one.
     at = len(below) + (0.0 in edges)
     yield from (*bins[:at], (0.0, 1), *bins[at:])
 

@@ -19,7 +19,8 @@ from interlock.models.dataset import literal
 Status = Literal["ok", "warn", "error"]
 
 FEW = 0.5
-"""A day with less than this share of the median day's rows is incomplete."""
+"""A day with less than this share of the usual rows is incomplete."""
+_WEEKS = 3  # of one weekday, before they are believed rather than all days together
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,26 @@ def freshness(table: str, newest: datetime | None, promise: Freshness, now: date
 def gaps(
     table: str, per_day: Mapping[date, int], start: date, end: date, few: float = FEW
 ) -> tuple[Gap, ...]:
-    """Days in [start, end) without rows, or with far fewer than the median day of `per_day`."""
+    """Days in [start, end) without rows, or with far fewer than is usual.
+
+    Usual is the median day of `per_day`; where it reaches back over two more of the same
+    weekday, the median of those: an office that is closed on Sundays loses nothing on them.
+    """
     days = [start + timedelta(days=at) for at in range((end - start).days)]
+    found = ((day, per_day.get(day, 0), _usual(per_day, day, end)) for day in days)
+    return tuple(
+        Gap(table, day, rows, usual)
+        for day, rows, usual in found
+        if rows <= few * usual and (usual or not any(per_day.values()))
+    )
+
+
+def _usual(per_day: Mapping[date, int], day: date, end: date) -> float:
     filled = [rows for rows in per_day.values() if rows]
-    usual = float(median(filled)) if filled else 0.0
-    found = ((day, per_day.get(day, 0)) for day in days)
-    return tuple(Gap(table, day, rows, usual) for day, rows in found if rows <= few * usual)
+    first = min(per_day, default=day)
+    weeks = range((first - day).days // 7, (end - day).days // 7 + 1)
+    alike = [day + timedelta(weeks=at) for at in weeks]
+    same = [per_day.get(other, 0) for other in alike if first <= other < end]
+    if len(same) >= _WEEKS:
+        return float(median(same))
+    return float(median(filled)) if filled else 0.0

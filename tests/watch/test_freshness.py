@@ -46,3 +46,15 @@ def test_a_missing_day_is_found_in_the_source() -> None:
 
 def test_a_table_without_any_day_lacks_every_day() -> None:
     assert len(gaps("t", {}, date(2013, 6, 1), date(2013, 6, 4))) == 3
+
+
+def test_a_day_is_measured_by_its_own_weekday() -> None:
+    """Nothing on Sundays, half on Saturdays: usual. A Tuesday like a Saturday is not."""
+    first = date(2013, 5, 20)  # a Monday
+    usual = (100, 100, 100, 100, 100, 45, 0)
+    days = {first + timedelta(days=at): usual[at % 7] for at in range(35)}
+    rows = {day: count for day, count in days.items() if count}
+    end = first + timedelta(days=35)
+    assert gaps("t", rows, first, end) == ()
+    rows[end - timedelta(days=6)] = 45
+    assert [gap.day.isoweekday() for gap in gaps("t", rows, first, end)] == [2]

@@ -1,0 +1,93 @@
+"""Profiles of real tables: kept, laid on one frame, and a day that is gone found at its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import app_world as world
+import pytest
+
+from interlock.app.loop import look_after
+from interlock.app.profiles import profile
+from interlock.app.workspace import Workspace
+from interlock.define.refs import Ref
+from interlock.errors import NotFound, Refused, Unusable
+from interlock.features.compile import physical
+from interlock.features.profile import merged
+
+SERVICES = ("service:crew", "service:gates", "service:rebooking")
+
+
+@pytest.fixture(scope="module")
+def unreleased(
+    small_flights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    folder = world.copied(small_flights, tmp_path_factory.mktemp("profiles") / "project")
+    with world.opened(folder) as workspace:
+        yield workspace
+
+
+def stored(workspace: Workspace, table: str) -> str:
+    facts = workspace.facts
+    return physical(table, facts.fingerprint(Ref.parse(f"table:{table}")))
+
+
+def test_a_profile_names_checks_and_what_stands_behind(unreleased: Workspace) -> None:  # R-A9
+    found = profile(unreleased, "wh.departures")
+    assert (found.broken, found.gaps) == ((), ())
+    assert found.at_risk == ("model:late", *SERVICES)
+    assert {"check:delay_in_minutes", "unique_key"} <= {f.check for f in found.findings}
+    delay = found.whole.columns["dep_delay"]
+    assert sum(delay.bins or ()) == found.whole.rows == sum(found.whole.days.values())
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_slices_add_up_and_the_frame_stays(unreleased: Workspace) -> None:
+    whole = profile(unreleased, "origin_weather@1")
+    parts = profile(unreleased, "view:origin_weather@1", by="origin")
+    assert set(parts.slices) == {"EWR", "JFK", "LGA"}
+    assert parts.frame == whole.frame
+    assert merged(list(parts.slices.values())).rows == whole.whole.rows
+    kept = unreleased.record.get(Ref("note", "profile-origin_weather-v1"))
+    assert kept is not None
+    assert kept.body["profile"] == whole.whole.to_json()
+    assert not any(whole.moved.values())  # against itself
+    assert profile(unreleased, "origin_weather@1", since="7d").moved["wx_temp_f"] > 0.1
+    assert unreleased.record.get(kept.ref) == kept  # a part is not kept
+
+
+def test_what_cannot_be_profiled_is_refused_with_a_way_on(unreleased: Workspace) -> None:
+    with pytest.raises(NotFound, match=r"no table or view is called wh.departure"):
+        profile(unreleased, "wh.departure")
+    with pytest.raises(NotFound, match="has no column origins"):
+        profile(unreleased, "wh.departures", by="origins")
+    with pytest.raises(Unusable, match="which are no slices"):
+        profile(unreleased, "wh.departures", by="flight_id")
+    with pytest.raises(Unusable, match="neither a day nor a duration"):
+        profile(unreleased, "wh.departures", since="monday")
+    with pytest.raises(Unusable, match="has no time"):
+        profile(unreleased, "wh.planes", since="7d")
+    profile(unreleased, "wh.planes")
+    unreleased.warehouse.execute(f"ALTER TABLE {stored(unreleased, 'wh.planes')} DROP seats")
+    with pytest.raises(Refused) as refused:
+        profile(unreleased, "wh.planes")
+    assert "wh.planes.seats is not there" in refused.value.objections[0]
+
+
+def test_a_missing_day_is_found_at_the_source_with_who_suffers(live: Workspace) -> None:  # R-A9
+    table = stored(live, "wh.departures")
+    day = (live.now() - timedelta(days=2)).date()
+    assert not look_after(live).gaps
+    live.warehouse.execute(f"DELETE FROM {table} WHERE available_at::DATE = DATE '{day}'")
+    seen = look_after(live)
+    (gap,) = seen.gaps
+    assert gap.startswith(f"wh.departures has 0 rows for {day}, usually ")
+    assert gap.endswith(f"at risk: model:late, {', '.join(SERVICES)}")
+    assert gap in seen.sentences
+    # What is computed from the table has no hole of its own: it speaks of older flights.
+    average = profile(live, "origin_dep_delay_24h@1", since=str(day))
+    assert average.whole.columns["origin_dep_delay_24h"].nulls == 0
+    assert profile(live, "wh.departures").gaps == (gap.partition(";")[0],)
