@@ -17,6 +17,7 @@ from interlock.define.definitions import (
     Service,
     Table,
 )
+from interlock.define.messages import mistakes
 from interlock.define.privacy_check import privacy_problems
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
@@ -181,6 +182,8 @@ def _service(scope: _Scope, service: Service) -> Iterator[Problem]:
     models = scope.project.models
     for i, name in enumerate(service.models):
         yield from scope.known(service.file, ("models", i), name, models, "model", "models")
+    for place, message, fix in mistakes(scope.project, service):
+        yield scope.at(service.file, place, message, fix)
     columns = _spines(scope.project, service.models)
     for i, name in enumerate(service.decision_unit):
         if columns:

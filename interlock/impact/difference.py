@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from interlock.define.refs import Ref
 from interlock.impact.facts import Facts
-from interlock.impact.nodes import ColumnFacts, NodeFacts
+from interlock.impact.nodes import NodeFacts
+from interlock.impact.promises import broken_promises, column_verdict, restated
 from interlock.impact.query import QueryDifference, QueryFacts, RowVerdict, Verdict, compare_queries
 
 Change = Literal["added", "changed", "removed"]
@@ -23,7 +24,8 @@ class Difference:
     """One thing that is not what it was.
 
     `columns` holds only those that changed. `reasons` say what else did, in words.
-    `settings` are parts that must be released but move no value.
+    `settings` are parts that must be released but move no value. `broken` is what those who
+    rely on it lose, in sentences.
     """
 
     ref: Ref
@@ -32,6 +34,7 @@ class Difference:
     columns: Mapping[str, Verdict] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def additive(self) -> bool:
@@ -46,14 +49,15 @@ class Difference:
     def breaking(self) -> bool:
         """Readers cannot go on as they are: something is gone, or means another thing."""
         gone = any(v.verdict in ("removed", "retyped") for v in self.columns.values())
-        return self.change == "removed" or gone
+        return self.change == "removed" or gone or bool(self.broken)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; `from_json` reads it back."""
         columns = {name: [v.verdict, v.reason] for name, v in self.columns.items()}
         return {
             "ref": str(self.ref), "change": self.change, "row_set": self.row_set,
-            "columns": columns, "reasons": list(self.reasons), "settings": list(self.settings),
+            "columns": columns, "reasons": list(self.reasons),
+            "settings": list(self.settings), "broken": list(self.broken),
         }  # fmt: skip
 
     @classmethod
@@ -61,14 +65,18 @@ class Difference:
         columns = {name: Verdict(*said) for name, said in body["columns"].items()}
         return cls(
             Ref.parse(body["ref"]), body["change"], body["row_set"], columns,
-            tuple(body["reasons"]), tuple(body["settings"]),
+            tuple(body["reasons"]), tuple(body["settings"]), tuple(body.get("broken", ())),
         )  # fmt: skip
 
     @property
     def meaningful(self) -> bool:
         """Values may move; otherwise only settings changed."""
         return bool(
-            self.change != "changed" or self.row_set != "same" or self.columns or self.reasons
+            self.change != "changed"
+            or self.row_set != "same"
+            or self.columns
+            or self.reasons
+            or self.broken
         )
 
 
@@ -95,7 +103,7 @@ def _changed(was: NodeFacts, now: NodeFacts) -> Iterator[Difference]:
     columns = {
         name: verdict
         for name in [*now.columns, *(n for n in was.columns if n not in now.columns)]
-        if (verdict := _column(was.columns.get(name), now.columns.get(name), sql)).verdict != "same"
+        if (verdict := _column(was, now, name, sql)).verdict != "same"
     }
     reasons = [f"{name} changed" for name in _parts(was.meaning, now.meaning)]
     row_set: RowVerdict = sql.row_set if was.ref.kind in ("table", "view") else "same"
@@ -106,8 +114,12 @@ def _changed(was: NodeFacts, now: NodeFacts) -> Iterator[Difference]:
     # What is said of a column that was added or removed is no change of its own.
     both = {name: was.settings[name] for name in now.settings if name in was.settings}
     settings = tuple(name for name, said in both.items() if said != now.settings[name])
-    if columns or reasons or settings or row_set != "same":
-        yield Difference(now.ref, "changed", row_set, columns, tuple(reasons), settings)
+    # `exactly` covers all columns at once; people are told which ones.
+    settings = tuple(name for name in settings if name != "exactly")
+    settings = tuple(dict.fromkeys([*settings, *restated(was.thing, now.thing)]))
+    broken = broken_promises(was.thing, now.thing)
+    if columns or reasons or settings or broken or row_set != "same":
+        yield Difference(now.ref, "changed", row_set, columns, tuple(reasons), settings, broken)
 
 
 def _query(was: QueryFacts | None, now: QueryFacts | None) -> QueryDifference:
@@ -116,13 +128,17 @@ def _query(was: QueryFacts | None, now: QueryFacts | None) -> QueryDifference:
     return compare_queries(was, now)
 
 
-def _column(was: ColumnFacts | None, now: ColumnFacts | None, sql: QueryDifference) -> Verdict:
+def _column(old: NodeFacts, new: NodeFacts, name: str, sql: QueryDifference) -> Verdict:
     """The worst that is true of one column: contract first, then its SQL, then its fallback."""
+    was, now = old.columns.get(name), new.columns.get(name)
     if was is None or now is None:
         return Verdict("added", "new") if was is None else Verdict("removed", "no longer declared")
     if was.unit != now.unit:
         return Verdict("retyped", f"unit {was.unit or 'none'} became {now.unit or 'none'}")
-    if was.type != now.type:
+    promise = column_verdict(old.thing, new.thing, name)
+    if promise is not None:
+        return promise
+    if was.type != now.type and (old.thing is None or new.thing is None):
         return Verdict("retyped", f"{was.type} became {now.type}")
     said = sql.columns.get(now.name, Verdict("same"))
     if said.verdict == "retyped":

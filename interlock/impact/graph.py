@@ -158,7 +158,9 @@ def _starts(difference: Difference) -> Iterable[tuple[str, Touch, str]]:
             yield name, "moves", "new"
         return
     own = "; ".join([*difference.reasons, *(f"{s} changed" for s in difference.settings)])
-    if difference.row_set != "same":
+    if difference.broken:
+        yield name, "breaks", "; ".join(difference.broken)
+    elif difference.row_set != "same":
         unknown = difference.row_set == "unknown"
         rows = "its rows are not understood" if unknown else "its rows changed"
         yield name, "moves", "; ".join(filter(None, (", ".join(difference.reasons), rows)))

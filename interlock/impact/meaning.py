@@ -56,7 +56,7 @@ class _Builder:
         upstream = parts.pop("upstream")
         meaning, settings = parts["meaning"], parts["settings"]
         print_ = digest([RULES, ref.kind, dict(meaning), dict(settings), upstream])
-        node = NodeFacts(ref, thing.owner, print_, **parts)
+        node = NodeFacts(ref, thing.owner, print_, thing=thing, **parts)
         self.nodes[str(ref)], self.edges[str(ref)] = node, tuple(self.own)
         self.own = []
         return node
@@ -170,6 +170,13 @@ class _Builder:
             "key": digest(table.key),
             "event_time": digest(table.event_time),
             "available_at": digest(table.available_at),
+            "exactly": digest(
+                [
+                    [n, c.physical, c.unique]
+                    for n, c in table.columns.items()
+                    if c.physical or c.unique
+                ]
+            ),
             "checks": digest([check.model_dump(mode="json") for check in table.checks]),
             **{
                 f"promise of {n}": _promise(c.nullable, c.classification)
@@ -310,9 +317,9 @@ class _Builder:
             "kpi": digest([service.kpi.name, service.kpi.better, kpi.rows, _outputs(kpi)]),
             "kpi inputs": digest(self._kpi_inputs(service, kpi)),
             "decision_unit": digest(service.decision_unit),
-            "contract": digest(service.contract),
         }
         settings = {
+            "contract": digest(service.contract),
             "kpi margin": digest(service.kpi.margin),
             "slo": digest(service.slo.model_dump(mode="json")),
             "tier": digest(service.tier),

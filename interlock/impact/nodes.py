@@ -62,6 +62,7 @@ class NodeFacts:
     trained: str = ""
     fitted: str = ""
     unknown: str | None = None
+    thing: Declared | None = field(default=None, compare=False)  # as it is written
 
 
 @dataclass(frozen=True)
