@@ -23,7 +23,7 @@ from interlock.errors import NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
 from interlock.rollout.cohort import arm
 from interlock.serve.answer import Columns
-from interlock.serve.request import Sent, checked
+from interlock.serve.request import Sent, checked, sampled
 from interlock.serve.scoring import Answer, Loaded, Scored, score
 
 USUAL = Pace()
@@ -324,6 +324,11 @@ def _ids(count: int) -> tuple[str, ...]:
     return tuple(f"{base}{row:04x}" for row in range(count))
 
 
+def _asked(columns: Columns, row: int) -> Json:
+    """What was sent for one row, so that it can be asked again offline."""
+    return {"asked": {name: column[row] for name, column in columns.items()}}
+
+
 def _rows(
     route: Route, ask: Ask, answered: Answered, columns: Columns,
     subjects: Sequence[str | None], mirrors: Sequence[Json | None], latency: int,
@@ -350,6 +355,7 @@ def _rows(
                     "reason": got.reasons[i], "stale": got.stale[i], "oldest_s": got.oldest[i],
                     "fallbacks": got.fallbacks[i], "error": got.errors[i],
                     "inputs": got.inputs[i], "mirror": mirrors[row],
+                    **(_asked(columns, row) if keys and sampled(keys[row]) else {}),
                 }
             )  # fmt: skip
     return rows

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from math import isfinite
 from types import NoneType
 from typing import NamedTuple
+from zlib import crc32
 
 from interlock.define.keys import instant_text
 from interlock.errors import Unusable
@@ -31,6 +32,17 @@ class Sent(NamedTuple):
 
     datatype: str
     data: list[object]
+
+
+SAMPLED = 16
+
+
+def sampled(key: object) -> bool:
+    """Whether requests for `key` are logged with their columns, to be replayed: one key in 16.
+
+    By key, not by chance: all requests of one key are in the sample, or none.
+    """
+    return crc32(str(key).encode()) % SAMPLED == 0
 
 
 def checked(
