@@ -62,7 +62,7 @@ def open_new(workspace: Workspace, draft: Change) -> Held:
 def _cut_off(change: Change, draft: Change) -> bool:
     """The same request by the same author, not yet with people."""
     same = ("author", "title", "environment")
-    making = change.state in ("DRAFT", "PLANNED", "EVIDENCE")
+    making = change.state in ("DRAFT", "PLANNED", "DEFERRED", "EVIDENCE")
     return making and all(getattr(change, name) == getattr(draft, name) for name in same)
 
 
@@ -131,6 +131,7 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         known, stores = tuple(all_changes(workspace)), stores_now(workspace)
         return Standing(workspace.environment, route, known, stores=stores)
     from interlock.app.decide import objections
+    from interlock.app.deferred import waiting
 
     change = held(workspace.record, id).change
     judged = workspace.record.get(Ref("judgement", id))
@@ -141,5 +142,5 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         change,
         tuple(evidence_of(workspace.record, change)),
         judged.body if judged else None,
-        objections(workspace, change),
+        (*waiting(workspace.record, change), *objections(workspace, change)),
     )

@@ -38,6 +38,11 @@ def standing(workspace: Workspace, change: Change) -> Standing:
             f"{change.id} has no plan yet",
             help="if its proposing was cut off, propose it again or withdraw it",
         )
+    if not change.release:
+        raise Refused(
+            f"{change.id} is {change.state} and has no release yet",
+            help=f"`interlock status {change.id}` says what it waits for",
+        )
     version = stored(workspace, change.release)
     running = stable(workspace) or version
     plan = Plan.from_json(change.plan)
@@ -173,7 +178,7 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
 
 
 def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -> None:
-    if change.plan is not None and change.made_against != route.stable:
+    if change.release and change.made_against != route.stable:
         raise Stale(
             f"{change.id} was planned against a release that no longer runs",
             help="propose it again: plan, evidence and signatures must be about what runs now",

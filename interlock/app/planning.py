@@ -101,18 +101,14 @@ def importance_of(version: Version | None) -> dict[str, dict[str, float]]:
 
 def _waiting(made: Plan, runs: Version | None, old: Version, new: Version, after: str) -> Plan:
     """`made` on the post-state `old`; refused where it would silently take `after` back."""
-    theirs = differences(runs.facts if runs else None, old.facts)
+    before = runs.facts if runs else None
+    ours = {difference.ref for difference in differences(before, new.facts)}
     undone = [
-        f"the files take back what {after} does to {name}: `interlock adopt {after}` first"
-        for name in (str(difference.ref) for difference in theirs)
-        if _print(runs, name) == _print(new, name)
+        f"the files take back what {after} does to {theirs.ref}: `interlock adopt {after}` first"
+        for theirs in differences(before, old.facts)
+        if theirs.ref not in ours
     ]
     return replace(made, after=after, objections=(*made.objections, *undone))
-
-
-def _print(version: Version | None, name: str) -> str | None:
-    node = version.facts.nodes.get(name) if version else None
-    return node.fingerprint if node else None
 
 
 def free_slot(workspace: Workspace, version: Version, plan: Plan) -> Slot:

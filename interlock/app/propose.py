@@ -61,27 +61,43 @@ def propose(
     Raises `Refused` when there is nothing to do or the plan itself is not possible.
     """
     old, new = stable(workspace), wanted(workspace)
-    plan = plan_between(workspace, old, new)
+    plan = possible(workspace, plan_between(workspace, old, new))
+    held = open_new(workspace, draft(workspace, request, because))
+    say(f"{held.change.id}: {request.title}")
+    return prove(workspace, held, (old, new), plan, say)
+
+
+def possible(workspace: Workspace, plan: Plan) -> Plan:
+    """`plan`, if a change can be made of it; else `Refused` with every reason."""
     if plan.empty:
         raise Refused("there is nothing to propose", help="edit a definition first")
     if plan.objections:
         raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
     _refuse_again(workspace, plan)
-    held = open_new(workspace, _draft(workspace, request, because))
-    say(f"{held.change.id}: {request.title}")
-    builder = new.builder(workspace, say)
-    new = replace(new, models=_models(workspace, old, new, plan, builder))
+    return plan
+
+
+def prove(
+    workspace: Workspace,
+    held: Held,
+    versions: tuple[Version | None, Version],
+    plan: Plan,
+    say: Say = quiet,
+) -> Change:
+    """Train what the plan says, gather its evidence, ask for review."""
+    old, new = versions
+    by = held.change.author
+    new = replace(new, models=_models(workspace, old, new, plan, new.builder(workspace, say)))
     measured = {
         name: measure(workspace, old, new, model, say) for name, model in new.project.models.items()
     }
     held = _plan_it(workspace, held, (old, new), plan, measured)
     evidence = _gather(workspace, old, new, plan, measured, say)
-    keep_evidence(workspace, evidence, by=request.by)
-    change = with_evidence(held.change, evidence)
-    held = save(workspace, held, change, by=request.by)
+    keep_evidence(workspace, evidence, by=by)
+    held = save(workspace, held, with_evidence(held.change, evidence), by=by)
     failed = sum(piece.verdict != "pass" for piece in evidence)
     said = f"{len(evidence)} checks made, {failed} of them do not pass"
-    return save(workspace, held, moved(held.change, "REVIEW", said), by=request.by).change
+    return save(workspace, held, moved(held.change, "REVIEW", said), by=by).change
 
 
 def _refuse_again(workspace: Workspace, plan: Plan) -> None:
@@ -101,7 +117,10 @@ def _blocked(release: str) -> Refused:
     )
 
 
-def _draft(workspace: Workspace, request: Request, because: Mapping[str, Any] | None) -> Change:
+def draft(
+    workspace: Workspace, request: Request, because: Mapping[str, Any] | None = None
+) -> Change:
+    """What was asked for, before anything is known of it."""
     return Change(
         id="",
         title=request.title,
@@ -182,7 +201,8 @@ def _plan_it(
         "cards_missing": [str(m.ref) for m in new.project.models.values() if unwritten(m)],
     }
     made = Planned(plan.to_json(), plan.digest, release.digest, plan.made_against)
-    change = replace(planned(held.change, made), details=details)
+    change = planned(held.change, made)
+    change = replace(change, details={**change.details, **details})
     kept = keep_definitions(workspace, new.project)
     body = release_body(release.components, kept, new.models, change.id)
     ref = Ref("release", release.digest)

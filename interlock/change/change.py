@@ -18,19 +18,23 @@ from interlock.define.refs import Ref
 from interlock.errors import Refused, Stale
 
 State = Literal[
-    "DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED",
+    "DRAFT", "PLANNED", "DEFERRED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED",
     "PREPARING", "SHADOW", "STEP", "SOAKING", "COMMITTED", "RETIRED",
     "ABORTING", "REVERTING", "ABORTED", "WITHDRAWN",
 ]  # fmt: skip
 
-_BEFORE: tuple[State, ...] = ("DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED")
+_BEFORE: tuple[State, ...] = (
+    "DRAFT", "PLANNED", "DEFERRED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED",
+)  # fmt: skip
 _UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
 
 # Planning again is always possible until something runs. Stages may be skipped by a
 # strategy that has none of them, never repeated backwards; the first release has none at all.
 NEXT: Mapping[State, tuple[State, ...]] = {
     "DRAFT": ("PLANNED", "WITHDRAWN"),
-    "PLANNED": ("PLANNED", "EVIDENCE", "WITHDRAWN"),
+    "PLANNED": ("PLANNED", "DEFERRED", "EVIDENCE", "WITHDRAWN"),
+    # It waits for the change it builds on, and is planned again when that is through.
+    "DEFERRED": ("PLANNED", "WITHDRAWN"),
     "EVIDENCE": ("EVIDENCE", "PLANNED", "REVIEW", "WITHDRAWN"),
     "REVIEW": ("EVIDENCE", "PLANNED", "APPROVED", "WITHDRAWN"),
     "APPROVED": ("PLANNED", "SCHEDULED", "PREPARING", "WITHDRAWN"),

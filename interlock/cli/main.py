@@ -18,7 +18,7 @@ import typer
 
 from interlock import __version__
 from interlock.cli import consistency, datasets, decisions, impact, rehearsals, versions
-from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, say, show
+from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract
 from interlock.errors import InterlockError
 
@@ -91,12 +91,14 @@ def propose(
     expected: Annotated[str, typer.Option(help="what should be better afterwards")] = "",
     rollback_when: Annotated[str, typer.Option(help="when it must be taken back")] = "",
     risks: Annotated[str, typer.Option(help="what could go wrong")] = "",
+    after: Annotated[str, typer.Option(help="build on this change and wait for it")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
     """Open a change (CR-n) from the plan and gather its evidence."""
     from interlock.app.changes import describe
+    from interlock.app.deferred import propose_after
     from interlock.app.propose import Request, propose
     from interlock.cli import views
     from interlock.cli.progress import progress
@@ -104,8 +106,29 @@ def propose(
     request = Request(title, by, reason, expected, rollback_when, risks)
     with project(folder, environment) as workspace:
         with progress() as said:
-            change = propose(workspace, request, said)
+            if after:
+                change = propose_after(workspace, request, after, said)
+            else:
+                change = propose(workspace, request, said)
         found = describe(workspace, change.id)
+    show(found, as_json, views.proposed, views.status_json)
+    raise typer.Exit(3 if views.blocking(found) else 0)
+
+
+@app.command()
+def replan(
+    change: ChangeId, folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False
+) -> None:
+    """Plan a deferred change again, once what it waits for is through; gather its evidence."""
+    from interlock.app.changes import describe
+    from interlock.app.deferred import replan as again
+    from interlock.cli import views
+    from interlock.cli.progress import progress
+
+    with project(folder, environment) as workspace:
+        with progress() as said:
+            again(workspace, change, said)
+        found = describe(workspace, change)
     show(found, as_json, views.proposed, views.status_json)
     raise typer.Exit(3 if views.blocking(found) else 0)
 

@@ -255,6 +255,8 @@ def _next(found: Standing, change: Change) -> str:
     match change.state:
         case "DRAFT" | "PLANNED" | "EVIDENCE":
             return "interlock propose, again: gathering its evidence did not end"
+        case "DEFERRED":
+            return f"interlock replan {change.id}, when what it waits for is through"
         case "REVIEW" if stuck:
             return f"mend what {stuck[0]} found and propose again, or `interlock waive` it"
         case "REVIEW":

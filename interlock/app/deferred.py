@@ -1,0 +1,102 @@
+"""Changes that build on another one: planned on what it leads to, proven once it is through.
+
+While the other change is open this one waits in DEFERRED. Its files are kept with it, so
+that what is planned again afterwards is what was proposed, whatever the folder says then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interlock.app.build import Say, quiet
+from interlock.app.changes import Held, held, open_new, save
+from interlock.app.planning import plan_between, post_state, wanted
+from interlock.app.propose import Request, draft, possible, propose, prove
+from interlock.app.versions import definitions, keep_definitions, stable
+from interlock.app.workspace import Workspace
+from interlock.change.change import Change, Planned, moved, planned
+from interlock.errors import Refused, Stale
+from interlock.plan.plan import Plan
+from interlock.ports import RecordReader
+
+_WAITING = ("DEFERRED", "PLANNED", "EVIDENCE")  # the last two when a replan was cut off
+_THROUGH = ("COMMITTED", "RETIRED")
+_NEVER = ("ABORTING", "REVERTING", "ABORTED", "WITHDRAWN")
+
+
+def propose_after(workspace: Workspace, request: Request, after: str, say: Say = quiet) -> Change:
+    """CR-n that builds on `after`: DEFERRED until that is committed, proposed at once if it is."""
+    if held(workspace.record, after).change.state in _THROUGH:
+        return propose(workspace, request, say)
+    old, new = post_state(workspace, after), wanted(workspace)
+    plan = possible(workspace, plan_between(workspace, old, new, after))
+    opened = open_new(workspace, draft(workspace, request))
+    say(f"{opened.change.id}: {request.title}; it waits for {after}")
+    kept = keep_definitions(workspace, new.project)
+    return _wait(workspace, opened, plan, kept)
+
+
+def _wait(workspace: Workspace, opened: Held, plan: Plan, kept: str) -> Change:
+    """One write: the plan on the post-state, and what it will be planned from again."""
+    # No release yet: which artifacts it would hold is known when its models are trained.
+    made = Planned(plan.to_json(), plan.digest, "", plan.made_against)
+    details = {
+        "after": plan.after, "definitions": kept, "writes": [str(ref) for ref in plan.writes],
+    }  # fmt: skip
+    change = replace(planned(opened.change, made), details=details)
+    change = moved(change, "DEFERRED", f"planned on what {plan.after} leads to; waits for it")
+    return save(workspace, opened, change, by=change.author).change
+
+
+def replan(workspace: Workspace, id: str, say: Say = quiet) -> Change:
+    """Plan a deferred change on what runs now, gather its evidence, ask for review.
+
+    Raises `Refused` while the change it waits for is open, or when that will never run, and
+    `Stale` when something else runs than this was planned on.
+    """
+    before = held(workspace.record, id)
+    change = before.change
+    if "definitions" not in change.details or change.state not in _WAITING:
+        raise Refused(
+            f"{id} is {change.state}: it waits for no other change",
+            help="propose its files again to plan them again",
+        )
+    _refuse_early(workspace, change)
+    # The engines are shared; only the definitions are those that were proposed.
+    there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
+    old, new = stable(there), wanted(there)
+    plan = possible(there, plan_between(there, old, new))
+    say(f"{id}: {change.details['after']} is through")
+    return prove(there, before, (old, new), plan, say)
+
+
+def _refuse_early(workspace: Workspace, change: Change) -> None:
+    upstream = held(workspace.record, change.details["after"]).change
+    if upstream.state in _NEVER:
+        raise Refused(
+            f"{upstream.id} is {upstream.state}: what {change.id} builds on will not run",
+            help=f"withdraw {change.id}, or propose its files again without --after",
+        )
+    if upstream.state not in _THROUGH:
+        raise Refused(
+            f"{change.id} still waits for {upstream.id}, which is {upstream.state}",
+            help=f"once {upstream.id} is committed, ask again",
+        )
+    planned_on = (change.plan or {}).get("made_against")
+    if not planned_on == upstream.release == workspace.route().stable:
+        raise Stale(
+            f"{change.id} was planned on another release than the one that runs now",
+            help="take over what was released since into its files, then propose them again",
+        )
+
+
+def waiting(record: RecordReader, change: Change) -> tuple[str, ...]:
+    """What a deferred change waits for, and what to do about it; empty for any other."""
+    if change.state != "DEFERRED":
+        return ()
+    upstream = held(record, change.details["after"]).change
+    if upstream.state in _NEVER:
+        return (f"{upstream.id} is {upstream.state}: what this builds on will not run",)
+    if upstream.state in _THROUGH:
+        return (f"{upstream.id} is through: interlock replan {change.id}",)
+    return (f"waits for {upstream.id}, which is {upstream.state}",)
