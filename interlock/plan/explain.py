@@ -30,7 +30,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         return
     yield f"plan {plan.digest[:12]} for {plan.project} in {plan.environment}, {against}"
     yield from _section("blocked", plan.objections)
-    yield from _section("changes", (line for d in plan.differences for line in _direct(plan, d)))
+    yield from _section("changes", _direct(plan))
     yield from _section("changes with them", _indirect(plan))
     yield from _section("only reached, no value moves", _merely(plan))
     yield from _section("untouched", _untouched(plan))
@@ -72,19 +72,16 @@ def difference_lines(difference: Difference) -> Iterator[str]:
         yield f"    {name}: {verdict.verdict}" + (f", {verdict.reason}" if verdict.reason else "")
 
 
-def _direct(plan: Plan, difference: Difference) -> Iterator[str]:
-    """One difference, and how much models rest on the features that move because of it."""
-    yield from difference_lines(difference)
-    own = {
-        one.ref
-        for one in plan.reached
-        if one.ref.kind == "feature" and owner_node(str(one.ref)) == str(difference.ref)
-    }
-    by_model: dict[Ref, list[Importance]] = {}
+def _direct(plan: Plan) -> Iterator[str]:
+    """What was edited, and how much models rest on the features that move because of it."""
+    weights: dict[str, dict[Ref, list[Importance]]] = {}
     for found in plan.importance:
-        if found.feature in own:
-            by_model.setdefault(found.model, []).append(found)
-    yield from (f"    {weight_of(found)}" for found in by_model.values())
+        by_model = weights.setdefault(owner_node(str(found.feature)), {})
+        by_model.setdefault(found.model, []).append(found)
+    for difference in plan.differences:
+        yield from difference_lines(difference)
+        for own in weights.get(str(difference.ref), {}).values():
+            yield f"    {weight_of(own)}"
 
 
 def weight_of(found: Sequence[Importance]) -> str:

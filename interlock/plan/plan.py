@@ -122,20 +122,20 @@ class Plan:
         """What the plan does to a feature, model or service."""
         return next((one.verdict for one in self.reached if one.ref == ref), "untouched")
 
-    @property
+    @cached_property
     def direct(self) -> tuple[Ref, ...]:
         """What was edited, and the features of it whose values move because of that."""
         own = (one.ref for one in self.reached if one.ref.kind == "feature" and own_cause(one))
         return tuple(sorted({*(d.ref for d in self.differences), *own}))
 
-    @property
+    @cached_property
     def indirect(self) -> tuple[Ref, ...]:
         """What changes in rows, values, or whether it runs because of something else."""
         steps = (step for step in self.steps if isinstance(step, BuildTable | BuildView))
         built = {step.ref for step in steps} - {d.ref for d in self.differences}
         return tuple(sorted(built | self._through_others("breaks", "moves")))
 
-    @property
+    @cached_property
     def merely_reached(self) -> tuple[Ref, ...]:
         """What stands on the change and moves no value."""
         return tuple(sorted(self._through_others("reached")))

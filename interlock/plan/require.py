@@ -64,8 +64,13 @@ def requirements(
 
 
 def _touched(impact: Impact) -> Iterator[tuple[Ref, str]]:
+    """What somebody answers for: first what was edited, then what changes because of it."""
     for difference in impact.differences:
         yield difference.ref, f"is {difference.change}"
+    edited = {difference.ref for difference in impact.differences}
+    for step in impact.steps:
+        if isinstance(step, BuildTable | BuildView) and step.ref not in edited:
+            yield step.ref, "is built again with other rows or values"
     for reached in impact.reached:
         if reached.ref.kind in ("model", "service"):
             yield reached.ref, reached.verdict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, assert_never
 
@@ -115,8 +115,7 @@ def step_from_json(body: Mapping[str, Any]) -> Step:
 
 
 def _fields(step: Step) -> dict[str, Any]:
-    # Not asdict's values: it would take the Refs apart.
-    return {name: getattr(step, name) for name in asdict(step)}
+    return {one.name: getattr(step, one.name) for one in fields(step)}
 
 
 def _plain(value: object) -> object:

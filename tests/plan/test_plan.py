@@ -120,6 +120,20 @@ def test_who_must_sign_follows_from_what_is_reached() -> None:  # R-C4
     assert "science has no data_steward" in signing["data_steward", "eng"].why
 
 
+def test_who_answers_for_what_is_built_again_signs_too() -> None:  # R-A5
+    steward = Owner(name="lab", people={"li": ("data_steward",)})
+    spend = SPEND.model_copy(update={"owner": "lab"})
+    owners = (*OWNERS, steward)
+    before = side(shop(spend, owners=owners), "5" * 64)
+    fewer = ORDERS.model_copy(update={"sql": ORDERS_SQL + " WHERE cents > 0"})
+    plan = make_plan(side(shop(spend, fewer, owners=owners)), before, WHERE)
+    why = {r.team: r.why for r in plan.requirements if r.role == "data_steward"}
+    assert why == {
+        "eng": "table:wh.orders is changed",
+        "lab": "view:spend@1 is built again with other rows or values",
+    }
+
+
 def test_nobody_to_sign_is_an_objection() -> None:
     owners = tuple(owner for owner in OWNERS if owner.name != "ops-desk")
     nobody = (*(o for o in owners if o.name != "ops-shelf"), Owner(name="ops-desk", people={}))
