@@ -7,10 +7,11 @@ many changed, how many went missing, and whether one is an exact function of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from interlock.define.definitions import ColumnType
+from interlock.features.spread import Spread, cuts_sql, read_spread, spread_fields
 from interlock.features.text import differs, quoted
 from interlock.features.units import name_change
 
@@ -20,7 +21,7 @@ MIN_ROWS = 10
 _SAME_RATIO = 1e-6
 _EXACT = 1e-6
 _NEARLY = 1e-3
-_OLD, _NEW = quoted("__old"), quoted("__new")
+_OLD, _NEW, _BY = quoted("__old"), quoted("__new"), quoted("__by")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ValueComparison:
 
     `changed_share`, `null_old`, `null_new`, `zero_old`, `zero_new` are shares of these
     `rows`; `missing_old` and `missing_new` count rows that only the other side has.
+    `spread` says how far the two distributions are apart.
     `ratio` is new / old where it is one constant; `new = slope * old + intercept` explains
     the share `explained` of the new values' variance. `verdict` `unknown`: nothing to compare.
     """
@@ -53,20 +55,29 @@ class ValueComparison:
     std_new: float | None = None
     zero_old: float = 0.0
     zero_new: float = 0.0
+    spread: Spread = field(default_factory=Spread)
 
 
-def compare_sql(old: str, new: str, on: Sequence[str], features: Mapping[str, ColumnType]) -> str:
+def compare_sql(
+    old: str,
+    new: str,
+    on: Sequence[str],
+    features: Mapping[str, ColumnType],
+    by: str | None = None,
+) -> str:
     """ONE row for all `features` (name -> type): a struct per feature, and the row counts.
 
     `old` and `new` are tables or parenthesised queries with the same columns; `on` makes
-    a row unique in each: an entity and its time, or the spine's key.
+    a row unique in each: an entity and its time, or the spine's key. With `by`, one of
+    `on`, a row per value of it under `__by`.
     """
     keys = [quoted(name) for name in on]
     columns = ", ".join([*keys, *(quoted(name) for name in features)])
     # Spine keys may be NULL, and NULL is then the same row on both sides.
     same = " AND ".join(f"o.{key} IS NOT DISTINCT FROM n.{key}" for key in keys)
-    pairs = (
-        f"SELECT {_pair_columns(features)}, o.{_OLD} AS {_OLD}, n.{_NEW} AS {_NEW} "
+    pairs = f"SELECT {_pair_columns(features)}, o.{_OLD} AS {_OLD}, n.{_NEW} AS {_NEW}"
+    pairs += f", coalesce(o.{quoted(by)}, n.{quoted(by)}) AS {_BY}" if by else ""
+    joined = (
         f"FROM (SELECT {columns}, true AS {_OLD} FROM {old} AS t) AS o "
         f"FULL JOIN (SELECT {columns}, true AS {_NEW} FROM {new} AS t) AS n ON {same}"
     )
@@ -74,10 +85,13 @@ def compare_sql(old: str, new: str, on: Sequence[str], features: Mapping[str, Co
         f"{_struct(i, type)} AS {quoted(name)}" for i, (name, type) in enumerate(features.items())
     )
     return (
-        f"SELECT count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS {quoted('__rows')}, "
+        # Both sides are laid on the bins of the old one, which are taken from the same rows.
+        f"WITH p AS MATERIALIZED ({pairs} {joined}), c AS (SELECT {cuts_sql(features)} FROM p) "
+        f"SELECT {f'{_BY}, ' if by else ''}"
+        f"count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS {quoted('__rows')}, "
         f"count(*) FILTER (WHERE {_OLD} IS NULL) AS {quoted('__missing_old')}, "
         f"count(*) FILTER (WHERE {_NEW} IS NULL) AS {quoted('__missing_new')}, "
-        f"{structs} FROM ({pairs}) AS p"
+        f"{structs} FROM p CROSS JOIN c{f' GROUP BY {_BY}' if by else ''}"
     )
 
 
@@ -143,6 +157,7 @@ def _struct(i: int, type: ColumnType) -> str:
         "values_old": f"count(DISTINCT ro{i}) {known}" if coded else "0",
         "values_new": f"count(DISTINCT rn{i}) {known}" if coded else "0",
         "pairs": f"count(DISTINCT struct_pack(a := ro{i}, b := rn{i})) {known}" if coded else "0",
+        **spread_fields(i, type, matched),
     }
     return "struct_pack(" + ", ".join(f"{key} := {value}" for key, value in fields.items()) + ")"
 
@@ -155,7 +170,7 @@ def _judge(
     slope, intercept, explained = _fit(seen)
     verdict: Verdict = "changed"
     name: str | None = None
-    spread = _finite(seen["std_new"]) or 0.0
+    width = _finite(seen["std_new"]) or 0.0
     if not rows:
         verdict = "unknown"
     elif not seen["changed"] and not missing_old and not missing_new:
@@ -163,20 +178,23 @@ def _judge(
     elif seen["changed"] and ratio is not None:
         verdict, name = "scaled", name_change(ratio, 0.0, 0.0, unit)
     elif seen["changed"] and slope is not None and intercept is not None and explained:
-        name = name_change(slope, intercept, spread, unit) if explained > 1 - _NEARLY else None
-        moved = abs(slope - 1) > _NEARLY or abs(intercept) > _NEARLY * spread
+        name = name_change(slope, intercept, width, unit) if explained > 1 - _NEARLY else None
+        moved = abs(slope - 1) > _NEARLY or abs(intercept) > _NEARLY * width
         verdict = "affine" if name or (explained > 1 - _EXACT and moved) else "changed"
     if verdict == "changed" and not name:
         name = _turned(seen) or _renumbered(seen)
     share = 1 / rows if rows else 0.0
     nulls = (seen["null_old"] * share, seen["null_new"] * share)
     changed = seen["changed"] * share
+    spread = read_spread(seen, rows)
     said = _sentence(feature, (verdict, name, ratio, slope, intercept), changed, nulls, counts)
+    if spread.unseen:
+        said += f", {spread.sentence}"
     return ValueComparison(
         feature, rows, changed, *nulls, ratio, slope, intercept, explained, name, verdict, said,
         missing_old, missing_new, _finite(seen["mean_old"]), _finite(seen["mean_new"]),
         _finite(seen["std_old"]), _finite(seen["std_new"]),
-        seen["zero_old"] * share, seen["zero_new"] * share,
+        seen["zero_old"] * share, seen["zero_new"] * share, spread,
     )  # fmt: skip
 
 

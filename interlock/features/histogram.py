@@ -58,6 +58,17 @@ def binned(name: str, edges: Sequence[float]) -> str:
     )
 
 
+def coarser(
+    counts: Sequence[int], edges: Sequence[float], kept: Sequence[float]
+) -> tuple[int, ...]:
+    """The same rows over the edges `kept`, some of `edges`."""
+    found = [0] * (len(kept) + 3)
+    found[:2] = counts[:2]
+    for at, rows in enumerate(counts[2:]):
+        found[2 + (bisect_left(kept, edges[at]) if at < len(edges) else len(kept))] += rows
+    return tuple(found)
+
+
 def cuts_of(edges: Iterable[float]) -> list[float]:
     """The upper ends of the engine's bins: the edges, and two that leave zero alone in a bin."""
     return sorted({float("-inf"), _BELOW_ZERO, 0.0, *edges})

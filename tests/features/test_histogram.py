@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.features.distance import psi
-from interlock.features.histogram import bin_counts, bin_of, counts_sql, edges_sql, freeze
+from interlock.features.histogram import (
+    bin_counts,
+    bin_of,
+    coarser,
+    counts_sql,
+    edges_sql,
+    freeze,
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +102,23 @@ def test_a_sample_of_the_same_shape_is_near_and_another_shape_is_far() -> None:
 def test_histograms_over_different_bins_are_refused() -> None:
     with pytest.raises(ValueError, match="different bins"):
         psi([1, 2], [1, 2, 3])
+
+
+@settings(max_examples=40, derandomize=True)
+@given(
+    st.lists(st.integers(-9, 9).map(float), max_size=9, unique=True).map(sorted),
+    st.lists(st.none() | st.integers(-12, 12).map(float), max_size=40),
+    st.integers(1, 4),
+)
+def test_fewer_edges_hold_the_same_rows(
+    edges: list[float], values: list[float | None], every: int
+) -> None:
+    fine = [0] * (len(edges) + 3)
+    for value in values:
+        fine[bin_of(value, edges)] += 1
+    kept = edges[every - 1 :: every]
+    counts = coarser(fine, edges, kept)
+    by_hand = [0] * (len(kept) + 3)
+    for value in values:
+        by_hand[bin_of(value, kept)] += 1
+    assert list(counts) == by_hand

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -204,3 +205,52 @@ def test_no_change_and_an_unknown_factor_have_no_name() -> None:
     assert name_change(1.0, 0.0, 10.0) is None
     assert name_change(1.7, 0.0, 10.0) is None
     assert name_change(5 / 9, 0.0, 10.0) is None  # Fahrenheit needs its offset
+
+
+def test_distances_come_with_the_comparison(warehouse: DuckDBWarehouse) -> None:  # R-A6
+    rain = zero_inflated()
+    inches = compared(warehouse, rain, each(rain, lambda x: x * 25.4)).spread
+    assert inches.psi is not None  # 0.000 by quantile bins that zero fills
+    assert inches.psi > 0.1
+    wet = [x for x in rain if x]
+    assert inches.wasserstein == pytest.approx(sum(wet) * 24.4 / ROWS, rel=0.1)
+    assert inches.ks == pytest.approx(len(wet) / ROWS, rel=0.2)
+    same = compared(warehouse, rain, list(rain)).spread
+    assert (same.psi, same.ks, same.wasserstein) == (0, 0, 0)
+    gone = compared(warehouse, rain, [None] * ROWS).spread
+    assert gone.psi is not None
+    assert gone.psi > 2
+    assert (gone.ks, gone.wasserstein) == (None, None)  # nothing has a size any more
+
+
+def test_distances_are_those_of_the_values(warehouse: DuckDBWarehouse) -> None:
+    rng = random.Random(8)
+    old = [rng.gauss(3, 2) for _ in range(4000)]
+    new = [x + rng.gauss(0.5, 1) for x in old]
+    found = compared(warehouse, old, new).spread
+    places = sorted([*old, *new])
+    a, b = sorted(old), sorted(new)
+    exact = max(abs(bisect_right(a, at) - bisect_right(b, at)) for at in places) / len(old)
+    assert found.ks == pytest.approx(exact, abs=0.005)
+    moved = sum(abs(x - y) for x, y in zip(a, b, strict=True)) / len(a)
+    assert found.wasserstein == pytest.approx(moved, rel=0.02)
+
+
+def test_a_category_never_seen_before_is_named(warehouse: DuckDBWarehouse) -> None:  # R-A6
+    old = [("AA", "DL", "UA", None)[i % 4] for i in range(400)]
+    found = compared(warehouse, old, ["XX" if i < 20 else v for i, v in enumerate(old)], "string")
+    assert (found.spread.unseen, found.spread.unseen_values) == (0.05, ("XX",))
+    assert "5.0% of rows hold a value not seen before (XX)" in found.sentence
+    many = [str(i) for i in range(3000)]
+    assert compared(warehouse, many, many, "string").spread.unseen is None  # no categories
+
+
+def test_two_samples_are_compared_in_one_query(warehouse: DuckDBWarehouse) -> None:
+    warehouse.build("il.o", "SELECT range AS k, ['a', 'b'][range % 2 + 1] AS s, range::DOUBLE AS x "
+                    "FROM range(100)")  # fmt: skip
+    warehouse.build("il.n", "SELECT k, s, CASE WHEN s = 'b' THEN x * 60 ELSE x END AS x FROM il.o")
+    sql = compare_sql("il.o", "il.n", ["k", "s"], {"x": "double"}, by="s")
+    rows = {row["__by"]: row for row in warehouse.query(sql).to_pylist()}
+    found = {name: judge_values(row, {"x": "double"})[0] for name, row in rows.items()}
+    assert (found["a"].verdict, found["a"].rows) == ("equal", 50)
+    assert (found["b"].verdict, found["b"].ratio) == ("scaled", pytest.approx(60))
