@@ -8,17 +8,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.app.build import Builder
+from interlock.app.measure import LOG
 from interlock.change.evidence import Evidence, Verdict
-from interlock.define.definitions import FeatureView, Model, Table
+from interlock.define.definitions import ColumnType, FeatureView, Model, Table
 from interlock.features.compare import ValueComparison, compare_sql, judge_values
-from interlock.features.compile import Built, point_in_time_sql
+from interlock.features.compile import point_in_time_sql
 from interlock.features.contract import judge_columns, judge_contract
 from interlock.features.profile import profile_sql, read_profile
 from interlock.features.replay import Spine, pick_cutoffs, run_replay
+from interlock.features.text import instant, quoted, text
 from interlock.features.timeline import known_column
 
 CUTOFFS = 8
-HISTORY = timedelta(days=61)
+SPAN = timedelta(days=61)
+WEEK = timedelta(days=7)
+HISTORY, SERVED = "history", "served"
 
 
 def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
@@ -52,20 +56,18 @@ def values(
 ) -> Evidence:
     """Old and new values of one view on the same rows: equal, or named for what they became.
 
-    The rows are those for which a model asked lately, so that what is compared is what
-    would be served; without a model, the view's own entities and times.
+    The rows are those for which a model would have asked lately, and beside them those for
+    which it was asked in production; without a model, the view's own entities and times.
     """
     now = new.workspace.now()
     shared = {name: f.type for name, f in view.features.items() if name in old_view.features}
     gone = sorted(set(old_view.features) - set(view.features))
-    if not shared:
-        found: list[ValueComparison] = []
-    else:
-        a, b, on = _relations(old, new, (old_view, view), model, now)
-        sql = compare_sql(a, b, on, shared)
-        units = {name: f.unit for name, f in old_view.features.items()}
-        found = judge_values(new.workspace.warehouse.query(sql).to_pylist()[0], shared, units)
-    moved = [f for f in found if f.verdict != "equal" or f.missing_old or f.missing_new]
+    samples = _compared(old, new, (old_view, view), shared, model) if shared else {}
+    found, served = (
+        [new.masks.comparison(view.ref, f) for f in samples.get(name, [])]
+        for name in (HISTORY, SERVED)
+    )
+    moved = [f for f in (*found, *served) if f.verdict != "equal" or f.missing_old or f.missing_new]
     verdict: Verdict = "pass" if found and not moved and not gone else "fail"
     if any(f.verdict == "unknown" for f in moved) and verdict == "fail" and not gone:
         real = [f for f in moved if f.verdict != "unknown"]
@@ -75,51 +77,84 @@ def values(
         check=f"values:{view.view}@{view.version}",
         subjects=_subjects(new, view.ref),
         verdict=verdict,
-        sentence=_value_sentence(found, moved, gone),
+        sentence=_value_sentence(found, served, gone),
         made_at=now,
         metric="changed_share",
         n=rows,
-        value=max((f.changed_share for f in found), default=None),
+        value=max((f.changed_share for f in (*found, *served)), default=None),
         baseline=0.0,
-        details={"features": [asdict(f) for f in found], "gone": gone},
+        details={
+            "features": [asdict(f) for f in found],
+            "served": [asdict(f) for f in served],
+            "gone": gone,
+        },
     )
 
 
 def _value_sentence(
-    found: Sequence[ValueComparison], moved: Sequence[ValueComparison], gone: Sequence[str]
+    found: Sequence[ValueComparison], served: Sequence[ValueComparison], gone: Sequence[str]
 ) -> str:
+    moved = [f for f in found if f.verdict != "equal" or f.missing_old or f.missing_new]
     said = [f.sentence for f in moved] + [f"{name} is gone" for name in gone]
+    # What was asked in production is told where it says something else than history.
+    same = {f.feature: f.verdict for f in found}
+    said += [f"as served, {f.sentence}" for f in served if f.verdict != same.get(f.feature)]
     if said:
         return "; ".join(said)
     rows = max((f.rows for f in found), default=0)
-    return f"{len(found)} values are equal on {rows} rows"
+    asked = f" and on {served[0].rows} that were served" if served else ""
+    return f"{len(found)} values are equal on {rows} rows{asked}"
 
 
-def _relations(
+def _compared(
     old: Builder,
     new: Builder,
     views: tuple[FeatureView, FeatureView],
+    shared: Mapping[str, ColumnType],
     model: Model | None,
-    now: datetime,
-) -> tuple[str, str, list[str]]:
-    """Old and new rows to compare, and the columns that make a row unique in both."""
+) -> dict[str, list[ValueComparison]]:
+    """By sample, one comparison per feature that both versions have; all in one query."""
     built_old, built_new = old.view(views[0]), new.view(views[1])
     if model is None:
         a, b = (
             f"(SELECT *, {known_column(v)} AS __at FROM {t})" for v, t in (built_old, built_new)
         )
-        return a, b, [*views[1].entity, "__at"]
-    since = now - HISTORY
-    spine = (
-        f"(SELECT * FROM {new.table(model.spine)} WHERE {model.time} >= "
-        f"TIMESTAMP '{since:%Y-%m-%d %H:%M:%S}' AND {model.time} < "
-        f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}')"
+        sql = compare_sql(a, b, [*views[1].entity, "__at"], shared)
+    else:
+        spine = samples_sql(new, model)
+        a, b = (
+            f"({point_in_time_sql(spine, model.key, model.time, [built])})"
+            for built in (built_old, built_new)
+        )
+        sql = compare_sql(a, b, [model.key, "sample_"], shared, by="sample_")
+    units = {name: f.unit for name, f in views[0].features.items()}
+    return {
+        row.get("__by") or HISTORY: judge_values(row, shared, units)
+        for row in new.workspace.warehouse.query(sql).to_pylist()
+    }
+
+
+def samples_sql(builder: Builder, model: Model) -> str:
+    """Spine rows with the column `sample_`: all of recent history, and what was asked lately.
+
+    The log keeps which row was asked for and when; its values are looked up at that time.
+    """
+    spine, now = builder.table(model.spine), builder.workspace.now()
+    time, key = quoted(model.time), quoted(model.key)
+    recent = (
+        f"SELECT *, {text(HISTORY)} AS sample_ FROM {spine} WHERE {time} >= "
+        f"{instant(now - SPAN)} AND {time} < {instant(now)}"
     )
-
-    def at(built: Built) -> str:
-        return f"({point_in_time_sql(spine, model.key, model.time, [built])})"
-
-    return at(built_old), at(built_new), [model.key]
+    if not builder.workspace.warehouse.has(LOG):
+        return f"({recent})"
+    asked = (
+        f"SELECT key, max(asked_at) AS at_ FROM {LOG} WHERE model = {text(model.model)} "
+        f"AND asked_at >= {instant(now - WEEK)} AND asked_at <= {instant(now)} GROUP BY key"
+    )
+    return (
+        f"({recent} UNION ALL BY NAME SELECT s.* REPLACE (p.at_ AS {time}), {text(SERVED)} "
+        f"AS sample_ FROM {spine} AS s JOIN ({asked}) AS p ON p.key = s.{key})"
+    )
 
 
 def replay(builder: Builder, view: FeatureView, model: Model) -> Evidence:
@@ -130,7 +165,7 @@ def replay(builder: Builder, view: FeatureView, model: Model) -> Evidence:
     needed = _all_tables(tables, view.sql)
     spine = Spine(
         f"(SELECT * FROM {builder.table(model.spine)} WHERE {model.time} >= "
-        f"TIMESTAMP '{now - HISTORY:%Y-%m-%d %H:%M:%S}' AND {model.time} < "
+        f"TIMESTAMP '{now - SPAN:%Y-%m-%d %H:%M:%S}' AND {model.time} < "
         f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}')",
         model.key,
         model.time,

@@ -10,8 +10,12 @@ from pathlib import Path
 import app_world as world
 import pytest
 
+from interlock.app.build import Builder
+from interlock.app.checks import values
 from interlock.app.loop import look_after
+from interlock.app.measure import ingest
 from interlock.app.profiles import profile
+from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
@@ -32,7 +36,8 @@ def unreleased(
 
 def stored(workspace: Workspace, table: str) -> str:
     facts = workspace.facts
-    return physical(table, facts.fingerprint(Ref.parse(f"table:{table}")))
+    kind = "view" if "@" in table else "table"
+    return physical(table, facts.fingerprint(Ref.parse(f"{kind}:{table}")))
 
 
 def test_a_profile_names_checks_and_what_stands_behind(unreleased: Workspace) -> None:  # R-A9
@@ -91,3 +96,32 @@ def test_a_missing_day_is_found_at_the_source_with_who_suffers(live: Workspace) 
     average = profile(live, "origin_dep_delay_24h@1", since=str(day))
     assert average.whole.columns["origin_dep_delay_24h"].nulls == 0
     assert profile(live, "wh.departures").gaps == (gap.partition(";")[0],)
+
+
+def test_values_are_compared_on_what_was_served_too(live: Workspace) -> None:  # R-A6
+    """A change that history hides: it begins when the answers do."""
+    began = live.now()
+    world.play(live, timedelta(days=1))
+    ingest(live)
+    version = stable(live)
+    assert version is not None
+    builder, view = version.builder(live), version.project.views["origin_weather@1"]
+    model = version.project.models[world.MODEL]
+    same = values(builder, builder, view, view, model)
+    assert (same.verdict, len(same.details["served"])) == ("pass", 5)
+    assert "that were served" in same.sentence
+    assert same.details["served"][0]["rows"] > 50
+    table = stored(live, "origin_weather@1")
+    live.warehouse.execute(
+        f"UPDATE {table} SET wx_temp_f = (wx_temp_f - 32) * 5 / 9 WHERE ts > '{began:%F %T}'"
+    )
+    now = live.with_texts(
+        {
+            **version.project.texts,
+            view.file: version.project.texts[view.file].replace("temp_f AS", "0 + temp_f AS"),
+        }
+    )
+    found = values(Builder(now, now.project, now.facts), builder, view, view, model)
+    assert found.verdict == "fail"
+    assert "as served, wx_temp_f: " in found.sentence
+    assert "Celsius -> Fahrenheit" in found.sentence or "Fahrenheit -> Celsius" in found.sentence
