@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 
-.PHONY: setup demo test check lint types rooms docs bench sim clean
+.PHONY: setup demo test check spark lint types rooms docs bench sim clean
 setup: $(STAMP)
 
 # uv when it is there, plain pip when it is not; both obey the same constraints.
@@ -23,10 +23,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/interlock demo $(DEMO)
 
+# Without Spark, which is large; tests that need it say so and are skipped.
 test: setup
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -rs $(ARGS)
 
-check: lint types rooms test
+# With every engine; nothing that is missing is skipped.
+check: export INTERLOCK_EVERY_ENGINE = 1
+check: lint types rooms spark test
+
+spark: setup
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --python $(BIN)/python -q -c constraints.txt -e '.[spark]'; \
+	else $(BIN)/python -m pip install -q -c constraints.txt -e '.[spark]'; fi
 
 lint: setup
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -93,7 +93,7 @@ DUCKDB = Dialect(
     name="duckdb",
     types={
         "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
-        "date": "DATE", "timestamp": "TIMESTAMP",
+        "date": "DATE", "timestamp": "TIMESTAMP", "other": "VARCHAR",
     },
     utc="CAST({x} AS TIMESTAMP)",
     step="to_microseconds(1)",
@@ -106,7 +106,7 @@ POSTGRES = Dialect(
     name="postgres",
     types={
         "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE PRECISION",
-        "string": "TEXT", "date": "DATE", "timestamp": "TIMESTAMP",
+        "string": "TEXT", "date": "DATE", "timestamp": "TIMESTAMP", "other": "TEXT",
     },
     utc="CAST({x} AS TIMESTAMP)",
     alive="{stamp} + INTERVAL '{n} microseconds' >= {time}",
@@ -116,7 +116,7 @@ SPARK = Dialect(
     name="spark",
     types={
         "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "STRING",
-        "date": "DATE", "timestamp": "TIMESTAMP_NTZ",
+        "date": "DATE", "timestamp": "TIMESTAMP_NTZ", "other": "STRING",
     },
     utc="CAST({x} AS TIMESTAMP_NTZ)",
     instant_as="TIMESTAMP_NTZ '{at}'",
@@ -129,7 +129,7 @@ SNOWFLAKE = Dialect(
     name="snowflake",
     types={
         "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
-        "date": "DATE", "timestamp": "TIMESTAMP_NTZ(9)",
+        "date": "DATE", "timestamp": "TIMESTAMP_NTZ(9)", "other": "VARCHAR",
     },
     # Nanoseconds are kept, so nothing is rounded.
     utc="CAST(CONVERT_TIMEZONE('UTC', {x}) AS TIMESTAMP_NTZ(9))",
@@ -141,7 +141,7 @@ BIGQUERY = Dialect(
     name="bigquery",
     types={
         "boolean": "BOOL", "integer": "INT64", "double": "FLOAT64", "string": "STRING",
-        "date": "DATE", "timestamp": "TIMESTAMP",
+        "date": "DATE", "timestamp": "TIMESTAMP", "other": "STRING",
     },
     utc="CAST({x} AS TIMESTAMP)",
     instant_as="TIMESTAMP '{at}+00'",
@@ -152,7 +152,7 @@ TRINO = Dialect(
     name="trino",
     types={
         "boolean": "BOOLEAN", "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR",
-        "date": "DATE", "timestamp": "TIMESTAMP(12)",
+        "date": "DATE", "timestamp": "TIMESTAMP(12)", "other": "VARCHAR",
     },
     # Picoseconds are kept, so nothing is rounded; durations are counted in milliseconds.
     utc="CAST({x} AT TIME ZONE 'UTC' AS TIMESTAMP(12))",
