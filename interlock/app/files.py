@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from interlock.define.dbt import trimmed
 from interlock.define.definitions import Project
 from interlock.define.load import read
+from interlock.define.yaml import parse
 from interlock.errors import Invalid, Problem
 
 _OURS = {"data"}  # the state folder is hidden by its dot
@@ -37,7 +40,17 @@ def read_folder(path: Path) -> Mapping[str, str]:
             problems.append(Problem(name, line, "not UTF-8 text", "save the file as UTF-8"))
     if problems:
         raise Invalid.of(problems)
-    return texts
+    return {**texts, **_manifest(path, texts.get("interlock.yaml", ""))}
+
+
+def _manifest(path: Path, main: str) -> dict[str, str]:
+    """What is read of dbt's manifest, when the project names one that is there."""
+    document, _ = parse(main, "interlock.yaml")
+    held = document.value.get("dbt") if document else None
+    name = posixpath.normpath(str(held.get("manifest"))) if isinstance(held, dict) else ""
+    if not name or name.startswith(("..", "/")) or not (path / name).is_file():
+        return {}
+    return {name: trimmed((path / name).read_text(encoding="utf-8", errors="replace"))}
 
 
 def news(later: Sequence[Problem], earlier: Sequence[Problem]) -> list[Problem]:
@@ -74,6 +87,9 @@ def _definition_files(path: Path) -> Iterator[tuple[str, str]]:
     """Name within `path`, and where it is. Plain text: there may be thousands."""
     for folder, inside, files in os.walk(path):
         above = Path(folder).relative_to(path).as_posix()
+        if "dbt_project.yml" in files:
+            inside[:] = []  # somebody else's: only the manifest is read
+            continue
         # Sorted, so that the same folder gives the same order of problems everywhere.
         inside[:] = sorted(name for name in inside if not _skipped(name, above == "."))
         for name in sorted(files):

@@ -90,6 +90,8 @@ def _within(thing: Declared) -> Path:
 
 
 def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
+    if table.outside:
+        return  # its columns are only known when its SQL is understood
     named: list[tuple[Path, str | None]] = []
     named += [(("key", i), name) for i, name in enumerate(table.key)]
     named += [(("event_time",), table.event_time), (("available_at",), table.available_at)]
@@ -137,7 +139,7 @@ def _model(scope: _Scope, model: Model) -> Iterator[Problem]:
 
 def _spine_columns(scope: _Scope, model: Model) -> Iterator[Problem]:
     spine = scope.project.tables.get(model.spine)
-    if spine is None:
+    if spine is None or spine.outside:
         return
     named: list[tuple[Path, str]] = [(("key",), model.key), (("time",), model.time)]
     named += [(("request", i), name) for i, name in enumerate(model.request)]
@@ -230,7 +232,9 @@ def _interval(freeze: Freeze) -> str:
 
 
 def _spines(project: Project, models: Iterable[str]) -> set[str]:
-    """Columns of the spines of `models`."""
+    """Columns of the spines of `models`; none when one is known only by its SQL."""
     held = (project.models.get(name) for name in models)
-    tables = (project.tables.get(model.spine) for model in held if model)
+    tables = [project.tables.get(model.spine) for model in held if model]
+    if any(table.outside for table in tables if table):
+        return set()
     return {column for table in tables if table for column in table.columns}

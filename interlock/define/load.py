@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from interlock.define.check import check
+from interlock.define.dbt import read_manifest
 from interlock.define.definitions import (
     Calendar,
     Declared,
@@ -91,6 +92,7 @@ def read(files: Mapping[str, str], variables: Mapping[str, str] | None = None) -
         reader = next((r for pattern, r in _READERS.items() if fnmatchcase(file, pattern)), None)
         if reader:
             reader(found, file)
+    _read_dbt(found)
     project = _project(found)
     found.problems += check(project, found.documents, found.problems)
     problems = tuple(sorted(set(found.problems)))
@@ -150,6 +152,30 @@ def _keep_table(found: _Found, document: Document, table: Table) -> None:
         path = _beside(found, document, ("sql_file",), table.sql_file)
         table = table.model_copy(update={"sql": _statement(found.files[path]) if path else None})
     found.keep(table)
+
+
+def _read_dbt(found: _Found) -> None:
+    """The tables that dbt builds, when the project names a manifest."""
+    declared = found.main.dbt if found.main else None
+    if found.main is None or declared is None:
+        return
+    main, path = found.documents[MAIN], posixpath.normpath(declared.manifest)
+    if declared.owner not in found.main.owners:
+        fix = did_you_mean(declared.owner, found.main.owners)
+        found.say(main, ("dbt", "owner"), f"no team {declared.owner}", fix)
+    if posixpath.isabs(path) or path.startswith(".."):
+        message = f"{declared.manifest} is outside of the project's folder"
+        found.say(main, ("dbt", "manifest"), message, "keep the dbt project in a folder beside")
+        return
+    if path not in found.files:
+        fix = "run `dbt compile`, or mend the path"
+        found.say(main, ("dbt", "manifest"), f"{path} is not there", fix)
+        return
+    teams = frozenset(found.main.owners)
+    tables, problems = read_manifest(found.files[path], path, declared, teams)
+    found.problems += problems
+    for table in tables:
+        found.keep(table)
 
 
 def _read_view(found: _Found, file: str) -> None:

@@ -10,7 +10,7 @@ class Outside:
     """The tool, its own name for the table (`relation`), and the dialect of its SQL.
 
     `reads` are the tables it stands on, whether or not its SQL is understood. `unread` says
-    why there is no SQL; then every column stands on everything that is read.
+    why there is no SQL; then every column stands on everything that is read, and on `text`.
     """
 
     tool: str
@@ -18,3 +18,4 @@ class Outside:
     dialect: str = "duckdb"
     reads: tuple[str, ...] = ()
     unread: str = ""
+    text: str = ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
+from interlock.define.dbt import DbtProject
 from interlock.define.definitions import (
     Calendar,
     Definition,
@@ -36,6 +37,7 @@ class ProjectFile(Definition):
     name: str = Field(min_length=1)
     owners: Mapping[str, Mapping[str, tuple[Role, ...]]] = Field(min_length=1)
     environments: Mapping[Name, Environment] = Field(min_length=1)
+    dbt: DbtProject | None = None
     privacy: Privacy = Privacy()
 
 

@@ -17,6 +17,7 @@ from interlock.impact.check import check
 from interlock.impact.kept import Kept
 from interlock.impact.meaning import meaning_of
 from interlock.impact.nodes import RULES, Edge, NodeFacts
+from interlock.impact.outside import completed
 from interlock.impact.understood import understand_all
 
 
@@ -50,7 +51,7 @@ def learn(project: Project, kept: Kept | None = None) -> tuple[Facts, tuple[Prob
     Facts are given even when there are problems, so that impact can still be shown. Queries
     that `kept` knows are not read again.
     """
-    kept = Kept() if kept is None else kept
+    project, kept = completed(project), Kept() if kept is None else kept
     understood = understand_all(project, kept)
     nodes, edges = meaning_of(project, understood, kept)
     return Facts(project.name, RULES, nodes, edges), check(project, understood, kept)

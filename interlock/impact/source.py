@@ -32,7 +32,8 @@ def declared(name: str, known: Known) -> Block:
         (
             column,
             Term(
-                digest(["column", name, column]), frozenset({Source(name, column)}), kind,
+                digest(["column", name, column]), frozenset({Source(name, column)}),
+                None if kind in ("", "other") else kind,
                 exact=exact.get(column), sure=column in sure,
             ),
         )

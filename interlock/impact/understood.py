@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from interlock.define.definitions import Model, Project, Service
 from interlock.impact.kept import Kept
+from interlock.impact.outside import table_query
 from interlock.impact.query import QueryFacts
 from interlock.impact.source import Schema
 from interlock.impact.sql import understand
@@ -36,7 +37,9 @@ def understand_all(project: Project, kept: Kept | None = None) -> Understood:
 
     labels = {n: facts(m.label.sql) for n, m in project.models.items()}
     return Understood(
-        tables={n: facts(t.sql) for n, t in project.tables.items() if t.sql},
+        tables={
+            n: made for n, t in project.tables.items() if (made := table_query(t, schema, kept))
+        },
         views={name: facts(view.sql) for name, view in project.views.items()},
         labels=labels,
         kpis={
