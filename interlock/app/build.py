@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from interlock.app.masking import Masks, masks_of
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import FeatureView, Model, Project
 from interlock.errors import Refused, about
@@ -44,12 +46,17 @@ class Builder:
     facts: Facts
     say: Say = quiet
 
+    @cached_property
+    def masks(self) -> Masks:
+        """What of this version nobody may see without clearance."""
+        return masks_of(self.project, self.facts)
+
     def table(self, name: str) -> str:
         """The physical name of a table of this version, built with all it reads if need be."""
         table = self.project.tables[name]
         target = physical(name, self.facts.fingerprint(table.ref))
         if not self.workspace.warehouse.has(target):
-            with about(table.ref):
+            with about(table.ref), self.masks.quiet():
                 sql = self._table_sql(name)
                 self.say(f"building table:{name}")
                 self.workspace.warehouse.build(target, sql)
@@ -73,7 +80,7 @@ class Builder:
         target = physical(text, self.facts.fingerprint(view.ref))
         warehouse = self.workspace.warehouse
         if not warehouse.has(target):
-            with about(view.ref):
+            with about(view.ref), self.masks.quiet():
                 self.say(f"building view:{text}")
                 bound = self.bindings(tables_read(view.sql))
                 rows = view_rows_sql(view, bound)
@@ -82,7 +89,9 @@ class Builder:
                     raise Refused(
                         f"{view.ref} has several rows for one entity and time",
                         help="aggregate in its SQL until one is left, or declare a tie_break",
-                        objections=tie_objections(view, ties),
+                        objections=tie_objections(
+                            view, [self.masks.row(view.ref, tie) for tie in ties]
+                        ),
                     )
                 warehouse.build(target, build_view_sql(view, bound))
         return view, target

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.changes import keep_evidence
+from interlock.app.masking import Masks
 from interlock.app.versions import Version, stable, stored
 from interlock.change.evidence import Evidence
-from interlock.define.definitions import FeatureView
+from interlock.define.definitions import FeatureView, Model
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.features.compile import Built, column_names, point_in_time_sql
@@ -80,6 +81,9 @@ def compare_versions(workspace: Workspace, old: str, new: str, asked: Asked) -> 
     made = Consistency(
         f"{old} and {new}", len(rows), ordered(features), asked.bound, asked.tolerance, 0.0
     )
+    if rows:
+        model = version.project.models[rows[0]["model"]]
+        made = _shown(made, builder.masks, model, f"{new}:")
     subjects = {str(view.ref): workspace.facts.fingerprint(view.ref) for view in views}
     keep_evidence(workspace, [_evidence(workspace, made, subjects)], by="consistency")
     return made
@@ -139,6 +143,8 @@ def _replayed(
         len(rows) - len(answered),
     )  # fmt: skip
     subjects = {f"view:{one.view}": one.fingerprint for one in spec.lookups}
+    masks = version.builder(workspace).masks
+    made = _shown(made, masks, version.project.models[model])
     return made, {f"release:{release}": release, **subjects}
 
 
@@ -214,6 +220,16 @@ def _number(value: Any) -> Number:
     if isinstance(value, date):
         return (value - date(1970, 1, 1)).days * 86400.0
     return None if value is None or isinstance(value, str) else float(value)
+
+
+def _shown(made: Consistency, masks: Masks, model: Model, view: str = "") -> Consistency:
+    """Examples as everybody may see them: they are kept, and read by anybody."""
+    spine = (Ref("table", model.spine), model.key)
+    features = tuple(
+        replace(f, example=masks.example(view + f.feature, spine, f.example)) if f.example else f
+        for f in made.features
+    )
+    return replace(made, features=features)
 
 
 def _evidence(workspace: Workspace, made: Consistency, subjects: Mapping[str, str]) -> Evidence:

@@ -17,6 +17,8 @@ from interlock.app.training import (
 )
 from interlock.change.evidence import Evidence
 from interlock.define.definitions import Model, Service
+from interlock.define.refs import Ref
+from interlock.features.masking import REDACTED
 from interlock.models.compare import Comparison, compare
 from interlock.models.dataset import Floats
 from interlock.models.kpi import KpiComparison, KpiRows, compare_kpi
@@ -88,7 +90,7 @@ def comparison(new: Side, scored: Scored) -> tuple[Evidence, Comparison]:
     """Challenger against incumbent, overall and by slice."""
     model, now = new.model, new.builder.workspace.now()
     columns = scored.rows.columns
-    slices = {s: np.asarray(columns[s], dtype=object) for s in model.evaluation.slices}
+    slices = {s: _slice(new, s, columns[s]) for s in model.evaluation.slices}
     day = np.asarray([str(t)[:10] for t in columns[model.time]])
     found = compare(scored.rows.y, scored.old, scored.new, slices, day, model.evaluation)
     relative = found.relative
@@ -108,6 +110,17 @@ def comparison(new: Side, scored: Scored) -> tuple[Evidence, Comparison]:
         ),
         found,
     )
+
+
+def _slice(side: Side, name: str, values: Any) -> Any:
+    """What rows are sliced by; masked values make masked slices, in names and in numbers."""
+    masks, spine = side.builder.masks, Ref("table", side.model.spine)
+    if name in masks.inputs(side.model) and not masks.hides(spine, name):
+        return np.full(len(values), REDACTED, dtype=object)
+    shown = values
+    if masks.hides(spine, name):
+        shown = [masks.shown(spine, name, value) for value in values]
+    return np.asarray(shown, dtype=object)
 
 
 def new_subjects(side: Side) -> dict[str, str]:

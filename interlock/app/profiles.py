@@ -98,6 +98,8 @@ def profile(
         )
     if by and by not in table.columns:
         raise NotFound(f"{ref} has no column {by}", help=did_you_mean(by, set(table.columns)))
+    if by and builder.masks.hides(ref, by):
+        raise Refused(f"{by} of {ref} is masked", help="slice by a column that may be shown")
     note = Ref("note", f"profile-{str(ref).partition(':')[2].replace('@', '-v')}")
     before = workspace.record.get(note)
     kept = before.body if before and before.body["of"] == built else None
@@ -131,11 +133,13 @@ def _found(builder: Builder, name: str) -> tuple[Ref, Table, str]:
     project = builder.project
     plain = name.removeprefix("table:").removeprefix("view:")
     if plain in project.tables:
-        return project.tables[plain].ref, project.tables[plain], builder.table(plain)
+        table = project.tables[plain]
+        return table.ref, builder.masks.contract(table), builder.table(plain)
     if plain in project.views:
         view = project.views[plain]
         built = builder.view(view)[1]
-        return view.ref, as_table(view, _types(builder, built)), built
+        table = as_table(view, _types(builder, built))
+        return view.ref, builder.masks.contract(table, view.ref), built
     known = {*project.tables, *project.views}
     raise NotFound(f"no table or view is called {plain}", help=did_you_mean(plain, known))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -164,8 +164,20 @@ def _manifest(builder: Builder, model: Model, table: pa.Table, trained: TrainedM
         model.model, sources, str(model.training.start), str(model.training.end),
         builder.workspace.now().isoformat(), _maturity(builder, model, len(y)), len(y),
         int(y.sum()), trained.inputs, trained.categories, checksum(x, y),
-        profile(x, trained.inputs),
+        _profile(builder, model, x, trained.inputs),
     )  # fmt: skip
+
+
+def _profile(
+    builder: Builder, model: Model, x: Floats, inputs: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """Of masked inputs the counts only: the manifest is kept, and read by anybody."""
+    hidden, made = builder.masks.inputs(model), profile(x, inputs)
+    counts = ("nulls", "zeros")
+    return {
+        name: {k: v if name not in hidden or k in counts else None for k, v in seen.items()}
+        for name, seen in made.items()
+    }
 
 
 def _maturity(builder: Builder, model: Model, labelled_rows: int) -> float:

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import consistency, datasets, decisions, impact, rehearsals, versions
+from interlock.cli import consistency, datasets, decisions, impact, privacy, rehearsals, versions
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract
 from interlock.errors import InterlockError
@@ -276,6 +276,7 @@ def demo(
 for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
     app.command()(question)
 app.command()(consistency.consistency)
+app.command()(privacy.sample)
 
 
 app.add_typer(datasets.app, name="dataset")

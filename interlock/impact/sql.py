@@ -169,6 +169,12 @@ def tables_named(sql: str, dialect: str = DIALECT) -> Named | SqlError:
     return tuple(named.items())
 
 
+def parsed(sql: str, dialect: str = DIALECT) -> Node | None:
+    """The tree of the one SELECT in `sql`; None when there is none."""
+    found = _parse(sql, dialect)
+    return found.tree if isinstance(found, _Parsed) else None
+
+
 def text_at(sql: str, at: int, dialect: str = DIALECT) -> str:
     """The SQL of the node that carries `at`, on one line."""
     tree = sqlglot.parse_one(sql, dialect=dialect)
