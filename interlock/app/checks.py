@@ -11,6 +11,7 @@ from interlock.app.build import Builder
 from interlock.app.measure import LOG
 from interlock.change.evidence import Evidence, Verdict
 from interlock.define.definitions import ColumnType, FeatureView, Model, Table
+from interlock.define.refs import Ref
 from interlock.features.compare import ValueComparison, compare_sql, judge_values
 from interlock.features.compile import point_in_time_sql
 from interlock.features.contract import judge_columns, judge_contract
@@ -184,8 +185,17 @@ def replay(builder: Builder, view: FeatureView, model: Model) -> Evidence:
         n=found.rows,
         value=float(found.mismatches),
         baseline=0.0,
-        details={**asdict(found), "examples": [dict(e) for e in found.examples]},
+        details={**asdict(found), "examples": _shown(builder, view, model, found.examples)},
     )
+
+
+def _shown(
+    builder: Builder, view: FeatureView, model: Model, examples: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Examples as everybody may see them: evidence is kept, and read by anybody."""
+    spine = (Ref("table", model.spine), model.key)
+    text = f"{view.view}@{view.version}"
+    return [builder.masks.example(f"{text}:{e['feature']}", spine, e) for e in examples]
 
 
 def _all_tables(tables: Mapping[str, Table], sql: str) -> set[str]:
