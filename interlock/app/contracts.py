@@ -1,16 +1,20 @@
-"""A table's contract as a document of the Open Data Contract Standard."""
+"""What definitions say, for other tools: contracts in the open standard, schemas for editors."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from interlock.define.definitions import Project, Table
+from interlock.define.editor import KINDS, editor_schema
 from interlock.define.odcs import kept, tables_in
 from interlock.define.odcs_write import as_yaml, contract_of
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import parse
-from interlock.errors import NotFound
+from interlock.errors import NotFound, Unavailable
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,25 @@ def _kept(project: Project, table: Table) -> list[str]:
     document, _ = parse(project.texts[table.file], table.file)
     assert document is not None  # it was read when the project was
     return next(kept(document, s) for s in tables_in(document)[0] if s.within == table.within)
+
+
+def schemas_of(kind: str = "") -> dict[str, dict[str, Any]]:
+    """JSON Schema by kind of definition file: of one, or of all."""
+    if kind and kind not in KINDS:
+        raise NotFound(f"no kind of file {kind}", help=did_you_mean(kind, KINDS))
+    return {name: editor_schema(name) for name in KINDS if kind in ("", name)}
+
+
+def schema_files(schemas: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+    """Write each schema into `folder`, as `table.schema.json`; the paths."""
+    for name, body in schemas.items():
+        path = folder / f"{name}.schema.json"
+        part = path.with_suffix(".part")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+            part.replace(path)  # an editor never reads half a file
+        except OSError as error:
+            message = f"{path} cannot be written: {error.strerror}"
+            raise Unavailable(message, help="name another folder with --out") from error
+        yield path

@@ -19,7 +19,7 @@ import typer
 from interlock import __version__
 from interlock.cli import consistency, datasets, decisions, impact, privacy, rehearsals, versions
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
-from interlock.cli.definitions import contract
+from interlock.cli.definitions import contract, schema
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -283,6 +283,7 @@ app.add_typer(datasets.app, name="dataset")
 
 
 app.command()(contract)
+app.command()(schema)
 
 
 @app.command()
