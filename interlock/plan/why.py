@@ -27,7 +27,8 @@ _WORST: tuple[Touch, ...] = ("breaks", "moves", "reached", "untouched")
 class Cause:
     """One start of the change, its way to the thing, and the lines on both ends of that way.
 
-    `edited` are the lines that start it, `uses` those by which the first reader reads it.
+    `edited` are the lines that start it, `uses` those by which the first reader reads it;
+    `also` are other readers of the start through which it comes too.
     """
 
     sentence: str
@@ -36,6 +37,7 @@ class Cause:
     path: tuple[Hop, ...]
     edited: tuple[Line, ...]
     uses: tuple[Line, ...]
+    also: tuple[str, ...]
     otherwise: str
 
     def to_json(self) -> dict[str, Any]:
@@ -43,7 +45,8 @@ class Cause:
             "sentence": self.sentence, "verdict": self.verdict, "start": self.start,
             "path": [[hop.reader, hop.source, hop.kind] for hop in self.path],
             "edited": [line.to_json() for line in self.edited],
-            "uses": [line.to_json() for line in self.uses], "otherwise": self.otherwise,
+            "uses": [line.to_json() for line in self.uses], "also": list(self.also),
+            "otherwise": self.otherwise,
         }  # fmt: skip
 
 
@@ -144,8 +147,20 @@ def _cause(wanted: Side, stable: Side | None, one: Reached) -> Cause:
         read = uses(wanted.project, Ref.parse(nearest.reader), Ref.parse(nearest.source))
     return Cause(
         one.sentence, one.verdict, one.cause, one.path,
-        edited(old, wanted.project, start), read, _otherwise(one),
+        edited(old, wanted.project, start), read, _also(wanted.facts, one), _otherwise(one),
     )  # fmt: skip
+
+
+def _also(facts: Facts, one: Reached) -> tuple[str, ...]:
+    """Other readers of the start, on other ways to the same thing."""
+    if not one.path or str(one.ref) not in facts.nodes:
+        return ()
+    above = set(lineage(facts, str(one.ref), "upstream").nodes)
+    readers = {edge.reader for edge in facts.edges if edge.source == one.cause} & above
+    own = {owner_node(one.cause), *(hop.reader for hop in one.path)}
+    return tuple(
+        sorted(name for name in readers if owner_node(name) not in own and name not in own)
+    )
 
 
 def _first_reader(path: tuple[Hop, ...]) -> Hop:
@@ -212,6 +227,9 @@ def _lines(found: Why) -> Iterator[str]:
     for at, cause in enumerate(found.causes[:_FEW], 1):
         yield f"\n{at}. {cause.sentence}"
         yield from (f"     {_hop(hop)}" for hop in cause.path)
+        if cause.also:
+            more = f" and {len(cause.also) - _FEW} more" if len(cause.also) > _FEW else ""
+            yield f"   also through {', '.join(cause.also[:_FEW])}{more}"
         yield from _block("edited", cause.edited)
         yield from _block("read in", cause.uses)
     if len(found.causes) > _FEW:

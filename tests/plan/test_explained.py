@@ -157,6 +157,17 @@ def test_why_gives_the_path_the_lines_and_the_way_out() -> None:  # R-C2
     assert "model:returns reads feature:spend@1:spend_30d (value)" in text
 
 
+def test_why_names_the_other_ways_too() -> None:
+    found = asked("service:desk", with_unit(ORDERS, "amount", "cents"))
+    first = found.causes[0]
+    assert first.start == "column:wh.orders.amount"
+    through = {hop.reader for hop in first.path} | set(first.also)
+    # The feature, the spine column sent with the request, the label: all read the amount.
+    assert through >= {"feature:spend@1:spend_30d", "column:wh.spine.amount"}
+    assert not {hop.reader for hop in first.path} & set(first.also)
+    assert "also through" in found.text()
+
+
 def test_why_names_the_line_that_reads() -> None:
     found = asked("feature:spend@1:spend_30d", with_unit(ORDERS, "amount", "cents"))
     assert found.verdict == "breaks"
