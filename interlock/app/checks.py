@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from interlock.features.compare import ValueComparison, compare_sql, judge_value
 from interlock.features.compile import point_in_time_sql
 from interlock.features.contract import judge_columns, judge_contract
 from interlock.features.profile import profile_sql, read_profile
-from interlock.features.replay import Spine, pick_cutoffs, run_replay
+from interlock.features.replay import EXAMPLES, Replay, Spine, Status, pick_cutoffs, run_replay
 from interlock.features.text import instant, quoted, text
 from interlock.features.timeline import known_column
 
@@ -24,6 +24,13 @@ CUTOFFS = 8
 SPAN = timedelta(days=61)
 WEEK = timedelta(days=7)
 HISTORY, SERVED = "history", "served"
+
+Step = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+def no_step(done: int, of: int) -> None:
+    """Tells nobody."""
 
 
 def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
@@ -158,22 +165,22 @@ def samples_sql(builder: Builder, model: Model) -> str:
     )
 
 
-def replay(builder: Builder, view: FeatureView, model: Model) -> Evidence:
+def replay(
+    builder: Builder, view: FeatureView, model: Model, cutoffs: int = CUTOFFS, step: Step = no_step
+) -> Evidence:
     """Could every training value of this view have been known at its time?"""
-    workspace, tables = builder.workspace, builder.project.tables
-    now = workspace.now()
+    warehouse, tables = builder.workspace.warehouse, builder.project.tables
+    now = builder.workspace.now()
     built = builder.view(view)[1]
-    needed = _all_tables(tables, view.sql)
-    spine = Spine(
-        f"(SELECT * FROM {builder.table(model.spine)} WHERE {model.time} >= "
-        f"TIMESTAMP '{now - SPAN:%Y-%m-%d %H:%M:%S}' AND {model.time} < "
-        f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}')",
-        model.key,
-        model.time,
-    )
-    cutoffs = pick_cutoffs(workspace.warehouse, spine, CUTOFFS)
-    bindings = builder.bindings(needed)
-    found = run_replay(workspace.warehouse, view, built, spine, tables, bindings, cutoffs)
+    spine = Spine(recent_spine(builder, model), model.key, model.time)
+    chosen = pick_cutoffs(warehouse, spine, cutoffs)
+    bindings = builder.bindings(_all_tables(tables, view.sql))
+    parts = []
+    for place, at in enumerate(chosen):
+        step(place, len(chosen))
+        parts.append(run_replay(warehouse, view, built, spine, tables, bindings, [at]))
+    step(len(chosen), len(chosen))
+    found = together(parts or [run_replay(warehouse, view, built, spine, tables, bindings, [])])
     verdicts: Mapping[str, Verdict] = {"clean": "pass", "leak": "fail"}
     return Evidence(
         check=f"replay:{view.view}@{view.version}",
@@ -196,6 +203,25 @@ def _shown(
     spine = (Ref("table", model.spine), model.key)
     text = f"{view.view}@{view.version}"
     return [builder.masks.example(f"{text}:{e['feature']}", spine, e) for e in examples]
+
+
+def recent_spine(builder: Builder, model: Model) -> str:
+    """The rows that a model asked for in recent history, whether or not it was there to ask."""
+    time, now = quoted(model.time), builder.workspace.now()
+    return (
+        f"(SELECT * FROM {builder.table(model.spine)} WHERE {time} >= {instant(now - SPAN)} "
+        f"AND {time} < {instant(now)})"
+    )
+
+
+def together(parts: Sequence[Replay]) -> Replay:
+    """Replays of one view at different instants as one."""
+    sources = sorted({name for part in parts for name in part.unprovable_sources})
+    rows, wrong = sum(part.rows for part in parts), sum(part.mismatches for part in parts)
+    status: Status = "leak" if wrong else "unprovable" if sources or not rows else "clean"
+    examples = tuple(example for part in parts for example in part.examples)[:EXAMPLES]
+    at = sum(part.cutoffs for part in parts)
+    return Replay(parts[0].view, rows, wrong, at, status, tuple(sources), examples)
 
 
 def _all_tables(tables: Mapping[str, Table], sql: str) -> set[str]:

@@ -17,7 +17,16 @@ from typing import Annotated
 import typer
 
 from interlock import __version__
-from interlock.cli import consistency, datasets, decisions, impact, privacy, rehearsals, versions
+from interlock.cli import (
+    consistency,
+    datasets,
+    decisions,
+    impact,
+    privacy,
+    profiles,
+    rehearsals,
+    versions,
+)
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract, schema
 from interlock.errors import InterlockError
@@ -275,6 +284,8 @@ def demo(
 
 for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
     app.command()(question)
+app.command()(profiles.profile)
+app.command()(profiles.replay)
 app.command()(consistency.consistency)
 app.command()(privacy.sample)
 
