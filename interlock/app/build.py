@@ -12,6 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from interlock.app.engines import fill
 from interlock.app.masking import Masks, masks_of
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import FeatureView, Model, Project
@@ -25,6 +26,8 @@ from interlock.features.compile import (
     tie_objections,
     view_rows_sql,
 )
+from interlock.features.dialect import DIALECTS, Dialect
+from interlock.features.join import Join
 from interlock.impact.sql import substitute, tables_read
 
 if TYPE_CHECKING:
@@ -59,7 +62,10 @@ class Builder:
             with about(table.ref), self.masks.quiet():
                 sql = self._table_sql(name)
                 self.say(f"building table:{name}")
-                self.workspace.warehouse.build(target, sql)
+                if table.sql is None:
+                    fill(self.workspace.warehouse, target, sql)
+                else:
+                    self.workspace.warehouse.build(target, sql)
         return target
 
     def _table_sql(self, name: str) -> str:
@@ -68,7 +74,19 @@ class Builder:
         table = self.project.tables[name]
         if table.sql is None:
             return source_sql(table, self.workspace.folder)
-        return substitute(table.sql, self.bindings(tables_read(table.sql)))
+        return substitute(table.sql, self.bindings(tables_read(table.sql)), self.dialect.name)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The SQL that the warehouse speaks."""
+        return DIALECTS[self.workspace.warehouse.abilities.dialect]
+
+    def join(self, spine: str) -> Join:
+        """How the warehouse writes a point-in-time join with `spine`."""
+        if self.dialect.asof:
+            return Join(self.dialect)
+        columns = self.workspace.warehouse.columns(f"SELECT * FROM {spine} AS s")
+        return Join(self.dialect, tuple(columns))
 
     def bindings(self, names: Iterable[str]) -> dict[str, str]:
         """Logical name -> physical table, each built."""
@@ -83,8 +101,9 @@ class Builder:
             with about(view.ref), self.masks.quiet():
                 self.say(f"building view:{text}")
                 bound = self.bindings(tables_read(view.sql))
-                rows = view_rows_sql(view, bound)
-                ties = warehouse.query(duplicates_sql(view, f"({rows})")).to_pylist()
+                rows = view_rows_sql(view, bound, self.dialect)
+                twice = duplicates_sql(view, f"({rows})", dialect=self.dialect)
+                ties = warehouse.query(twice).to_pylist()
                 if ties:
                     raise Refused(
                         f"{view.ref} has several rows for one entity and time",
@@ -93,7 +112,7 @@ class Builder:
                             view, [self.masks.row(view.ref, tie) for tie in ties]
                         ),
                     )
-                warehouse.build(target, build_view_sql(view, bound))
+                warehouse.build(target, build_view_sql(view, bound, self.dialect))
         return view, target
 
     def views(self, model: Model) -> list[Built]:
@@ -117,7 +136,8 @@ class Builder:
                 f"(SELECT * FROM {spine} WHERE {model.time} >= TIMESTAMP '{start}' "
                 f"AND {model.time} < TIMESTAMP '{end}')"
             )
-            sql = point_in_time_sql(asked, model.key, model.time, built, list(model.features))
+            how, wanted = self.join(asked), list(model.features)
+            sql = point_in_time_sql(asked, model.key, model.time, built, wanted, how)
             self.workspace.warehouse.build(name, sql)
         return name
 

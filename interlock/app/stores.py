@@ -48,12 +48,12 @@ class Places:
         return RedisOnlineStore(address, self.prefix, timeout)
 
 
-def expanded(url: str) -> str:
+def expanded(url: str, what: str = "the online store") -> str:
     """`${NAME}` from the process's environment: secrets are never in files."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in os.environ:
-            raise Unusable(f"${found[1]} is not set", help=f"the online store is at {url}")
+            raise Unusable(f"${found[1]} is not set", help=f"{what} is at {url}")
         return os.environ[found[1]]
 
     return _VARIABLE.sub(value, url)

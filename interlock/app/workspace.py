@@ -18,10 +18,9 @@ from interlock.define.load import Reading, read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Invalid, NotFound, Unavailable
-from interlock.ports import Clock, OnlineStore, Put
+from interlock.ports import Clock, OnlineStore, Put, Warehouse
 
 if TYPE_CHECKING:
-    from interlock.adapters.duckdb import DuckDBWarehouse
     from interlock.adapters.files import FileArtifacts
     from interlock.adapters.memory import MemoryRecord
     from interlock.adapters.predictions import JsonLinesLog
@@ -177,11 +176,12 @@ class Workspace:
         return FileArtifacts(self.state / "artifacts")
 
     @cached_property
-    def warehouse(self) -> DuckDBWarehouse:
-        from interlock.adapters.duckdb import DuckDBWarehouse
+    def warehouse(self) -> Warehouse:
+        from interlock.app.engines import open_warehouse
 
         self._make_state()
-        return DuckDBWarehouse(self.state / "warehouse.duckdb")
+        declared = self._settings_in(self._released or self.project).warehouse
+        return open_warehouse(declared, self.folder, self.state)
 
     @cached_property
     def online(self) -> OnlineStore:

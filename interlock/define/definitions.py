@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from interlock.define.addresses import StoreAddress, WarehouseAddress
 from interlock.define.durations import Duration
 from interlock.define.outside import Outside
 from interlock.define.privacy import Classification, Privacy
@@ -22,9 +23,6 @@ TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a
 ValueType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
 # `other`: a struct, a list, a time of day; carried and guarded, never computed with.
 ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp", "other"]
-StoreAddress = Annotated[
-    str, StringConstraints(pattern=r"^(\$\{\w+\}|(lmdb|rediss?|valkeys?|unix)://)")
-]
 Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
 
 
@@ -122,8 +120,7 @@ class Fallback(Definition):
 class FeatureValue(Definition):
     """One value of a view. `range` is inclusive; `fallback` is rehearsed before release.
 
-    With `last_known` the newest value within the TTL that is not NULL counts, not the
-    newest row's.
+    With `last_known` the newest value within the TTL that is not NULL counts.
     """
 
     type: ValueType = "double"
@@ -328,10 +325,11 @@ class Environment(Definition):
 
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
-    `online` are the addresses of the online stores, the first one preferred.
+    `warehouse` is where tables live; `online` are the online stores, the first preferred.
     """
 
     clock: Literal["wall", "replay"] = "wall"
+    warehouse: WarehouseAddress = "duckdb://"
     online: tuple[StoreAddress, ...] = ("lmdb://",)
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()

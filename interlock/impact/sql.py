@@ -14,10 +14,11 @@ from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.errors import ErrorLevel, ParseError, SqlglotError, UnsupportedError
 
 from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
+from interlock.errors import Unusable
 from interlock.impact.block import table_name, written
 from interlock.impact.kept import Kept, Named, query_key, text_key
 from interlock.impact.query import OutputColumn, Promise, QueryFacts, SqlError
@@ -110,7 +111,16 @@ def substitute(sql: str, replacements: Mapping[str, str], write: str = DIALECT) 
         if joins:
             item.set("joins", joins)
         table.replace(item)
-    return tree.sql(dialect=write)
+    if write == DIALECT:
+        return tree.sql(dialect=write)
+    try:
+        # What the other dialect cannot say would be left out, with a word in a log.
+        return tree.sql(dialect=write, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise Unusable(
+            f"this SQL cannot be written for {write}: {_SPACE.sub(' ', str(error))[:200]}",
+            help="say it in a way that both engines know",
+        ) from error
 
 
 def understand(
