@@ -10,6 +10,7 @@ from pathlib import Path
 from interlock.define.dbt import trimmed
 from interlock.define.definitions import Project
 from interlock.define.load import read
+from interlock.define.schema import near
 from interlock.define.yaml import parse
 from interlock.errors import Invalid, Problem
 
@@ -53,11 +54,13 @@ def _manifest(path: Path, main: str) -> dict[str, str]:
     return {name: trimmed((path / name).read_text(encoding="utf-8", errors="replace"))}
 
 
-def news(later: Sequence[Problem], earlier: Sequence[Problem]) -> list[Problem]:
+def news(
+    later: Sequence[Problem], earlier: Sequence[Problem], hidden: frozenset[str] = frozenset()
+) -> list[Problem]:
     """Problems of `later` that `earlier` neither says already nor causes.
 
-    A thing that is missing may stand in a file that could not be read: one mistake should
-    make one problem.
+    A thing that is missing may stand in a file that could not be read (`hidden`, where its
+    name could be made out): one mistake should make one problem. A slip is told all the same.
     """
     said = {(problem.file, problem.message.replace(":", "")) for problem in earlier}
     broken = {problem.file.split("/")[0] for problem in earlier}
@@ -66,7 +69,10 @@ def news(later: Sequence[Problem], earlier: Sequence[Problem]) -> list[Problem]:
         problem
         for problem in later
         if (problem.file, problem.message.replace(":", "")) not in said
-        and not problem.message.startswith(follows)
+        and not (
+            problem.message.startswith(follows)
+            and (not near(problem.fix) or problem.message.split()[-1] in hidden)
+        )
     ]
 
 

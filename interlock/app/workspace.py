@@ -109,7 +109,7 @@ class Workspace:
         reading = read(texts) if project is None else Reading(project, (), project)
         facts, more = learn(reading.partial, self.kept.facts)
         more = (*more, *problems_in(reading.partial.calendar))
-        problems = [*reading.problems, *news(more, reading.problems)]
+        problems = [*reading.problems, *news(more, reading.problems, reading.hidden)]
         self.kept.save_facts()
         if problems:
             raise Invalid.of(problems)

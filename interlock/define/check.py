@@ -20,7 +20,7 @@ from interlock.define.definitions import (
 from interlock.define.messages import mistakes
 from interlock.define.privacy_check import privacy_problems
 from interlock.define.refs import Ref
-from interlock.define.schema import did_you_mean
+from interlock.define.schema import did_you_mean, near
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem, Unusable
 
@@ -29,15 +29,16 @@ _MAIN = "interlock.yaml"
 
 @dataclass(frozen=True)
 class _Scope:
-    """A project, its lines, and the folders where a file could not be read.
+    """A project, its lines, and what could not be read of it: one mistake makes one problem.
 
-    A name missing from such a folder is not reported: it may stand in the broken file,
-    and one mistake should make one problem.
+    A name that stands in a file with a problem (`hidden`) is not missing. In a folder with
+    such a file (`broken`) a name is only reported when it is nearly one that is known.
     """
 
     project: Project
     documents: Mapping[str, Document]
     broken: frozenset[str]
+    hidden: frozenset[str]
 
     def at(self, file: str, path: Path, message: str, fix: str) -> Problem:
         document = self.documents.get(file)
@@ -53,8 +54,10 @@ class _Scope:
         folder: str = "",
     ) -> Iterator[Problem]:
         """A problem unless `wanted` is among `known`, which are declared in `folder`."""
-        if wanted not in known and folder not in self.broken:
-            yield self.at(file, path, f"no {what} {wanted}", did_you_mean(wanted, known))
+        fix = did_you_mean(wanted, known)
+        follows = folder in self.broken and not near(fix)
+        if wanted not in known and not follows and not (folder and wanted in self.hidden):
+            yield self.at(file, path, f"no {what} {wanted}", fix)
 
 
 def check(
@@ -62,7 +65,7 @@ def check(
 ) -> list[Problem]:
     """Everything in `project` that names something which is not there, or contradicts itself."""
     broken = frozenset(posixpath.dirname(problem.file) or problem.file for problem in earlier)
-    scope = _Scope(project, documents, broken)
+    scope = _Scope(project, documents, broken, hidden_in(documents, earlier))
     found = [*_calendar(scope)]
     if not {"tables", _MAIN} & broken:
         found += privacy_problems(project, documents.get(_MAIN))
@@ -77,6 +80,16 @@ def check(
     for service in project.services.values():
         found += [*_owner(scope, service), *_service(scope, service)]
     return found
+
+
+def hidden_in(documents: Mapping[str, Document], earlier: Iterable[Problem]) -> frozenset[str]:
+    """Names that are declared in files with a problem, as far as they can be made out."""
+    files = {problem.file for problem in earlier}
+    said = [document.value for file, document in documents.items() if file in files]
+    names = {str(one[key]) for one in said for key in ("name", "model", "service") if key in one}
+    views = {f"{one['view']}@{one.get('version')}" for one in said if "view" in one}
+    teams = (one["owners"] for one in said if isinstance(one.get("owners"), dict))
+    return frozenset({*names, *views, *(team for held in teams for team in held)})
 
 
 def _owner(scope: _Scope, thing: Declared) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from interlock.define.check import check
+from interlock.define.check import check, hidden_in
 from interlock.define.dbt import read_manifest
 from interlock.define.definitions import (
     Calendar,
@@ -44,6 +44,7 @@ class Reading:
     project: Project | None
     problems: tuple[Problem, ...]
     partial: Project
+    hidden: frozenset[str] = frozenset()  # names that stand in files with a problem
 
 
 @dataclass
@@ -94,9 +95,10 @@ def read(files: Mapping[str, str], variables: Mapping[str, str] | None = None) -
             reader(found, file)
     _read_dbt(found)
     project = _project(found)
+    hidden = hidden_in(found.documents, found.problems)
     found.problems += check(project, found.documents, found.problems)
     problems = tuple(sorted(set(found.problems)))
-    return Reading(None if problems else project, problems, project)
+    return Reading(None if problems else project, problems, project, hidden)
 
 
 def _read_main(found: _Found, file: str) -> None:

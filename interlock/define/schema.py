@@ -93,6 +93,11 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return otherwise or (f"known: {known}" if names else "declare it first")
 
 
+def near(fix: str) -> bool:
+    """Whether a fix of `did_you_mean` names one word: a slip, not something that is missing."""
+    return fix.startswith("did you mean")
+
+
 def _schema(kind: type[BaseModel]) -> dict[str, Any]:
     made = kind.model_json_schema()
     for path in _OURS.get(kind, ()):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
-from interlock.define.schema import did_you_mean
+from interlock.define.schema import did_you_mean, near
 from interlock.errors import Problem
 from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
@@ -32,9 +33,11 @@ class _Page:
         return next((at for at in self._lines(wanted) if at >= first), first)
 
     def word(self, word: str) -> int:
-        """The first line that holds `word`; the definition's own line if none does."""
-        rows = self.text.splitlines()
-        return next((at for at, row in enumerate(rows, 1) if word and word in row), self.line)
+        """The first line with `word` on it, from the definition on; its own line if none has."""
+        whole = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+        rows = enumerate(self.text.splitlines(), 1)
+        found = [at for at, row in rows if word and whole.search(row)]
+        return next((at for at in found if at >= self.line), (found or [self.line])[0])
 
     def _lines(self, wanted: str) -> Iterator[int]:
         for at, row in enumerate(self.text.splitlines(), 1):
@@ -57,6 +60,9 @@ class _Page:
         if facts.unknown or name in facts.by_name:
             return
         fix = did_you_mean(name, facts.by_name)
+        slip = fix.removeprefix("did you mean ").rstrip("?") if near(fix) else ""
+        if slip and any(slip in error.message for error in facts.errors):
+            return  # the query has the slip, and says so itself
         yield self.problem(name, f"{what} {name} is not selected", fix)
 
 
