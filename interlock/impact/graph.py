@@ -16,7 +16,7 @@ from interlock.impact.query import Verdict
 
 __all__ = [
     "Difference", "GraphData", "GraphEdge", "GraphNode", "Hop", "Reached", "Touch",
-    "causes", "differences", "graph", "reach", "spread", "verdicts",
+    "above", "causes", "differences", "graph", "reach", "spread", "verdicts",
 ]  # fmt: skip
 
 Touch = Literal["breaks", "moves", "reached", "untouched"]
@@ -230,28 +230,26 @@ def verdicts(old: Facts | None, new: Facts) -> dict[str, Touch]:
     return {name: touch for name, (touch, _) in touched.items()}
 
 
-def causes(old: Facts | None, new: Facts, name: str) -> tuple[Reached, ...]:
-    """Every place where the change starts and that reaches `name`: worst first, nearest first.
+def causes(old: Facts | None, new: Facts, *names: str) -> tuple[Reached, ...]:
+    """Every place where the change starts and that reaches one of `names`, worst first.
 
-    `reach` gives the one path that decides; this gives one path for each start.
+    `reach` gives the one path that decides; this gives a path for each start and name.
     """
     found = differences(old, new)
     seeds, why = _seeds(found)
-    readers = _edges(old, new, found)
-    above = _above(name, readers)
-    near = [edge for edge in readers if edge.reader in above]
-    stops = _stops(found)
-    touched = [
-        (seed, spread({seed: touch}, near, stops).get(name))
-        for seed, touch in seeds.items()
-        if seed in above
-    ]
-    ref = Ref.parse(name)
-    reached = [Reached(ref, hit[0], s, hit[1], why[s]) for s, hit in touched if hit is not None]
+    readers, stops = _edges(old, new, found), _stops(found)
+    reached = []
+    for name in names:
+        below = above(name, readers)
+        near = [edge for edge in readers if edge.reader in below]
+        for seed in (seed for seed in seeds if seed in below):
+            hit = spread({seed: seeds[seed]}, near, stops).get(name)
+            if hit is not None:
+                reached.append(Reached(Ref.parse(name), hit[0], seed, hit[1], why[seed]))
     return tuple(sorted(reached, key=lambda r: (_ORDER.index(r.verdict), len(r.path), r.cause)))
 
 
-def _above(name: str, edges: Iterable[Edge]) -> set[str]:
+def above(name: str, edges: Iterable[Edge]) -> set[str]:
     """`name` and all that it stands on."""
     sources: dict[str, list[str]] = {}
     for edge in edges:

@@ -11,7 +11,7 @@ from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound
 from interlock.impact.difference import Difference
 from interlock.impact.facts import Facts
-from interlock.impact.graph import Hop, Reached, Touch, causes, owner_node, verdicts
+from interlock.impact.graph import Hop, Reached, Touch, above, causes, owner_node, verdicts
 from interlock.impact.lineage import lineage
 from interlock.plan.explain import difference_lines, weight_of
 from interlock.plan.make import Side
@@ -131,14 +131,15 @@ def _causes(wanted: Side, stable: Side | None, parts: list[str]) -> tuple[Cause,
     old = stable.facts if stable else None
     touched = verdicts(old, wanted.facts)
     asked = [part for part in parts if touched.get(part, "untouched") != "untouched"][:_PARTS]
-    every = [one for part in asked for one in causes(old, wanted.facts, part)]
+    every = causes(old, wanted.facts, *asked)
     best: dict[str, Reached] = {}
-    for one in sorted(every, key=lambda one: (_WORST.index(one.verdict), len(one.path))):
+    for one in every:
         best.setdefault(one.cause, one)
-    return tuple(_cause(wanted, stable, one) for one in best.values())
+    under = {ref: above(str(ref), wanted.facts.edges) for ref in {r.ref for r in best.values()}}
+    return tuple(_cause(wanted, stable, one, under[one.ref]) for one in best.values())
 
 
-def _cause(wanted: Side, stable: Side | None, one: Reached) -> Cause:
+def _cause(wanted: Side, stable: Side | None, one: Reached, under: set[str]) -> Cause:
     old = stable.project if stable else None
     start = Ref.parse(one.cause)
     read: tuple[Line, ...] = ()
@@ -147,16 +148,15 @@ def _cause(wanted: Side, stable: Side | None, one: Reached) -> Cause:
         read = uses(wanted.project, Ref.parse(nearest.reader), Ref.parse(nearest.source))
     return Cause(
         one.sentence, one.verdict, one.cause, one.path,
-        edited(old, wanted.project, start), read, _also(wanted.facts, one), _otherwise(one),
+        edited(old, wanted.project, start), read, _also(wanted.facts, one, under), _otherwise(one),
     )  # fmt: skip
 
 
-def _also(facts: Facts, one: Reached) -> tuple[str, ...]:
-    """Other readers of the start, on other ways to the same thing."""
-    if not one.path or str(one.ref) not in facts.nodes:
+def _also(facts: Facts, one: Reached, under: set[str]) -> tuple[str, ...]:
+    """Other readers of the start, on other ways to the same thing; `under` is what it stands on."""
+    if not one.path:
         return ()
-    above = set(lineage(facts, str(one.ref), "upstream").nodes)
-    readers = {edge.reader for edge in facts.edges if edge.source == one.cause} & above
+    readers = {edge.reader for edge in facts.edges if edge.source == one.cause} & under
     own = {owner_node(one.cause), *(hop.reader for hop in one.path)}
     return tuple(
         sorted(name for name in readers if owner_node(name) not in own and name not in own)
