@@ -7,8 +7,8 @@ from typing import Any
 
 from interlock.app.changes import ATTEMPTS, Held, all_changes, evidence_of, held, save, update
 from interlock.app.planning import bookings
-from interlock.app.tick import calendar_over, told
-from interlock.app.versions import stable, stored
+from interlock.app.tick import told
+from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import Workspace
 from interlock.change.calendar import Booking, Interval
 from interlock.change.change import Change, moved, signed, with_waiver

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.changes import all_changes, held
-from interlock.app.versions import Version, stable, stored
+from interlock.app.versions import Version, calendar_over, stable, stored
 from interlock.change.calendar import Booking, Interval, next_free_slot
 from interlock.define.refs import Ref
 from interlock.errors import Refused
@@ -118,9 +118,8 @@ def free_slot(workspace: Workspace, version: Version, plan: Plan) -> Slot:
     if plan.after:
         before = (held(workspace.record, plan.after).change.plan or {}).get("slot")
         start = max(start, datetime.fromisoformat(before[1])) if before else start
-    found = next_free_slot(
-        version.project.calendar, bookings(workspace), plan.writes, length, start
-    )
+    calendar = calendar_over(workspace, version)
+    found = next_free_slot(calendar, bookings(workspace), plan.writes, length, start)
     return Slot(found.start, found.end)
 
 

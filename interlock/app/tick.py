@@ -19,11 +19,10 @@ from interlock.app.changes import Held, all_changes, held, save
 from interlock.app.feed import keep_online
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.prepare import point_at, prepare
-from interlock.app.versions import Version, stable, stored
+from interlock.app.versions import Version, calendar_over, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.calendar import frozen
 from interlock.change.change import Change, moved
-from interlock.define.definitions import Calendar
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, NotFound, Stale
@@ -215,16 +214,6 @@ def _freeze(workspace: Workspace, change: Change, now: datetime) -> str:
     calendar = calendar_over(workspace, stored(workspace, change.release))
     refs = [Ref.parse(text) for text in change.details.get("writes", ())]
     return "; ".join(frozen(calendar, refs, now))
-
-
-def calendar_over(workspace: Workspace, version: Version) -> Calendar:
-    """What binds a change to `version`: no freeze is lifted by the change that it would hold."""
-    own, running = version.project.calendar, stable(workspace)
-    if running is None:
-        return own
-    held_ = running.project.calendar
-    more = tuple(freeze for freeze in own.freezes if freeze not in held_.freezes)
-    return held_.model_copy(update={"freezes": (*held_.freezes, *more)})
 
 
 def _elsewhere(change: Change, route: Route) -> str:

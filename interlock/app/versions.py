@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.training import TrainedModel
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Project
+from interlock.define.definitions import Calendar, Project
 from interlock.define.digest import canonical
 from interlock.define.refs import Ref
 from interlock.errors import NotFound
@@ -53,6 +53,16 @@ def stable(workspace: Workspace) -> Version | None:
     """The version that everybody gets now; None before the first release."""
     release = workspace.route().stable
     return stored(workspace, release) if release else None
+
+
+def calendar_over(workspace: Workspace, version: Version) -> Calendar:
+    """What binds a change to `version`: no freeze is lifted by the change that it would hold."""
+    own, running = version.project.calendar, stable(workspace)
+    if running is None:
+        return own
+    held_ = running.project.calendar
+    more = tuple(freeze for freeze in own.freezes if freeze not in held_.freezes)
+    return held_.model_copy(update={"freezes": (*held_.freezes, *more)})
 
 
 def keep_definitions(workspace: Workspace, project: Project) -> str:

@@ -63,7 +63,8 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     reached = tuple(one for one in reach(old, wanted.facts) if _view(one.ref) not in new)
     steps = tuple(_steps(old, wanted.facts, environment, found, reached))
     impact = Impact(found, reached, steps)
-    projects = [wanted.project, *([stable.project] if stable else [])]
+    # What runs knows first who answers for what: nobody is relieved by the change itself.
+    projects = [*([stable.project] if stable else []), wanted.project]
     signing, unsigned = requirements(projects, impact)
     remarks = (*_unknown(wanted.facts, found), *_words(wanted, stable, found))
     ended, fading = deprecated(wanted.project, stable.project if stable else None, where.now)

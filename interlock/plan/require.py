@@ -36,7 +36,8 @@ def requirements(
 ) -> tuple[tuple[Required, ...], tuple[str, ...]]:
     """Sign-offs, and objections where nobody can give one.
 
-    `projects`: the wanted one first; what it no longer declares has its owner in the next.
+    `projects`: the one whose owners count first; what it does not declare has its owner in
+    the next.
     """
     if not impact.differences:
         return (), ()

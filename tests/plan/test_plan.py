@@ -134,11 +134,23 @@ def test_who_answers_for_what_is_built_again_signs_too() -> None:  # R-A5
     }
 
 
+def without_service_owner() -> tuple[Owner, ...]:
+    rest = tuple(owner for owner in OWNERS if owner.name not in ("ops-desk", "ops-shelf"))
+    return (*rest, Owner(name="ops-desk", people={}))
+
+
 def test_nobody_to_sign_is_an_objection() -> None:
-    owners = tuple(owner for owner in OWNERS if owner.name != "ops-desk")
-    nobody = (*(o for o in owners if o.name != "ops-shelf"), Owner(name="ops-desk", people={}))
-    plan = planned(SEEDED, owners=nobody)
+    nobody = without_service_owner()
+    before = side(shop(owners=nobody), "5" * 64)
+    plan = make_plan(side(shop(SEEDED, owners=nobody)), before, WHERE)
     assert any("nobody holds service_owner" in said for said in plan.objections)
+
+
+def test_a_change_relieves_nobody_of_signing_it() -> None:  # R-C4
+    """Whoever answers for what runs signs, whatever the change says of owners."""
+    now, before = (planned(SEEDED, **more) for more in ({"owners": without_service_owner()}, {}))
+    assert now.requirements == before.requirements
+    assert ("service_owner", "ops-desk") in {(r.role, r.team) for r in now.requirements}
 
 
 def test_a_break_is_an_objection_that_names_the_nearest_reader() -> None:
