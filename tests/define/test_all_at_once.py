@@ -1,4 +1,4 @@
-"""A project with many faults of different kinds: one run of `check` tells them all, each in place."""
+"""A project with many faults of many kinds: one run of `check` tells them all, each in place."""
 
 from __future__ import annotations
 
