@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from interlock.define.digest import digest
 from interlock.impact.query import Promise, Source
@@ -40,10 +41,15 @@ def declared(name: str, known: Known) -> Block:
         for column, kind in known.schema.get(name, {}).items()
     )  # fmt: skip
     unique = frozenset(
-        frozenset(digest(["column", name, column]) for column in key) for key in promise.keys
+        frozenset(_column_digest(name, column) for column in key) for key in promise.keys
     )
     # An unknown table is already an error; its columns must not become more of them.
     return Block(columns, Rows(digest(["table", name])), name not in known.schema, unique, name)
+
+
+@lru_cache(maxsize=65536)  # a table is read by many queries
+def _column_digest(table: str, column: str) -> str:
+    return digest(["column", table, column])
 
 
 def generated(node: Node, scope: Scope) -> Block:

@@ -213,10 +213,9 @@ def test_the_answer_as_json_and_as_a_picture_say_the_same() -> None:
     ]
     first, *lines = found.mermaid().splitlines()
     assert first == "flowchart LR"
-    ids = dict(
+    names = dict(
         line.strip().rstrip("]").replace('"', "").split("[") for line in lines if '["' in line
     )
-    names = {made: name for made, name in ids.items()}
     drawn = set()
     for line in (line.strip() for line in lines if "-->" in line):
         source, _, rest = line.partition(" -->|")
