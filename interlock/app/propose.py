@@ -14,6 +14,7 @@ from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
 from interlock.app.planning import plan_between, wanted
+from interlock.app.replays import missingness
 from interlock.app.training import TrainedModel, train
 from interlock.app.versions import Version, keep_definitions, release_body, stable
 from interlock.app.workspace import Workspace
@@ -234,11 +235,12 @@ def _gather(
             model = _reader(new, name)
             views = old.project.views[name], new.project.views[name]
             pieces.append(checks.values(before, after, *views, model))
-        elif kind == "replay":
+        elif kind in ("replay", "missingness"):
             model = _reader(new, name) or next(iter(new.project.models.values()), None)
             if model is not None:
-                say(f"replaying {name}")
-                pieces.append(checks.replay(after, new.project.views[name], model))
+                say(f"replaying {name}" if kind == "replay" else f"looking for gaps in {name}")
+                prove = checks.replay if kind == "replay" else missingness
+                pieces.append(prove(after, new.project.views[name], model))
     for found in measured.values():
         pieces += [p for p in found.evidence if p.check in plan.evidence or old is None]
     return pieces
