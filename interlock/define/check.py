@@ -93,6 +93,8 @@ def hidden_in(documents: Mapping[str, Document], earlier: Iterable[Problem]) -> 
 
 
 def _owner(scope: _Scope, thing: Declared) -> Iterator[Problem]:
+    if isinstance(thing, Table) and thing.outside:
+        return  # the team that answers for all of them is checked where it is named
     teams = [owner.name for owner in scope.project.owners]
     path: Path = (*_within(thing), "owner")
     yield from scope.known(thing.file, path, thing.owner, teams, "team", _MAIN)

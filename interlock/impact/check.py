@@ -87,6 +87,8 @@ def _page(project: Project, thing: Declared) -> _Page:
 
 
 def _owner(project: Project, thing: Declared) -> Iterator[Problem]:
+    if isinstance(thing, Table) and thing.outside:
+        return  # the team that answers for all of them is checked where it is named
     yield from _page(project, thing).known(thing.owner, [o.name for o in project.owners], "team")
 
 
