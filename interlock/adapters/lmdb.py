@@ -96,7 +96,7 @@ class LmdbOnlineStore:
 
     def _put(self, view: str, packed: Sequence[tuple[bytes, bytes]], span: Span | None) -> int:
         kept = 0
-        with self._env.begin(write=True) as txn:
+        with self._begin(write=True) as txn:
             for key, data in packed:
                 old = txn.get(key)
                 if old is None or order(old) <= order(data):
@@ -141,13 +141,13 @@ class LmdbOnlineStore:
         with self._begin() as txn:
             return list(map(txn.get, keys))
 
-    def _begin(self) -> Any:
+    def _begin(self, write: bool = False) -> Any:
         try:
-            return self._env.begin()
+            return self._env.begin(write=write)
         except lmdb.MapResizedError:
             # Another process grew the map; take its size and look again.
             self._env.set_mapsize(0)
-            return self._env.begin()
+            return self._env.begin(write=write)
 
     def drop(self, view: str) -> None:
         """Forget every row of one view version."""

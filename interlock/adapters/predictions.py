@@ -24,10 +24,18 @@ _NAME = re.compile(r"(?P<writer>.+)-(?P<number>\d{6})\.jsonl")
 class JsonLinesLog:
     """One writer's segments `<name>-000001.jsonl` in `folder`, and a reader over all writers'.
 
-    Opened lazily: a log that only reads leaves no file behind.
+    Opened lazily: a log that only reads leaves no file behind. With `sync`, what was appended
+    also survives a power cut.
     """
 
-    def __init__(self, folder: Path | str, name: str = "gateway", segment: int = SEGMENT) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        name: str = "gateway",
+        segment: int = SEGMENT,
+        sync: bool = False,
+    ) -> None:
+        self._sync = sync
         self._folder = Path(folder)
         self._name = name
         self._segment = segment
@@ -64,6 +72,8 @@ class JsonLinesLog:
         self._torn = written < len(data)
         if self._torn:
             raise OSError(f"only {written} of {len(data)} bytes fitted")
+        if self._sync:
+            os.fsync(self._file)
 
     def _open_next(self) -> None:
         """A new segment, never an old one: appending after a torn line would spoil two rows."""
@@ -107,6 +117,14 @@ class JsonLinesLog:
                 else:
                     rows.append(row)
         return rows, {"offsets": offsets, "skipped": skipped}
+
+    def waiting(self, after: Json) -> int:
+        """Bytes of every writer that the cursor `after` has not read."""
+        offsets = after.get("offsets", {})
+        return sum(
+            max(0, path.stat().st_size - int(offsets.get(path.name, 0)))
+            for _, _, path in _segments(self._folder)
+        )
 
     def close(self) -> None:
         if self._file is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from interlock.app.engines import fill
 from interlock.app.masking import Masks, masks_of
+from interlock.app.push import log_table
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import FeatureView, Model, Project
 from interlock.errors import Refused, about
@@ -57,10 +58,12 @@ class Builder:
     def table(self, name: str) -> str:
         """The physical name of a table of this version, built with all it reads if need be."""
         table = self.project.tables[name]
+        if table.push:
+            return log_table(self, table)
         target = physical(name, self.facts.fingerprint(table.ref))
         if not self.workspace.warehouse.has(target):
             with about(table.ref), self.masks.quiet():
-                sql = self._table_sql(name)
+                sql = self.table_sql(name)
                 self.say(f"building table:{name}")
                 if table.sql is None:
                     fill(self.workspace.warehouse, target, sql)
@@ -68,7 +71,8 @@ class Builder:
                     self.workspace.warehouse.build(target, sql)
         return target
 
-    def _table_sql(self, name: str) -> str:
+    def table_sql(self, name: str) -> str:
+        """The rows of a table of this version, on the physical tables it reads."""
         from interlock.adapters.duckdb import source_sql
 
         table = self.project.tables[name]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from interlock.app.push import take_in
 from interlock.app.stores import stores_now
 from interlock.app.workspace import WallClock, Workspace
 from interlock.define.keys import entity_keys
@@ -44,15 +45,17 @@ def live_lookups(workspace: Workspace) -> tuple[Lookup, ...]:
 def keep_online(workspace: Workspace) -> str:
     """Bring every store up to now, and say what is wrong with any of them.
 
-    Replayed time is not ours to follow: whoever plays it pushes rows as they became known.
+    Rows that were pushed are read first. Replayed time is not ours to follow: whoever plays
+    it pushes rows as they became known.
     """
-    if not isinstance(workspace.clock, WallClock):
-        return ""
     lookups = live_lookups(workspace)
     if not lookups:
         return ""
+    until = take_in(workspace)
+    if not isinstance(workspace.clock, WallClock):
+        return ""
     try:
-        Feeder(workspace.warehouse, workspace.online).catch_up(lookups, workspace.now())
+        Feeder(workspace.warehouse, workspace.online).catch_up(lookups, until)
     except Unavailable as error:
         return error.message
     return "; ".join(stores_now(workspace).sentences)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from interlock.app.push import Pushed, Pusher, spec_of
 from interlock.app.releases import Live, Pace, Releases
 from interlock.app.stores import Reading, standing_of
 from interlock.define.keys import entity_keys, instant_text
@@ -102,6 +103,7 @@ class Gateway:
         replay_clock: bool = False,
         pace: Pace = USUAL,
     ) -> None:
+        self.pusher: Pusher | None = None  # set by a process that also takes rows
         self.environment = environment
         self.replay_clock = replay_clock
         self.releases = Releases(record, artifacts, environment, pace)
@@ -179,6 +181,17 @@ class Gateway:
         if at is not None:
             raise Unusable("parameters.at is only for an environment with `clock: replay`")
         return datetime.fromtimestamp(time.time(), UTC)
+
+    def push(self, table: str, rows: Sequence[Any], at: datetime | None) -> Pushed:
+        """Rows for a pushed table, checked against the releases that answer now."""
+        live = self.live()
+        specs = [one.spec for one in (live.stable, live.candidate) if one is not None]
+        spec = spec_of(specs, table)
+        if self.pusher is None:
+            raise Unavailable(
+                "this process does not take rows", help="start `interlock serve` again"
+            )
+        return self.pusher.push(spec, rows, self._instant(at))
 
     def assign(self, subject: str | None) -> tuple[str, str, int]:
         """(release digest, arm, epoch) for one subject: the same cohort as scoring uses."""

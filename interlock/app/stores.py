@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from interlock.errors import Corrupt, InterlockError, Unavailable, Unusable
 from interlock.ports import Json, OnlineRow, OnlineStore, Span
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT, WRITE_TIMEOUT = 0.1, 10.0  # seconds; a request must not wait long for a store
 POLL = 0.25  # seconds between two looks of the watcher
 NAMES = ("primary", "secondary")
+# Who pushes writes a few rows within a request; who writes brings everything, and can wait.
+Mode = Literal["read", "push", "write"]
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -35,16 +37,16 @@ class Places:
     folder: Path
     prefix: str
 
-    def open(self, url: str, readonly: bool) -> OnlineStore:
+    def open(self, url: str, mode: Mode) -> OnlineStore:
         """The store at `url`; raises `Unavailable` when it is not there."""
         text = expanded(url)
         scheme, _, rest = text.partition("://")
         if scheme == "lmdb":
-            return _lmdb(self.folder / (rest or ".interlock/online"), readonly)
+            return _lmdb(self.folder / (rest or ".interlock/online"), mode == "read")
         from interlock.adapters.redis import RedisOnlineStore
 
         address = f"{scheme.replace('valkey', 'redis')}://{rest}"
-        timeout = READ_TIMEOUT if readonly else WRITE_TIMEOUT
+        timeout = WRITE_TIMEOUT if mode == "write" else READ_TIMEOUT
         return RedisOnlineStore(address, self.prefix, timeout)
 
 
@@ -74,16 +76,16 @@ def _lmdb(folder: Path, readonly: bool) -> OnlineStore:
     return LmdbOnlineStore(folder, readonly=True)
 
 
-def open_online(urls: Sequence[str], places: Places, readonly: bool = False) -> OnlineStore:
+def open_online(urls: Sequence[str], places: Places, mode: Mode = "write") -> OnlineStore:
     """The store of an environment. One local folder needs nothing around it."""
     wanted = tuple(urls) or ("lmdb://",)
     if len(wanted) == 1 and wanted[0].startswith("lmdb://"):
-        return places.open(wanted[0], readonly)
-    return RedundantStore([_opener(places, url, readonly) for url in wanted])
+        return places.open(wanted[0], mode)
+    return RedundantStore([_opener(places, url, mode) for url in wanted])
 
 
-def _opener(places: Places, url: str, readonly: bool) -> Callable[[], OnlineStore]:
-    return lambda: places.open(url, readonly)
+def _opener(places: Places, url: str, mode: Mode) -> Callable[[], OnlineStore]:
+    return lambda: places.open(url, mode)
 
 
 class Told(NamedTuple):
@@ -324,7 +326,7 @@ def stores_now(workspace: Workspace) -> Stores:
         return NO_STORES
     # LMDB lets a process open a folder once: who writes here already, asks itself.
     ours: OnlineStore | None = workspace.__dict__.get("online")
-    store = ours or workspace.open_online(readonly=True)
+    store = ours or workspace.open_online("read")
     try:
         if not isinstance(store, RedundantStore):
             return NO_STORES

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
     from interlock.app.kept import KeptFolder
+    from interlock.app.push import Pusher
+    from interlock.app.stores import Mode
     from interlock.app.versions import Version
     from interlock.define.definitions import Environment, Project
     from interlock.impact.facts import Facts
@@ -188,13 +190,20 @@ class Workspace:
         """The online store that the release which runs declares, to write to."""
         return self.open_online()
 
-    def open_online(self, readonly: bool = False) -> OnlineStore:
-        """The same for a process that only reads, and must not wait long."""
+    def open_online(self, mode: Mode = "write") -> OnlineStore:
+        """The same for a process that only reads, or pushes: neither must wait long."""
         from interlock.app.stores import Places, open_online
 
         project = self._released or self.project
         places = Places(self.folder, f"{project.name}.{self.environment}")
-        return open_online(self._settings_in(project).online, places, readonly)
+        return open_online(self._settings_in(project).online, places, mode)
+
+    @cached_property
+    def pusher(self) -> Pusher:
+        """Takes rows that are pushed from this process, and reads those that any took."""
+        from interlock.app.push import Pusher
+
+        return Pusher(self.state, self.online)
 
     @cached_property
     def predictions(self) -> JsonLinesLog:
@@ -247,6 +256,6 @@ class Workspace:
 
     def close(self) -> None:
         """Close every engine that was opened."""
-        for name in ("warehouse", "online", "predictions", "record"):
+        for name in ("warehouse", "pusher", "online", "predictions", "record"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()

@@ -72,7 +72,7 @@ def check(
     for name, environment in project.environments.items():
         found += _environment(scope, name, environment)
     for table in project.tables.values():
-        found += [*_owner(scope, table), *_table(scope, table)]
+        found += [*_owner(scope, table), *_table(scope, table), *_pushed(scope, table)]
     for view in project.views.values():
         found += [*_owner(scope, view), *_view(scope, view)]
     for model in project.models.values():
@@ -102,6 +102,21 @@ def _owner(scope: _Scope, thing: Declared) -> Iterator[Problem]:
 
 def _within(thing: Declared) -> Path:
     return thing.within if isinstance(thing, Table) else ()
+
+
+def _pushed(scope: _Scope, table: Table) -> Iterator[Problem]:
+    """Rows that arrive need a key, a time, and a column for when they arrived."""
+    if table.push is None:
+        return
+    needed = {
+        "key": table.key,
+        "event_time": table.event_time,
+        "available_at": table.available_at,
+    }
+    for name, said in needed.items():
+        if not said:
+            message = f"{table.name} takes pushed rows and declares no {name}"
+            yield scope.at(table.file, (*table.within, "push"), message, f"add {name}: <column>")
 
 
 def _table(scope: _Scope, table: Table) -> Iterator[Problem]:

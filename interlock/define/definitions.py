@@ -64,6 +64,12 @@ class CsvSource(Definition):
     nulls: tuple[str, ...] = ("NA", "")
 
 
+class Push(Definition):
+    """Rows arrive one by one, by HTTP or Python; so many megabytes may wait for the warehouse."""
+
+    buffer_mb: float = Field(default=64, gt=0)
+
+
 class Freshness(Definition):
     """How old the newest row may be before a warning and before an error."""
 
@@ -97,6 +103,7 @@ class Table(Declared):
     event_time: Name | None = None
     available_at: Name | None = None
     source: CsvSource | None = None
+    push: Push | None = None
     sql_file: str | None = None
     sql: str | None = None
     freshness: Freshness | None = None

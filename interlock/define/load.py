@@ -144,12 +144,11 @@ def _read_contract(found: _Found, document: Document) -> None:
 
 
 def _keep_table(found: _Found, document: Document, table: Table) -> None:
-    ways = [way for way in ("source", "sql", "sql_file") if getattr(table, way)]
+    ways = [way for way in ("source", "push", "sql", "sql_file") if getattr(table, way)]
     if len(ways) != 1:
         message = f"{table.name} has {' and '.join(ways) or 'no rows: nothing says what fills it'}"
-        found.say(
-            document, (ways[-1],) if ways else (), message, "give one of source, sql_file, sql"
-        )
+        fix = "give one of source, push, sql_file, sql"
+        found.say(document, (ways[-1],) if ways else (), message, fix)
     if table.sql_file:
         path = _beside(found, document, ("sql_file",), table.sql_file)
         table = table.model_copy(update={"sql": _statement(found.files[path]) if path else None})

@@ -14,6 +14,7 @@ from interlock.define.definitions import FeatureView, Model, Project
 from interlock.define.digest import digest
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Stale
+from interlock.serve.push import PushSpec, pushes_of
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class ServingSpec:
     subject: tuple[str, ...]
     models: Mapping[str, ModelSpec]
     services: tuple[str, ...] = field(default=())
+    pushes: tuple[PushSpec, ...] = field(default=())
 
     @property
     def digest(self) -> str:
@@ -114,6 +116,7 @@ class ServingSpec:
             subject=tuple(body["subject"]),
             models={name: _model(said) for name, said in body["models"].items()},
             services=tuple(body.get("services", ())),
+            pushes=tuple(PushSpec.from_json(said) for said in body.get("pushes", ())),
         )
 
 
@@ -148,7 +151,10 @@ def spec_for(
     models = {
         name: _spec_of(project, fingerprints, name, artifacts[name]) for name in sorted(artifacts)
     }
-    return ServingSpec(release_digest, tuple(subject), models, tuple(sorted(project.services)))
+    return ServingSpec(
+        release_digest, tuple(subject), models, tuple(sorted(project.services)),
+        pushes_of(project, fingerprints),
+    )  # fmt: skip
 
 
 def _spec_of(

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from interlock import __version__
 from interlock.app.serving import Answered, Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
-from interlock.web import ofrep, oip
+from interlock.web import ofrep, oip, push
 
 LARGEST_BODY = 8 * 1024 * 1024
 RELEASE_HEADER = b"x-interlock-release"
@@ -30,7 +30,7 @@ _JSON = (b"content-type", b"application/json")
 
 def gateway_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
-    rest = Starlette(routes=[*_routes(gateway), *ofrep.routes(gateway)])
+    rest = Starlette(routes=[*_routes(gateway), *push.routes(gateway), *ofrep.routes(gateway)])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock.adapters.predictions import JsonLinesLog
+from interlock.app.push import Pusher
 from interlock.app.serving import Gateway
 from interlock.app.workspace import Workspace
 from interlock.errors import InterlockError, Unavailable
@@ -25,7 +26,7 @@ from interlock.web.desk import RecordDesk
 from interlock.web.gateway import gateway_app
 from interlock.web.pages import pages_app
 
-DATA_PLANE = ("/v2", "/ofrep", "/interlock")
+DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock")
 # How long a thread may keep the interpreter when a prediction waits for it.
 SWITCH_SECONDS = 0.0005
 
@@ -41,13 +42,19 @@ def application(folder: Path, environment: str) -> Application:
     workspace = Workspace(folder, environment)
     desk = RecordDesk(workspace)
     replayed = desk.ledger.environment.clock == "replay"
-    online = workspace.open_online(readonly=True)
+    # An environment that takes rows writes them online too, and LMDB opens a folder once.
+    takes = any(table.push for table in desk.ledger.project().tables.values())
+    online = workspace.open_online("push" if takes else "read")
     log = JsonLinesLog(workspace.state / "predictions", name=f"gateway-{os.getpid()}")
     gateway = Gateway(
         workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
     )
+    pusher = Pusher(workspace.state, online, f"gateway-{os.getpid()}")
+    gateway.pusher = pusher if takes else None
     planes = gateway_app(gateway), pages_app(desk)
-    return Application(gateway, *planes, closes=(log.close, online.close, workspace.close))
+    return Application(
+        gateway, *planes, closes=(log.close, pusher.close, online.close, workspace.close)
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from interlock.app.stores import Places, open_online
+from interlock.app.stores import Mode, Places, open_online
 from interlock.ports import OnlineRow, OnlineStore
 
 # The views of `serving_world`, which is not imported here: a writer should start fast.
@@ -23,8 +23,8 @@ START = 1_364_810_400.0  # an hour and a half before the readers ask, so nothing
 STEP = 1 / 1024
 
 
-def opened(url: str, folder: str, readonly: bool) -> OnlineStore:
-    return open_online((url,), Places(Path(folder), "test"), readonly)
+def opened(url: str, folder: str, mode: Mode) -> OnlineStore:
+    return open_online((url,), Places(Path(folder), "test"), mode)
 
 
 def write(store: OnlineStore) -> None:
@@ -86,5 +86,5 @@ def stopped(seconds: float) -> bool:
 
 if __name__ == "__main__":
     what, url, folder = sys.argv[1:]
-    store = opened(url, folder, readonly=what == "read")
+    store = opened(url, folder, "read" if what == "read" else "write")
     {"write": write, "read": read}[what](store)

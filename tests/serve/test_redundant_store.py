@@ -244,7 +244,7 @@ def test_addresses_open_what_they_name(server: RedisServer, tmp_path: Path) -> N
         server.start()
     both.write(OLD, [("EWR", OLDER)], (None, 10.0))
     both.close()
-    reader = open_online(("lmdb://.interlock/other",), places, readonly=True)
+    reader = open_online(("lmdb://.interlock/other",), places, "read")
     assert reader.read([(OLD, "EWR")]) == [OLDER]
     elsewhere = open_online((server.url,), Places(tmp_path, "flights.dev"))
     assert elsewhere.read([(OLD, "EWR")]) == [None], "environments do not share rows"

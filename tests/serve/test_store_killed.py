@@ -34,7 +34,7 @@ def started(what: str, url: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def reached(url: str, folder: Path) -> float:
-    store = opened(url, str(folder), readonly=True)
+    store = opened(url, str(folder), "read")
     marks = store.watermarks()
     store.close()
     return min(marks.get(view, START) for view in (WEATHER, LATE))

@@ -1,0 +1,88 @@
+"""Which pushed rows were seen, and how much waits: one small LMDB folder beside the segments.
+
+Its write lock orders all processes that take rows: within it a row is given its arrival,
+written to a segment that is flushed to the disk, and remembered. So arrivals only grow, and
+whoever holds the lock for a moment knows that every earlier arrival is in a segment.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from interlock.errors import Unavailable
+
+_DOUBLE = struct.Struct("<d")
+_LAST, _WAITING = b"\0last", b"\0waiting"
+STEP = 1e-6  # the next instant a timestamp can tell apart
+
+
+class PushLog:
+    """The memory of one table's log. `write` appends rows, durably, and returns their bytes."""
+
+    def __init__(self, folder: Path | str, map_size: int = 1 << 34) -> None:
+        self._path = Path(folder)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            # The file is as large as what is in it; the map is only room to grow.
+            self._env: Any = lmdb.open(str(self._path), map_size=map_size, max_readers=510)
+        except (lmdb.Error, OSError) as error:
+            raise Unavailable(
+                f"the push log at {self._path} cannot be opened: {error}",
+                help="is the folder writable, and the disk not full?",
+            ) from error
+
+    def take(
+        self, ids: Sequence[bytes], now: float, limit: int, write: Callable[[list[int], float], int]
+    ) -> tuple[list[int], float] | None:
+        """The places of the rows not seen before, and their arrival; None when it is full.
+
+        A kill after `write` and before the end leaves rows that are written and not
+        remembered: pushed again they are written again, and read once.
+        """
+        try:
+            with self._env.begin(write=True) as txn:
+                fresh = _fresh(txn, ids)
+                arrived = round(max(now, _number(txn, _LAST) + STEP) * 1e6) / 1e6
+                waiting = _number(txn, _WAITING)
+                if not fresh:
+                    return [], arrived
+                if waiting >= limit:
+                    return None
+                waiting += write(fresh, arrived)
+                for place in fresh:
+                    txn.put(ids[place], _DOUBLE.pack(arrived))
+                txn.put(_LAST, _DOUBLE.pack(arrived))
+                txn.put(_WAITING, _DOUBLE.pack(waiting))
+                return fresh, arrived
+        except lmdb.Error as error:
+            raise Unavailable(
+                f"the push log at {self._path} did not answer: {error}",
+                help="is the disk full? Rows that were acknowledged are safe",
+            ) from error
+
+    def settle(self, waiting: Callable[[], int]) -> None:
+        """Wait for rows on their way; then say how many bytes are still to be read."""
+        with self._env.begin(write=True) as txn:
+            txn.put(_WAITING, _DOUBLE.pack(float(waiting())))
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _fresh(txn: Any, ids: Sequence[bytes]) -> list[int]:
+    """Places of ids never seen; of equal ones in this batch, the first."""
+    found: dict[bytes, int] = {}
+    for place, one in enumerate(ids):
+        if one not in found and txn.get(one) is None:
+            found[one] = place
+    return list(found.values())
+
+
+def _number(txn: Any, key: bytes) -> float:
+    stored = txn.get(key)
+    return 0.0 if stored is None else float(_DOUBLE.unpack(stored)[0])

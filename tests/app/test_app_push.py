@@ -1,0 +1,289 @@
+"""Rows that arrive one by one: one log, and what is online is what is offline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import app_world as world
+import pytest
+
+from interlock.app.feed import keep_online, live_lookups
+from interlock.app.push import Full, push_rows, take_in
+from interlock.app.versions import definitions, stored
+from interlock.app.workspace import WallClock, Workspace
+from interlock.define.digest import canonical
+from interlock.define.refs import Ref
+from interlock.errors import NotFound, Unusable
+from interlock.features.compile import point_in_time_sql
+from interlock.ports import Put
+from interlock.serve.answer import resolve
+from interlock.serve.push import pushes_of
+from interlock.serve.spec import Lookup, ModelSpec, ServingSpec, lookup_of
+
+TABLE = "wh.gates"
+PUSHED = """\
+name: wh.gates
+owner: data-eng
+key: [gate]
+event_time: happened
+available_at: arrived
+push: {buffer_mb: BUFFER}
+columns:
+  gate: {type: string, nullable: false}
+  happened: {type: timestamp, nullable: false}
+  arrived: {type: timestamp}
+  queue: {type: integer}
+  wait_min: {type: double}
+  open: {type: boolean}
+"""
+PLAIN = """\
+/*
+view: gate_now
+version: 1
+owner: data-eng
+entity: [gate]
+event_time: at
+available_at: arrived
+ttl: 2h
+features:
+  queue: {type: integer}
+  waiting: {}
+  open: {type: boolean}
+*/
+SELECT gate, happened AS at, arrived, queue, wait_min AS waiting, open FROM wh.gates
+"""
+MADE = """\
+/*
+view: gate_longest
+version: 1
+owner: data-eng
+entity: [gate]
+event_time: at
+available_at: arrived
+features:
+  longest: {}
+*/
+SELECT gate, happened AS at, arrived,
+  max(wait_min) OVER (PARTITION BY gate ORDER BY arrived ROWS UNBOUNDED PRECEDING) AS longest
+FROM wh.gates
+"""
+
+
+def taking(live: Workspace, buffer: float = 8.0) -> Workspace:
+    """CR-1 is live, as if it had been released with a table that takes rows and two views."""
+    digest = str(live.route().stable)
+    entry, serving = (live.record.get(Ref(kind, digest)) for kind in ("release", "serving"))
+    assert entry is not None
+    assert serving is not None
+    texts = {
+        **definitions(live, entry.body["definitions"]),
+        "tables/gates.yaml": PUSHED.replace("BUFFER", str(buffer)),
+        "features/gate_now.sql": PLAIN, "features/gate_longest.sql": MADE,
+    }  # fmt: skip
+    body = {**entry.body, "definitions": live.artifacts.put(canonical(texts))}
+    live.record.write([Put(entry.ref, body, entry.version)], by="test", at=live.now())
+    live.versions.clear()
+    version = stored(live, digest)
+    prints = {str(v.ref): version.facts.fingerprint(v.ref) for v in version.project.views.values()}
+    views = [version.project.views[name] for name in ("gate_now@1", "gate_longest@1")]
+    lookups = tuple(lookup_of(view, prints) for view in views)
+    spec = ServingSpec.from_json(serving.body)
+    gate = ModelSpec("gate", "1", "", "", "gate", (), lookups, {})
+    spec = replace(spec, models={"gate": gate}, pushes=pushes_of(version.project, prints))
+    live.record.write([Put(serving.ref, spec.to_json(), serving.version)], by="test", at=live.now())
+    builder = version.builder(live)
+    for view in views:
+        builder.view(view)
+    live.__dict__["clock"] = WallClock()
+    return live
+
+
+@pytest.fixture
+def takes(live: Workspace) -> Iterator[Workspace]:
+    yield taking(live)
+    if "pusher" in live.__dict__:
+        live.__dict__.pop("pusher").close()
+
+
+def row(gate: str = "A1", minutes_ago: float = 10, **more: Any) -> dict[str, Any]:
+    at = WallClock().now() - timedelta(minutes=minutes_ago)
+    whole = {"gate": gate, "happened": at.isoformat(), "queue": 3, "wait_min": 1.5, "open": True}
+    return whole | more
+
+
+def online(workspace: Workspace, lookup: Lookup, gates: Sequence[str]) -> list[Any]:
+    at = workspace.now().timestamp()
+    rows = workspace.online.read([(lookup.fingerprint, gate) for gate in gates])
+    return [resolve(lookup, one, at).values for one in rows]
+
+
+def offline(workspace: Workspace, gates: Sequence[str]) -> list[Any]:
+    """Both views at this instant, as training would see them."""
+    version = stored(workspace, str(workspace.route().stable))
+    builder = version.builder(workspace)
+    built = [builder.view(version.project.views[n]) for n in ("gate_now@1", "gate_longest@1")]
+    now = f"TIMESTAMP '{workspace.now():%Y-%m-%d %H:%M:%S.%f}'"
+    spine = ", ".join(f"({n}, '{gate}', {now})" for n, gate in enumerate(gates))
+    spine = f"(SELECT * FROM (VALUES {spine}) AS v(id, gate, t))"
+    return workspace.warehouse.query(point_in_time_sql(spine, "id", "t", built)).to_pylist()
+
+
+def both(workspace: Workspace, gates: Sequence[str]) -> list[tuple[Any, ...]]:
+    """(queue, waiting, open, longest) of every gate, held to be the same on both sides."""
+    now, longest = live_lookups(workspace)
+    left, right = online(workspace, now, gates), online(workspace, longest, gates)
+    known = [(*a, *b) for a, b in zip(left, right, strict=True)]
+    said = [
+        tuple(
+            None if r[n] is None else float(r[n]) for n in ("queue", "waiting", "open", "longest")
+        )
+        for r in offline(workspace, gates)
+    ]
+    assert known == said
+    return known
+
+
+# R-A4
+def test_a_row_is_online_at_once_and_the_same_offline_after_a_look(takes: Workspace) -> None:
+    done = push_rows(takes, TABLE, [row("A1"), row("B2", queue=None, wait_min=4)])
+    assert (done.accepted, done.duplicates, done.online) == (2, 0, 2)
+    now, longest = live_lookups(takes)
+    assert online(takes, now, ["A1", "B2", "C3"]) == [
+        (3.0, 1.5, 1.0), (None, 4.0, 1.0), (None, None, None),
+    ]  # fmt: skip
+    assert online(takes, longest, ["A1"]) == [(None,)], "only the warehouse can make this one"
+    assert keep_online(takes) == ""
+    assert both(takes, ["A1", "B2", "C3"])[0] == (3.0, 1.5, 1.0, 1.5)
+    assert {now.fingerprint, longest.fingerprint} <= takes.online.watermarks().keys()
+
+
+def test_replays_and_duplicates_change_nothing(takes: Workspace) -> None:
+    wrong, right = row(wait_min=99.0), row("B2")
+    corrected = {**wrong, "wait_min": 2.0}
+    first = push_rows(takes, TABLE, [wrong, right, wrong])
+    assert (first.accepted, first.duplicates) == (2, 1)
+    push_rows(takes, TABLE, [corrected])
+    again = push_rows(takes, TABLE, [wrong, right])
+    assert (again.accepted, again.duplicates, again.arrived, again.online) == (0, 2, None, 0)
+    assert online(takes, live_lookups(takes)[0], ["A1"]) == [(3.0, 2.0, 1.0)]
+    keep_online(takes)
+    assert both(takes, ["A1", "B2"])[0][:2] == (3.0, 2.0)
+    before = takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY ALL").to_pylist()
+    assert len(before) == 3
+    for one in (wrong, corrected, wrong):
+        push_rows(takes, TABLE, [one])
+    keep_online(takes)
+    assert takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY ALL").to_pylist() == before
+
+
+def test_late_and_future_rows_do_not_hide_the_one_that_counts(takes: Workspace) -> None:
+    push_rows(takes, TABLE, [row(minutes_ago=10, queue=1)])
+    push_rows(takes, TABLE, [row(minutes_ago=30, queue=2), row(minutes_ago=-60, queue=9)])
+    assert online(takes, live_lookups(takes)[0], ["A1"])[0][0] == 1.0
+    keep_online(takes)
+    assert both(takes, ["A1"])[0][0] == 1.0
+
+
+def test_rows_pushed_between_two_looks_are_never_missed(takes: Workspace) -> None:
+    for number in range(5):
+        push_rows(takes, TABLE, [row(f"G{number}", minutes_ago=1)])
+        take_in(takes)
+        push_rows(takes, TABLE, [row(f"H{number}", minutes_ago=1)])
+        keep_online(takes)
+    gates = [f"{letter}{number}" for number in range(5) for letter in "GH"]
+    assert all(values[3] is not None for values in both(takes, gates))
+
+
+def test_every_bad_row_is_named_and_none_is_taken(takes: Workspace) -> None:
+    bad = [
+        row(queue=1.5), row(gate=None), row(happened="2026-01-01 10:00"), row(colour="red"),
+        row(arrived="2026-01-01T00:00:00Z"), row(wait_min=float("nan")), "no row", row(open=1),
+    ]  # fmt: skip
+    with pytest.raises(Unusable) as caught:
+        push_rows(takes, TABLE, [row(), *bad])
+    said = "\n".join(caught.value.objections)
+    assert len(caught.value.objections) == len(bad)
+    assert "row 0" not in said
+    for part in (
+        "row 1: 'queue' is integer: 1.5", "row 2: 'gate' is missing or null", "no time zone",
+        "unknown column 'colour'", "unknown column 'arrived'", "nan", "row 7: is str", "row 8",
+    ):  # fmt: skip
+        assert part in said
+    at = row()["happened"]
+    with pytest.raises(Unusable, match="row 1: differs from row 0"):
+        push_rows(takes, TABLE, [row(happened=at), row(happened=at, queue=4)])
+    with pytest.raises(NotFound, match=r"known: wh\.gates"):
+        push_rows(takes, "wh.weather", [row()])
+    take_in(takes)
+    assert takes.warehouse.query("SELECT count(*) AS n FROM push.wh_gates").to_pylist()[0]["n"] == 0
+
+
+def test_a_full_buffer_says_so_until_it_was_read(live: Workspace) -> None:
+    takes = taking(live, buffer=0.001)
+    many = [row(f"G{n}") for n in range(20)]
+    push_rows(takes, TABLE, many)
+    with pytest.raises(Full, match="is full"):
+        push_rows(takes, TABLE, [row("H1")])
+    assert push_rows(takes, TABLE, many[:3]).duplicates == 3, "what is safe may be said again"
+    take_in(takes)
+    assert push_rows(takes, TABLE, [row("H1")]).accepted == 1
+    takes.__dict__.pop("pusher").close()
+
+
+PUSHING = """
+import sys, json
+from pathlib import Path
+from interlock.adapters.lmdb import LmdbOnlineStore
+from interlock.app.push import Pusher
+from interlock.app.workspace import WallClock
+from interlock.serve.push import PushSpec
+spec = PushSpec.from_json(json.loads(sys.argv[2]))
+state = Path(sys.argv[1])
+pusher = Pusher(state, LmdbOnlineStore(state / "online", sync=False))
+number = int(sys.argv[3])
+while True:
+    rows = [{"gate": f"K{number}-{n}", "happened": "2026-01-01T00:00:00Z", "queue": number}
+            for n in range(40)]
+    pusher.push(spec, rows, WallClock().now())
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kills_and_is_there_once(takes: Workspace) -> None:
+    (spec,) = ServingSpec.from_json(
+        takes.record.get(Ref("serving", str(takes.route().stable))).body  # type: ignore[union-attr]  # it is released
+    ).pushes
+    said = canonical({**spec.__dict__, "feeds": [f.__dict__ for f in spec.feeds]}).decode()
+    takes.close()
+    acknowledged: list[int] = []
+    for start in (0, 1000, 2000):
+        command = [sys.executable, "-c", PUSHING, str(takes.state), said, str(start)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged += [int(process.stdout.readline()) for _ in range(5)]
+            process.kill()
+            acknowledged += [int(line) for line in process.stdout.read().split()]
+    with world.opened(takes.folder) as again:
+        take_in(again)
+        sql = (
+            "SELECT queue, count(*) AS n, count(DISTINCT gate) AS gates "
+            "FROM push.wh_gates GROUP BY queue"
+        )
+        found = {r["queue"]: (r["n"], r["gates"]) for r in again.warehouse.query(sql).to_pylist()}
+        assert {number: found.get(number) for number in acknowledged} == dict.fromkeys(
+            acknowledged, (40, 40)
+        )
+        rows = [{"gate": f"K{acknowledged[0]}-{n}", "happened": "2026-01-01T00:00:00Z",
+                 "queue": acknowledged[0]} for n in range(40)]  # fmt: skip
+        assert push_rows(again, TABLE, rows).duplicates == 40
+        total = sum(n for n, _ in found.values())
+        take_in(again)
+        count = again.warehouse.query("SELECT count(*) AS n FROM push.wh_gates").to_pylist()
+        assert count[0]["n"] == total
