@@ -20,13 +20,14 @@ from interlock.app.measure import LOG, ingest
 from interlock.app.propose import Request, propose
 from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now
+from interlock.app.training import histograms
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model, Table
 from interlock.define.refs import Ref
 from interlock.define.yaml import parse
 from interlock.errors import Refused, Stale
-from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
+from interlock.features.histogram import bin_counts, counts_sql
 from interlock.ports import Put
 from interlock.retrain.due import Facts, Proposal, Ruling, consider
 from interlock.retrain.due import propose as propose_window
@@ -177,15 +178,14 @@ def _drift(
     builder = version.builder(workspace)
     trained = version.models[model.model]
     names = [name for name in trained.inputs if name not in trained.categories]
-    before = builder.rows(model, model.training.start, model.training.end)
+    kept = trained.manifest.get("histograms", {})
+    lacking = [name for name in names if name not in kept]
+    before = {**kept, **histograms(builder, model, lacking)}
     week = builder.rows(model, (now - WEEK).date(), now.date())
-    warehouse = workspace.warehouse
-    edges = freeze(warehouse.query(edges_sql(before, names)).to_pylist()[0])
-    old, new = (
-        warehouse.query(counts_sql(relation, edges)).to_pylist()[0] for relation in (before, week)
-    )
+    edges = {name: tuple(before[name]["edges"]) for name in names}
+    new = workspace.warehouse.query(counts_sql(week, edges)).to_pylist()[0]
     return ranking(
-        {name: bin_counts(old[name], edges[name]) for name in names},
+        {name: before[name]["counts"] for name in names},
         {name: bin_counts(new[name], edges[name]) for name in names},
     )
 

@@ -16,6 +16,7 @@ from interlock.define.definitions import Model
 from interlock.define.refs import Ref
 from interlock.errors import Refused, about
 from interlock.features.compile import column_names
+from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
 from interlock.impact.sql import substitute, tables_read
 from interlock.models.dataset import (
     Floats,
@@ -165,7 +166,30 @@ def _manifest(builder: Builder, model: Model, table: pa.Table, trained: TrainedM
         builder.workspace.now().isoformat(), _maturity(builder, model, len(y)), len(y),
         int(y.sum()), trained.inputs, trained.categories, checksum(x, y),
         _profile(builder, model, x, trained.inputs),
+        histograms(builder, model, _shown_numbers(builder, model, trained)),
     )  # fmt: skip
+
+
+def _shown_numbers(builder: Builder, model: Model, trained: TrainedModel) -> list[str]:
+    """Inputs whose edges may be kept: edges are values."""
+    hidden = builder.masks.inputs(model)
+    return [n for n in trained.inputs if n not in trained.categories and n not in hidden]
+
+
+def histograms(
+    builder: Builder, model: Model, inputs: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    """The edges of these inputs in the training window, and the rows in each bin."""
+    if not inputs:
+        return {}
+    query = builder.workspace.warehouse.query
+    rows = builder.rows(model, model.training.start, model.training.end)
+    edges = freeze(query(edges_sql(rows, inputs)).to_pylist()[0])
+    found = query(counts_sql(rows, edges)).to_pylist()[0]
+    return {
+        name: {"edges": list(cuts), "counts": list(bin_counts(found[name], cuts))}
+        for name, cuts in edges.items()
+    }
 
 
 def _profile(

@@ -45,7 +45,8 @@ class Manifest:
 
     Rows have their time in [start, end), labels were known by `labels_known_by` (ISO
     instants, UTC). `maturity` is the share of the rows of that interval that had a label by
-    then. `checksum` covers inputs and labels in row order.
+    then. `checksum` covers inputs and labels in row order. `histograms` freeze the `edges` of
+    each input that is a number, and its `counts`: later days are laid on the same bins.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Manifest:
     categories: Mapping[str, tuple[str, ...]]
     checksum: str
     profile: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    histograms: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -77,6 +79,9 @@ class Manifest:
             "inputs": list(self.inputs),
             "categories": {name: list(values) for name, values in self.categories.items()},
             "profile": {name: dict(row) for name, row in self.profile.items()},
+            "histograms": {
+                name: {key: list(row[key]) for key in row} for name, row in self.histograms.items()
+            },
         }
 
     @classmethod

@@ -15,6 +15,7 @@ from interlock.app.checks import values
 from interlock.app.loop import look_after
 from interlock.app.measure import ingest
 from interlock.app.profiles import profile
+from interlock.app.training import histograms
 from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
@@ -125,3 +126,13 @@ def test_values_are_compared_on_what_was_served_too(live: Workspace) -> None:  #
     assert found.verdict == "fail"
     assert "as served, wx_temp_f: " in found.sentence
     assert "Celsius -> Fahrenheit" in found.sentence or "Fahrenheit -> Celsius" in found.sentence
+
+
+def test_the_bins_of_training_are_frozen_in_the_manifest(live: Workspace) -> None:  # R-B2
+    version = stable(live)
+    assert version is not None
+    model, trained = version.project.models[world.MODEL], version.models[world.MODEL]
+    kept = trained.manifest["histograms"]
+    assert set(kept) == set(trained.inputs) - set(trained.categories)
+    assert histograms(version.builder(live), model, sorted(kept)) == kept
+    assert "wx_temp_f" in {one.feature for one in look_after(live).seen[0].drift}
