@@ -288,6 +288,7 @@ app.command()(profiles.profile)
 app.command()(profiles.replay)
 app.command()(consistency.consistency)
 app.command()(privacy.sample)
+app.command()(privacy.synth)
 
 
 app.add_typer(datasets.app, name="dataset")

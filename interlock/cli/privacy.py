@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +12,8 @@ from interlock.cli.arguments import HERE, AsJson, By, Env, Folder, project, show
 
 if TYPE_CHECKING:
     from interlock.app.sample import Sample
+    from interlock.app.synthesis import Made
+    from interlock.features.resemblance import Closeness
 
 
 def sample(
@@ -28,6 +32,53 @@ def sample(
     with project(folder, environment) as workspace:
         found = look(workspace, Asked(by, ref, sql, rows))
     show(found, as_json, sampled, sampled_json)
+
+
+def synth(
+    out: Annotated[Path, typer.Option(help="a new folder, or one made here before")],
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="which tables (all that are read from files)")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="rows of each table (as many as the real one)", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes", min=0)] = 1,
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Write a project of its own with made-up data, and say how close it is and to whom."""
+    from interlock.app.synthesis import Asked
+    from interlock.app.synthesis import synth as make
+    from interlock.cli.progress import progress
+
+    asked = Asked(out.resolve(), tuple(tables or ()), rows, seed)
+    with project(folder, environment) as workspace, progress() as said:
+        found = make(workspace, asked, said)
+    show(found, as_json, lambda made: made_up(made, out), lambda made: [m.to_json() for m in made])
+    raise typer.Exit(0 if all(m.copied == 0 for m in found if m.classified) else 3)
+
+
+def made_up(found: Sequence[Made], out: Path) -> str:
+    """A paragraph per table, and what to do next."""
+    lines = [line for made in found for line in _made(made)]
+    return "\n".join([*lines, f"{out} is ready; next: interlock check -C {out}"])
+
+
+def _made(made: Made) -> list[str]:
+    head = f"table:{made.table}: {made.rows} rows for {made.real_rows} real ones in {made.file}"
+    known = sorted((c for c in made.closeness if c.distance is not None), key=_far, reverse=True)
+    worst = ", ".join(f"{c.column} {c.distance:.3f}" for c in known[:3])
+    mean, most = made.correlation
+    lines = [head, f"  columns differ by at most: {worst or 'nothing to compare'}",
+             f"  correlations differ by {mean:.3f} on average, {most:.3f} at most"]  # fmt: skip
+    if made.classified:
+        lines.append(f"  classified: {', '.join(made.classified)}; {made.copied} rows copied")
+    return [*lines, f"  {made.privacy.sentence}", *(f"  note: {note}" for note in made.notes)]
+
+
+def _far(one: Closeness) -> float:
+    return one.distance or 0.0
 
 
 def sampled(found: Sample) -> str:
