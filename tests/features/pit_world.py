@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -183,3 +184,74 @@ def as_a_bag(rows: Sequence[Row]) -> list[str]:
 
 def as_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+# --- single lines of the contract, where a wrong answer has a face ---------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """A world of its own: what `x` of `view` must be at each of `times`."""
+
+    world: str
+    view: str
+    rows: tuple[Row, ...]
+    times: tuple[datetime, ...]
+    x: tuple[float | None, ...]
+
+    @property
+    def asked(self) -> list[Row]:
+        return [
+            {"id": i, "w": self.world, "a": 1, "b": 12, "t": t, "note": None}
+            for i, t in enumerate(self.times)
+        ]
+
+
+def a_row(
+    world: str, x: float | None, ts: datetime, known_at: datetime | None = None, **more: Any
+) -> Row:
+    nothing = dict.fromkeys(("seq", "n", "word", "yes", "day"))
+    return {"w": world, "a": 1, "b": 12, **nothing, "ts": ts, "known_at": known_at, "x": x, **more}
+
+
+def _line(
+    world: str, view: str, rows: Sequence[tuple[Any, ...]], said: Mapping[datetime, float | None]
+) -> Line:
+    made = tuple(a_row(world, *row, seq=i) for i, row in enumerate(rows))
+    return Line(world, view, made, tuple(said), tuple(said.values()))
+
+
+_CORRECTED = [
+    (1.0, START, START + HOUR),
+    (2.0, START, START + 3 * HOUR),  # the same hour, corrected
+    (9.0, START - HOUR, START + 5 * HOUR),  # an older hour, arriving last of all
+]
+_FORECAST = [
+    (5.0, START + 5 * HOUR, START - HOUR),  # ordered by arrival alone, tomorrow would answer today
+    (1.0, START + HOUR, START + 2 * HOUR),
+]
+_NEVER = [(1.0, START, START), (2.0, START + HOUR, None)]
+_REMEMBERED = [(1.0, START), (None, START + 2 * HOUR), (None, START + 4 * HOUR)]
+LINES = (
+    _line("correction", "late", _CORRECTED, {
+        START: None, START + HOUR: 1.0, START + 3 * HOUR - TICK: 1.0, START + 3 * HOUR: 2.0,
+        START + 9 * HOUR: 2.0,
+    }),
+    _line("forecast", "late", _FORECAST, {
+        START: None, START + 2 * HOUR: 1.0, START + 5 * HOUR - TICK: 1.0, START + 5 * HOUR: 5.0,
+    }),
+    _line("never_arrived", "late", _NEVER, {START + 2 * HOUR: 1.0}),
+    _line("opted_out", "ignored", _NEVER, {START + 2 * HOUR: 2.0}),
+    _line("null_stays_null", "plain_ttl", _REMEMBERED, {START: 1.0, START + 2 * HOUR: None}),
+    _line("remembered", "held", _REMEMBERED, {
+        START + 2 * HOUR: 1.0, START + 4 * HOUR: 1.0, START + 4 * HOUR + TICK: None,
+    }),
+    _line("ends_of_a_ttl", "plain_ttl", [(1.0, START)], {
+        START - TICK: None, START: 1.0, START + 2 * HOUR: 1.0, START + 2 * HOUR + TICK: None,
+    }),
+    _line("ttl_of_nothing", "at_once", [(1.0, START)], {START: 1.0, START + TICK: None}),
+    _line("ends_of_time", "plain", [(1.0, FIRST), (2.0, LAST)], {
+        FIRST: 1.0, LAST - TICK: 1.0, LAST: 2.0,
+    }),
+    _line("last_of_equals", "plain", [(1.0, START), (2.0, START)], {START: 2.0}),
+)  # fmt: skip
