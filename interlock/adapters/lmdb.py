@@ -134,12 +134,17 @@ class LmdbOnlineStore:
         """One answer per (view, key), in order, from one consistent snapshot."""
         keys = stored_keys(wanted)
         with self._lock:
-            found = self._said(lambda: self._get(keys))
+            try:
+                txn = self._env.begin()
+            except lmdb.Error:
+                txn = self._said(self._begin)
+            try:
+                found = list(map(txn.get, keys))
+            except lmdb.Error as error:
+                raise self._away(error) from error
+            finally:
+                txn.abort()  # of a read: gives its snapshot back
         return [None if data is None else unpack(data) for data in found]
-
-    def _get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        with self._begin() as txn:
-            return list(map(txn.get, keys))
 
     def _begin(self, write: bool = False) -> Any:
         try:
@@ -173,7 +178,10 @@ class LmdbOnlineStore:
         except lmdb.MapFullError:
             raise
         except lmdb.Error as error:
-            raise Unavailable(
-                f"the online store at {self._path} did not answer: {error}",
-                help="is the folder there, writable, and the disk not full?",
-            ) from error
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"the online store at {self._path} did not answer: {error}",
+            help="is the folder there, writable, and the disk not full?",
+        )

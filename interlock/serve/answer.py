@@ -48,21 +48,24 @@ def resolve(lookup: Lookup, row: OnlineRow | None, at: float) -> Resolved:
     """
     if row is None or row.event_time > at:
         return _stand_in(lookup, "missing", None, (None,) * len(lookup.features))
-    age = at - row.event_time
-    if len(row.values) != lookup.width:
-        raise Unusable(f"a stored row of {lookup.view} has {len(row.values)} values")
-    values = row.values[: len(lookup.features)]
+    values, age = row.values, at - row.event_time
+    if len(values) != lookup.width:
+        raise Unusable(f"a stored row of {lookup.view} has {len(values)} values")
+    if lookup.remembered:
+        return _remembering(lookup, row, at)
     if lookup.ttl is not None and age > lookup.ttl + EDGE:
         return _stand_in(lookup, "stale", age, values)
-    statuses: list[Status] = ["null" if v is None else "fresh" for v in values]
-    if lookup.remembered:
-        return _remembering(lookup, row, at, statuses)
-    return Resolved(values, tuple(statuses), age)
+    if None not in values:
+        return Resolved(values, lookup.all_fresh, age)
+    return Resolved(values, tuple("null" if v is None else "fresh" for v in values), age)
 
 
-def _remembering(lookup: Lookup, row: OnlineRow, at: float, statuses: Sequence[Status]) -> Resolved:
+def _remembering(lookup: Lookup, row: OnlineRow, at: float) -> Resolved:
     """Values that are remembered have ages of their own, each under the same TTL."""
-    values, said = list(row.values[: len(lookup.features)]), list(statuses)
+    values = list(row.values[: len(lookup.features)])
+    if lookup.ttl is not None and at - row.event_time > lookup.ttl + EDGE:
+        return _stand_in(lookup, "stale", at - row.event_time, values)
+    said: list[Status] = ["null" if v is None else "fresh" for v in values]
     names: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     for place, stamp in zip(lookup.remembered, row.values[len(lookup.features) :], strict=True):

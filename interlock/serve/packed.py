@@ -76,17 +76,18 @@ def stored_key(view: str, key: str) -> bytes:
     return view[:12].encode() + b"\0" + text
 
 
+@lru_cache(maxsize=4096)
+def _start(view: str) -> bytes:
+    return view[:12].encode() + b"\0"
+
+
 def stored_keys(wanted: Iterable[tuple[str, str]]) -> list[bytes]:
     """`stored_key` of each (view, key), quickly."""
-    start: dict[str, bytes] = {}
-    keys = []
-    for view, key in wanted:
-        prefix = start.get(view)
-        if prefix is None:
-            prefix = start[view] = view[:12].encode() + b"\0"
+    return [
         # 487 bytes are at least 121 characters: shorter keys need no second look.
-        keys.append(prefix + key.encode() if len(key) < 120 else stored_key(view, key))
-    return keys
+        _start(view) + key.encode() if len(key) < 120 else stored_key(view, key)
+        for view, key in wanted
+    ]
 
 
 def due(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from interlock.define.definitions import FeatureView, Model, Project
 from interlock.define.digest import digest
@@ -45,10 +46,16 @@ class Lookup:
     known: str = "ts"
     remembered: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def width(self) -> int:
         """How many values a stored row has."""
         return len(self.features) + len(self.remembered)
+
+    @cached_property
+    def all_fresh(self) -> tuple[Literal["fresh"], ...]:
+        """What is said of a row with nothing missing, as nearly all are."""
+        fresh: Literal["fresh"] = "fresh"
+        return (fresh,) * len(self.features)
 
 
 @dataclass(frozen=True)
