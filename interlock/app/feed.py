@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -51,11 +51,11 @@ def keep_online(workspace: Workspace) -> str:
     lookups = live_lookups(workspace)
     if not lookups:
         return ""
-    until = take_in(workspace)
+    taken = take_in(workspace)
     if not isinstance(workspace.clock, WallClock):
         return ""
     try:
-        Feeder(workspace.warehouse, workspace.online).catch_up(lookups, until)
+        Feeder(workspace.warehouse, workspace.online).catch_up(lookups, taken.until, taken.changed)
     except Unavailable as error:
         return error.message
     return "; ".join(stores_now(workspace).sentences)
@@ -75,10 +75,16 @@ class Feeder:
     _stands: dict[str, float] = field(default_factory=dict)
     _ahead: dict[str, tuple[list[float], list[KnownRow]]] = field(default_factory=dict)
 
-    def catch_up(self, lookups: Sequence[Lookup], until: datetime) -> int:
-        """The newest row of every entity known at `until`, for views not pushed that far yet."""
+    def catch_up(
+        self, lookups: Sequence[Lookup], until: datetime, changed: Collection[str] = ()
+    ) -> int:
+        """The newest row of every entity known at `until`, for views not pushed that far yet.
+
+        Views in `changed` (fingerprints) begin at the beginning: their old rows are new ones.
+        """
         count, moment = 0, until.timestamp()
-        self._stands = self.store.watermarks()
+        marks = self.store.watermarks()
+        self._stands = {view: at for view, at in marks.items() if view not in changed}
         for lookup in lookups:
             since = self._stands.get(lookup.fingerprint)
             if lookup.view in self.withheld or (since is not None and since >= moment):
@@ -86,6 +92,24 @@ class Feeder:
             rows = self._rows(lookup, since, until, newest_only=True)
             count += self._write(lookup, ((key, row) for _, key, row in rows), moment)
         return count
+
+    def again(self, lookup: Lookup, since: datetime | None, withdrawn: bool) -> int:
+        """Rows that moved and are known from `since` on, for a store that has gone past them.
+
+        A late older row never overwrites a newer one: the store keeps the last in order. Only
+        when the newest row itself was `withdrawn` is the view written from its beginning.
+        """
+        stands = self.store.watermarks().get(lookup.fingerprint)
+        if stands is None:
+            return 0  # it has nothing yet, and catching up brings all
+        if withdrawn:
+            self.store.drop(lookup.fingerprint)
+        # A double holds a quarter of a microsecond: a millisecond more only writes rows again.
+        after = None if withdrawn or since is None else since.timestamp() - 0.001
+        until = datetime.fromtimestamp(stands, UTC)
+        rows = self._rows(lookup, after, until, newest_only=True)
+        span = (None, stands) if withdrawn else None
+        return self.store.write(lookup.fingerprint, ((key, row) for _, key, row in rows), span)
 
     def look_ahead(self, lookups: Sequence[Lookup], until: datetime) -> None:
         """Read all rows up to `until`, one query per view, for `push` to write as time passes."""

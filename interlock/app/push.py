@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -171,11 +171,16 @@ def log_table(builder: Builder, table: Table) -> str:
     return name
 
 
-def take_in(workspace: Workspace) -> datetime:
-    """Read every segment into the warehouse, and make anew what stands on it.
+class TakenIn(NamedTuple):
+    """Up to `until` nothing pushed is missing in the warehouse; `changed` are views (by
+    fingerprint) of which rows that were fed long ago may say something else now."""
 
-    The instant up to which nothing pushed is missing there.
-    """
+    until: datetime
+    changed: frozenset[str] = frozenset()
+
+
+def take_in(workspace: Workspace) -> TakenIn:
+    """Read every segment into the warehouse, and make anew what stands on it."""
     from interlock.app.versions import stored
 
     route, until = workspace.route(), workspace.now()
@@ -186,9 +191,8 @@ def take_in(workspace: Workspace) -> datetime:
         for table in builder.project.tables.values():
             if table.push and table.name not in done and _read(builder, table):
                 done.add(table.name)
-    for builder in builders if done else ():
-        _make_anew(builder, done)
-    return until
+    changed = [_make_anew(builder, done) for builder in builders if done]
+    return TakenIn(until, frozenset().union(*changed))
 
 
 def _read(builder: Builder, table: Table) -> bool:
@@ -253,22 +257,31 @@ def _cast(name: str, table: Table) -> str:
     return f"CAST({text} AS {kind})"
 
 
-def _make_anew(builder: Builder, changed: set[str]) -> None:
-    """Tables and views of this version that stand on `changed`, sources first, if built."""
+def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
+    """Tables and views of this version that stand on `changed`, sources first, if built.
+
+    Those views whose rows may change afterwards: all but the ones that only rename columns.
+    """
     from interlock.features.compile import build_view_sql, physical
+    from interlock.features.plain import plain_table
     from interlock.impact.sql import tables_read
 
     warehouse, moved = builder.workspace.warehouse, set(changed)
     waiting = [one for one in builder.project.tables.values() if one.sql]
-    while found := [one for one in waiting if moved & tables_read(str(one.sql))]:
-        one = min(found, key=lambda t: len(tables_read(str(t.sql)) & {w.name for w in waiting}))
+    while ready := [one for one in waiting if moved & tables_read(str(one.sql))]:
+        one = min(ready, key=lambda t: len(tables_read(str(t.sql)) & {w.name for w in waiting}))
         waiting.remove(one)
         moved.add(one.name)
         target = physical(one.name, builder.facts.fingerprint(one.ref))
         if warehouse.has(target):
             warehouse.build(target, builder.table_sql(one.name))
+    found = set()
     for view in builder.project.views.values():
-        target = physical(f"{view.view}@{view.version}", builder.facts.fingerprint(view.ref))
+        print_ = builder.facts.fingerprint(view.ref)
+        target = physical(f"{view.view}@{view.version}", print_)
         if moved & tables_read(view.sql) and warehouse.has(target):
             bound = builder.bindings(tables_read(view.sql))
             warehouse.build(target, build_view_sql(view, bound))
+            if plain_table(view.sql) not in changed:
+                found.add(print_)
+    return found
