@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from interlock.define.definitions import ColumnType, FeatureView, Project, Table
 from interlock.define.digest import digest
@@ -53,6 +54,13 @@ class _Follower:
     facts: Facts
     found: dict[str, Cover] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+
+    @cached_property
+    def opened(self) -> bool:
+        """Does any mask let aggregates through?"""
+        said = self.project.privacy
+        masks = (*said.masks.values(), *said.columns.values())
+        return any(mask.aggregates == "clear" for mask in masks)
 
     def declared(self, table: Table) -> dict[str, Cover]:
         """The masks that are declared on `table` itself."""
@@ -134,8 +142,7 @@ class _Follower:
 
     def _spared(self, query: QueryFacts, sql: str | None) -> Mapping[str, frozenset[Source]] | None:
         """Reads without aggregates, where groups are not single people by what they group by."""
-        open_ = [c for c in self.found.values() if c.mask.aggregates == "clear"]
-        if sql is None or not open_ or any(self._single(query, name) for name in query.tables):
+        if sql is None or not self.opened or any(self._single(query, n) for n in query.tables):
             return None
         groups = [read for read in query.row_reads if read.kind == "group"]
         if any(self._cover(read) for read in groups):

@@ -54,10 +54,12 @@ def _class(name: str, column: str) -> str:
 
 
 def project(built: dict[str, Table] | None = None, **masks: Any) -> Project:
-    tables = {name: table(name, columns) for name, columns in COLUMNS.items()}
+    # Readers first: the order of declarations must not matter.
+    tables = dict(reversed(list((built or {}).items())))
+    tables |= {name: table(name, columns) for name, columns in COLUMNS.items()}
     privacy = Privacy(key="${KEY}", columns={**MASKS, **masks})
     eng = Owner(name="eng", people={"ada": ("data_steward",)})
-    return Project(name="shop", owners=(eng,), environments={}, tables={**tables, **(built or {})},
+    return Project(name="shop", owners=(eng,), environments={}, tables=tables,
                    privacy=privacy)  # fmt: skip
 
 
