@@ -54,9 +54,11 @@ class _Scope:
         folder: str = "",
     ) -> Iterator[Problem]:
         """A problem unless `wanted` is among `known`, which are declared in `folder`."""
+        if wanted in known:
+            return  # before a word is looked for that is near: that takes long
         fix = did_you_mean(wanted, known)
         follows = folder in self.broken and not near(fix)
-        if wanted not in known and not follows and not (folder and wanted in self.hidden):
+        if not follows and not (folder and wanted in self.hidden):
             yield self.at(file, path, f"no {what} {wanted}", fix)
 
 
