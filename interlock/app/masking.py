@@ -102,7 +102,8 @@ class Masks:
             yield
         except InterlockError as error:
             what, _, said = error.message.partition(": ")
-            if not self.covers or not said or said.startswith(_ABOUT_SQL):
+            engine = what.startswith("the warehouse")
+            if not self.covers or not engine or said.startswith(_ABOUT_SQL):
                 raise
             kind = said.partition(":")[0]
             message = f"{what}: {kind} (not shown in full: it may quote a masked value)"

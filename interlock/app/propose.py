@@ -90,12 +90,14 @@ def prove(
     """Train what the plan says, gather its evidence, ask for review."""
     old, new = versions
     by = held.change.author
-    new = replace(new, models=_models(workspace, old, new, plan, new.builder(workspace, say)))
-    measured = {
-        name: measure(workspace, old, new, model, say) for name, model in new.project.models.items()
-    }
-    held = _plan_it(workspace, held, (old, new), plan, measured)
-    evidence = _gather(workspace, old, new, plan, measured, say)
+    with new.builder(workspace).masks.quiet():
+        new = replace(new, models=_models(workspace, old, new, plan, new.builder(workspace, say)))
+        measured = {
+            name: measure(workspace, old, new, model, say)
+            for name, model in new.project.models.items()
+        }
+        held = _plan_it(workspace, held, (old, new), plan, measured)
+        evidence = _gather(workspace, old, new, plan, measured, say)
     keep_evidence(workspace, evidence, by=by)
     held = save(workspace, held, with_evidence(held.change, evidence), by=by)
     failed = sum(piece.verdict != "pass" for piece in evidence)

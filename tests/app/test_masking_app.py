@@ -159,6 +159,19 @@ def test_a_cast_that_fails_does_not_quote_the_value(masked: Path, tmp_path: Path
     assert not TAIL.search(str(refusal.value))
 
 
+def test_a_check_that_chokes_on_a_value_does_not_quote_it(masked: Path, tmp_path: Path) -> None:
+    folder = world.copied(masked, tmp_path / "choking")
+    check = "  - {name: odd, sql: CAST(tailnum AS INTEGER) > 0}\n"
+    world.edit(folder, "tables/raw_planes.yaml", "columns:", f"checks:\n{check}columns:")
+    table = folder / "tables/raw_planes.yaml"
+    said = table.read_text().replace("{type: string,", "{type: string, classification: sensitive,")
+    table.write_text(said)
+    with world.opened(folder) as workspace, pytest.raises(Unusable) as refusal:
+        world.proposed(workspace, "A check of a number that is none")
+    assert "Conversion Error" in str(refusal.value)
+    assert not TAIL.search(str(refusal.value))
+
+
 def test_a_profile_has_no_ends_of_what_is_masked_through_lineage(workspace: Workspace) -> None:
     seen = profile(workspace, "wh.departures").to_json()
     assert not TAIL.search(json.dumps(seen, default=str))
