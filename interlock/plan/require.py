@@ -101,7 +101,7 @@ def evidence(impact: Impact, old: Facts | None, new: Facts) -> tuple[str, ...]:
                 found.append(f"contract:{_name(ref)}")
             case BuildView(ref, _):
                 found += [f"values:{_name(ref)}"] if str(ref) in before else []
-                found.append(f"replay:{_name(ref)}")
+                found += [f"replay:{_name(ref)}", f"missingness:{_name(ref)}"]
             case TrainModel(ref, _) | RescoreModel(ref):
                 found += [f"model_comparison:{_name(ref)}"] if str(ref) in before else []
                 found.append(f"null_rehearsal:{_name(ref)}")
