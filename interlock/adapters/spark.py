@@ -1,14 +1,14 @@
 """The warehouse on Spark: local with several partitions, or a cluster by its URL. Never pandas.
 
-Two gaps, both declared: pointers move one after the other, and of a table that is replaced
-a reader may meet the moment between the old one and the new.
+Three gaps, all declared: a part of a table cannot be replaced, pointers move one after the
+other, and of a table that is replaced a reader may meet the moment between old and new.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from interlock.errors import Unavailable, Unusable
 from interlock.features.dialect import SPARK
-from interlock.ports import Abilities
+from interlock.ports import Abilities, Replacement
 
 _BATCH = 50_000  # rows
 # Data exceptions, wrong SQL and what is not supported; anything else is the engine's trouble.
@@ -49,6 +49,8 @@ class SparkWarehouse:
             "spark.sql.session.timeZone": "UTC",
             # A timestamp is a plain one, as in every definition.
             "spark.sql.timestampType": "TIMESTAMP_NTZ",
+            # On, planning a join with nine views takes minutes; no row depends on it.
+            "spark.sql.constraintPropagation.enabled": "false",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             **(_local(folder) if master.startswith("local") else {}),
@@ -87,6 +89,12 @@ class SparkWarehouse:
         with self._translated(), self._staged(name) as staged:
             self._spark.sql(f"CREATE TABLE {staged} USING parquet AS {sql}")
             return int(self._spark.table(staged).count())
+
+    def replace(self, parts: Sequence[Replacement]) -> None:
+        raise Unusable(
+            "Spark's tables here have no transaction in which a part could be replaced",
+            help="build the table whole",
+        )
 
     def point(self, pointers: Mapping[str, str]) -> None:
         with self._translated():

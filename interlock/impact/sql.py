@@ -104,6 +104,8 @@ def substitute(sql: str, replacements: Mapping[str, str], write: str = DIALECT) 
         if replacement is None:
             continue
         alias = table.alias or table.name
+        # It is written with quotes, and there a name without quotes is upper case.
+        alias = alias.upper() if write == "snowflake" else alias
         joins = table.args.get("joins")
         item = sqlglot.parse_one(
             f"SELECT * FROM {replacement} AS {_quoted(alias)}", dialect=DIALECT
