@@ -18,6 +18,7 @@ from interlock.app.profiles import profile
 from interlock.app.training import histograms
 from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
+from interlock.cli.profiles import profiled
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.features.compile import physical
@@ -49,6 +50,16 @@ def test_a_profile_names_checks_and_what_stands_behind(unreleased: Workspace) ->
     delay = found.whole.columns["dep_delay"]
     assert sum(delay.bins or ()) == found.whole.rows == sum(found.whole.days.values())
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_the_page_of_a_profile_draws_what_it_says(unreleased: Workspace) -> None:
+    text = profiled(profile(unreleased, "wh.departures", by="origin"))
+    (row,) = [line for line in text.partition("origin = ")[0].splitlines() if "dep_delay" in line]
+    assert row.split()[:3] == ["dep_delay", "1.0%", "3.1%"]
+    assert set(row.split()[4]) <= set("▁▂▃▄▅▆▇█")
+    assert "█" in row
+    assert all(f"origin = {name}: " in text for name in ("EWR", "JFK", "LGA"))
+    assert text.endswith(f"behind it: model:late, {', '.join(SERVICES)}")
 
 
 def test_slices_add_up_and_the_frame_stays(unreleased: Workspace) -> None:
