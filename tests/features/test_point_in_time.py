@@ -91,9 +91,9 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Told:
-    """What an engine answered, and in which types."""
+    """What an engine answered, by view, and in which types."""
 
-    rows: list[dict[str, Any]]
+    rows: dict[str, list[dict[str, Any]]]
     types: dict[str, str]
 
     def of(self, view: FeatureView) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ class Told:
                 "ts": row[f"{name}__ts"],
                 "status": row[f"{name}__status"],
             }
-            for row in self.rows
+            for row in self.rows[view.view]
         ]
 
 
@@ -137,12 +137,19 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def told(engine: Engine, crowd: Crowd) -> Told:
     engine.load(as_table(crowd.spine, SPINE), as_table(crowd.rows, RAW))
-    sql = engine.join_sql(VIEWS)
-    return Told(engine.rows(sql), engine.warehouse.columns(sql))
+    rows, types = {}, {}
+    # Three at a time: Spark plans a join of nine ten times as long as three joins of three.
+    for views in (VIEWS[:3], VIEWS[3:6], VIEWS[6:]):
+        sql = engine.join_sql(views)
+        found = engine.rows(sql)
+        rows |= {view.view: found for view in views}
+        types |= engine.warehouse.columns(sql)
+    return Told(rows, types)
 
 
 def test_ten_thousand_questions_come_back_once_each(told: Told, crowd: Crowd) -> None:  # R-B3
-    assert len(told.rows) == len(crowd.spine) > 10_000
+    assert {len(rows) for rows in told.rows.values()} == {len(crowd.spine)}
+    assert len(crowd.spine) > 10_000
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.view)
