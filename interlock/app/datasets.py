@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.planning import wanted
+from interlock.app.sample import Asked as Look
+from interlock.app.sample import clear_or_refuse
 from interlock.app.spines import Spine, spine_of
 from interlock.app.training import bound_label_sql
 from interlock.app.workspace import Workspace
@@ -25,7 +27,9 @@ from interlock.define.digest import canonical
 from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Refused, Unavailable, Unusable
 from interlock.features.compile import column_names, point_in_time_sql
+from interlock.features.masking import reads_functions
 from interlock.features.text import instant, quoted
+from interlock.impact.sql import tables_read
 from interlock.models.dataset import Source
 
 if TYPE_CHECKING:
@@ -40,13 +44,15 @@ FORMATS = (".parquet", ".csv", ".arrow")
 class Ask:
     """Which rows of which model. `spine`: a file, a SELECT over the project's tables, an Arrow
     table, or None for the model's own training rows. `zone` says what times without an offset
-    mean. With `label`, what had become known of each row's outcome is joined by the key.
+    mean. With `label`, what had become known of each row's outcome is joined by the key. `by`
+    must be cleared when the rows carry values of masked columns.
     """
 
     model: str
     spine: Path | str | pa.Table | None = None
     zone: str | None = None
     label: bool = True
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,8 @@ def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, S
         raise NotFound(f"there is no model {ask.model}", help=did_you_mean(ask.model, models))
     model = models[ask.model]
     spine = spine_of(builder, model, ask.spine, ask.zone)
+    look = Look(ask.by, f"dataset of {model.ref}")
+    clear_or_refuse(workspace, look, _carried(builder, model, ask.spine))
     names = column_names(model.features)
     label = ask.label and model.key in spine.columns
     made = [*names.values(), *([LABEL, LABEL_KNOWN] if label else [])]
@@ -130,6 +138,20 @@ def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, S
         numbered, _ROW, model.time, builder.views(model), list(model.features)
     )
     return _in_order(builder, model, joined, label), builder, spine
+
+
+def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:
+    """Addresses of all columns and features whose values may stand in the rows."""
+    yield from (str(ref) for ref in model.feature_refs)
+    label = builder.facts.node(model.ref).query
+    for output in label.columns if label else ():
+        yield from (f"column:{read.table}.{read.column}" for read in output.reads)
+    if isinstance(spine, str) and reads_functions(spine):
+        yield from builder.masks.covers  # a function may read anything
+    names = tables_read(spine) if isinstance(spine, str) else [model.spine] if spine is None else []
+    for name in names:
+        table = builder.project.tables.get(name)
+        yield from (f"column:{name}.{column}" for column in (table.columns if table else ()))
 
 
 def _in_order(builder: Builder, model: Model, joined: str, label: bool) -> str:

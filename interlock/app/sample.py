@@ -1,6 +1,6 @@
 """`interlock sample`: rows as the person who asks may see them.
 
-Nothing else shows a clear value of a classified column, and this writes down that it did.
+Who is shown a clear value of a masked column is cleared for it, and the look is on record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from interlock.define.definitions import FeatureView, Project, Table
 from interlock.define.digest import digest
 from interlock.define.privacy import LEVELS, Classification
 from interlock.define.refs import Ref
-from interlock.errors import NotFound, Stale, Unusable
+from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.features.covers import Cover, Covers, covers
 from interlock.features.masking import Relation, masked_sql
 from interlock.features.text import address, quoted
@@ -77,6 +77,22 @@ def sample(workspace: Workspace, asked: Asked) -> Sample:
     rows = tuple(tuple(row.values()) for row in table.to_pylist())
     said = {c: _because(hidden[n], key) for c, n in sorted(read.items()) if n in hidden}
     return Sample(asked.ref or "query", tuple(table.column_names), rows, said, tuple(clear))
+
+
+def clear_or_refuse(workspace: Workspace, asked: Asked, addresses: Iterable[str]) -> None:
+    """For values that cannot be masked and keep their use: only for who is cleared, on record."""
+    version = stable(workspace) or Version(workspace.project, workspace.facts, {})
+    every = _covers_now(workspace, version)
+    needed = sorted({name for name in addresses if name in every})
+    level = LEVELS.index(_level(workspace, version, asked.by))
+    lacking = [name for name in needed if LEVELS.index(every[name].level) > level]
+    if lacking:
+        raise Refused(
+            f"{asked.by or 'who asks'} is not cleared for {', '.join(lacking)}",
+            help="ask somebody whom privacy.clearance names, who says --by",
+        )
+    if needed:
+        _write_down(workspace, asked, needed, asked.sql)
 
 
 def _count(rows: int) -> int:

@@ -26,6 +26,9 @@ def build(
         str | None, typer.Option(help="what times without an offset mean, as Europe/Berlin")
     ] = None,
     label: Annotated[bool, typer.Option(help="join the outcome, as far as it is known")] = True,
+    by: Annotated[
+        str, typer.Option(envvar="INTERLOCK_USER", help="who is asking, where values are masked")
+    ] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
@@ -34,7 +37,7 @@ def build(
     from interlock.app.datasets import Ask, write_dataset
     from interlock.cli.progress import progress
 
-    ask = Ask(model, _given(spine), zone, label)
+    ask = Ask(model, _given(spine), zone, label, by)
     with project(folder, environment) as workspace, progress() as said:
         found = write_dataset(workspace, ask, out.resolve(), said)
     show(found, as_json, written, lambda made: made.to_json())

@@ -14,6 +14,7 @@ import pytest
 from interlock.app import checks
 from interlock.app.build import Builder
 from interlock.app.changes import evidence_of, held
+from interlock.app.datasets import Ask, read_dataset
 from interlock.app.profiles import profile
 from interlock.app.sample import Asked, Sample, sample
 from interlock.app.workspace import Workspace
@@ -45,9 +46,10 @@ def masked(small_flights: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     world.configure(folder)
     settings = folder / "interlock.yaml"
     settings.write_text(settings.read_text() + PRIVACY)
-    raw = folder / "tables/raw_flights.yaml"
     column = r"(  (?:carrier|tailnum|dep_delay): \{type: \w+)"
-    raw.write_text(re.sub(column, r"\1, classification: sensitive", raw.read_text()))
+    for name in ("raw_flights", "raw_planes"):
+        raw = folder / f"tables/{name}.yaml"
+        raw.write_text(re.sub(column, r"\1, classification: sensitive", raw.read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLIGHTS_MASK_KEY", KEY)
         with world.opened(folder) as workspace:
@@ -163,9 +165,6 @@ def test_a_check_that_chokes_on_a_value_does_not_quote_it(masked: Path, tmp_path
     folder = world.copied(masked, tmp_path / "choking")
     check = "  - {name: odd, sql: CAST(tailnum AS INTEGER) > 0}\n"
     world.edit(folder, "tables/raw_planes.yaml", "columns:", f"checks:\n{check}columns:")
-    table = folder / "tables/raw_planes.yaml"
-    said = table.read_text().replace("{type: string,", "{type: string, classification: sensitive,")
-    table.write_text(said)
     with world.opened(folder) as workspace, pytest.raises(Unusable) as refusal:
         world.proposed(workspace, "A check of a number that is none")
     assert "Conversion Error" in str(refusal.value)
@@ -242,6 +241,24 @@ def test_a_file_alone_clears_nobody_once_a_release_runs(masked: Path, tmp_path: 
     with world.opened(folder) as workspace:
         found = look(workspace, "amina", "table:wh.departures")
         assert set(column(found, "tailnum")) == {"[redacted]"}, "to take away needs no release"
+
+
+def test_a_training_set_is_for_those_who_are_cleared(workspace: Workspace) -> None:
+    for by in ("", "priya", "dana"):
+        with pytest.raises(Refused, match="not cleared for") as refusal:
+            read_dataset(workspace, Ask("late", by=by))
+        assert "feature:tail_last_delay@1:tail_last_delay" in str(refusal.value)
+    masks = Builder(workspace, workspace.project, workspace.facts).masks
+    assert masks.covers
+    with pytest.raises(Refused, match=r"column:raw\.planes\.|column:raw\.flights\."):
+        read_dataset(workspace, Ask("late", "SELECT * FROM query('SELECT 1 AS flight_id')"))
+    before = len(workspace.record.audit())
+    found = read_dataset(workspace, Ask("late", by="amina"))
+    assert found.num_rows > 100
+    entry = workspace.record.get(Ref("look", "amina"))
+    assert len(workspace.record.audit()) == before + 1
+    assert entry is not None
+    assert entry.body["of"] == "dataset of model:late"
 
 
 @pytest.mark.parametrize(
