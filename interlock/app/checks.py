@@ -38,10 +38,12 @@ def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
     built = builder.table(table.name)
     warehouse = builder.workspace.warehouse
     columns = warehouse.columns(f"SELECT * FROM {built}")
-    findings = judge_columns(table, columns)
+    findings, seen = judge_columns(table, columns), None
     if all(f.verdict == "pass" for f in findings):
-        row = warehouse.query(profile_sql(table, built)).to_pylist()[0]
-        findings = judge_contract(table, read_profile(table, row), columns)
+        # What is kept holds no value that somebody may not see.
+        shown = builder.masks.contract(table)
+        seen = read_profile(table, warehouse.query(profile_sql(shown, built)).to_pylist()[0])
+        findings = judge_contract(table, seen, columns)
     broken = [f for f in findings if f.verdict != "pass"]
     verdict: Verdict = "pass"
     if broken:
@@ -55,7 +57,10 @@ def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
         made_at=now,
         n=len(findings),
         value=float(len(broken)),
-        details={"findings": [asdict(f) for f in findings]},
+        details={
+            "findings": [asdict(f) for f in findings],
+            "profile": seen.to_json() if seen else None,
+        },
     )
 
 

@@ -173,8 +173,9 @@ def _asked(name: str, column: Column, frame: Frame) -> Iterable[str]:
     yield f"distinct_ := approx_count_distinct({value})"
     if column.classification == "sensitive":
         return  # what is kept and shown holds no value of it
-    yield f"low := min({value})"
-    yield f"high := max({value})"
+    if column.type != "string":  # the first text of the alphabet says nothing but itself
+        yield f"low := min({value})"
+        yield f"high := max({value})"
     if (edges := frame.edges.get(name)) is not None:
         yield f"bins := {binned(name, edges)}"
     if kept := frame.values.get(name):

@@ -11,7 +11,7 @@ import app_world as world
 import pytest
 
 from interlock.app.build import Builder
-from interlock.app.checks import values
+from interlock.app.checks import contract, values
 from interlock.app.loop import look_after
 from interlock.app.measure import ingest
 from interlock.app.profiles import profile
@@ -60,6 +60,16 @@ def test_the_page_of_a_profile_draws_what_it_says(unreleased: Workspace) -> None
     assert "█" in row
     assert all(f"origin = {name}: " in text for name in ("EWR", "JFK", "LGA"))
     assert text.endswith(f"behind it: model:late, {', '.join(SERVICES)}")
+
+
+def test_what_a_table_held_is_kept_with_the_evidence(unreleased: Workspace) -> None:  # R-A9
+    builder = Builder(unreleased, unreleased.project, unreleased.facts)
+    made = contract(builder, unreleased.project.tables["wh.weather"], unreleased.now())
+    assert made.verdict == "pass"
+    kept = made.details["profile"]
+    assert kept["rows"] == sum(kept["days"].values()) == 5400
+    assert kept["columns"]["temp_f"]["low"] < kept["columns"]["temp_f"]["high"]
+    json.dumps(made.to_json(), allow_nan=False)
 
 
 def test_slices_add_up_and_the_frame_stays(unreleased: Workspace) -> None:

@@ -117,7 +117,7 @@ def test_a_profile_takes_one_query(warehouse: DuckDBWarehouse) -> None:
     (row,) = warehouse.query(profile_sql(FLIGHTS, "il.f")).to_pylist()
     seen = read_profile(FLIGHTS, row)
     assert (seen.rows, seen.columns["delay"].nulls, seen.columns["delay"].low) == (3, 1, -5.0)
-    assert (seen.columns["origin"].high, seen.columns["origin"].distinct) == ("JFK", 2)
+    assert (seen.columns["origin"].high, seen.columns["origin"].distinct) == (None, 2)
     assert seen.newest_event == datetime(2013, 5, 1, 3, tzinfo=UTC) == seen.newest_available
 
 
