@@ -296,6 +296,30 @@ def test_nanoseconds_are_never_cut_into_a_leak(warehouse: DuckDBWarehouse) -> No
     assert row["ts"] == datetime(2013, 3, 10, 0, 0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("row", "asked", "seen"),
+    [
+        ("000001000", "000000999", None),  # rounded to the nearest, the question would see it
+        ("000001000", "000001000", 4.0),
+        ("000000999", "000001400", 4.0),
+        ("000001000", "000001001", 4.0),
+        ("000001000", "000001000.hour", 4.0),  # the end of the TTL, to the nanosecond
+        ("000001000", "000001001.hour", None),
+    ],
+)
+def test_a_question_between_two_microseconds_sees_what_was_there(
+    warehouse: DuckDBWarehouse, row: str, asked: str, seen: float | None
+) -> None:
+    fraction, _, later = asked.partition(".")
+    stamp = f"TIMESTAMP_NS '2013-03-10 00:00:00.{row}'"
+    at = f"TIMESTAMP_NS '2013-03-10 {'01' if later else '00'}:00:00.{fraction}'"
+    warehouse.build("wh.load", f"SELECT 'EWR' AS origin, 1 AS gate, {stamp} AS ts, 4.0 AS x")
+    warehouse.build("wh.spine", f"SELECT 1 AS id, 'EWR' AS origin, 1 AS gate, {at} AS t")
+    warehouse.build("il.load", build_view_sql(a_view(HOUR), {}))
+    sql = point_in_time_sql("wh.spine", "id", "t", [(a_view(HOUR), "il.load")])
+    assert warehouse.query(sql).column("x").to_pylist() == [seen]
+
+
 def test_ties_are_found_and_named(warehouse: DuckDBWarehouse) -> None:
     held = {"origin": "EWR", "gate": 1}
     load(warehouse, [], [{**held, "ts": START, "x": 1.0}, {**held, "ts": START, "x": 2.0},
