@@ -16,6 +16,11 @@ import yaml
 from interlock.errors import Problem
 
 Path = tuple[str | int, ...]
+# Where the two readers disagree: `?` in braces, a comment straight behind `|` or `>`, tabs,
+# line ends of other worlds, byte order marks, directives, anchors, tags.
+_SEEN_OTHERWISE = re.compile(
+    "[?%&!]|[|>][-+0-9]*#|[^\n -~\u00a0-\ufefe]|[\u2028\u2029\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Document:
 
 def parse(text: str, file: str, above: int = 0) -> tuple[Document | None, list[Problem]]:
     """The mapping in `text`, or what is wrong with it; `above` lines stand before it in `file`."""
+    quick = _quick(text, file, above)
+    if quick is not None:
+        return quick, []
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -51,6 +59,30 @@ def parse(text: str, file: str, above: int = 0) -> tuple[Document | None, list[P
         )
         return None, [*reader.problems, problem]
     return Document(file, value, reader.lines), reader.problems
+
+
+def _quick(text: str, file: str, above: int) -> Document | None:
+    """What libyaml reads; None for all that it may see otherwise, and for whatever is wrong.
+
+    The slower reader decides then, so that a mistake is told in the same words everywhere.
+    """
+    if not yaml.__with_libyaml__ or _SEEN_OTHERWISE.search(text) or _deep(text):
+        return None
+    try:
+        loader = _Quick(text)
+        root = loader.get_single_node()
+        reader = _Reader(loader, file, above)
+        value = reader.value(root, ()) if root is not None else None
+    except (yaml.YAMLError, UnicodeError):
+        return None
+    if reader.problems or not isinstance(value, dict):
+        return None
+    return Document(file, value, reader.lines)
+
+
+def _deep(text: str) -> bool:
+    """Nested so deep that code in C may run out of stack."""
+    return text.count("[") + text.count("{") + text.count("- -") > 500
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,12 +105,19 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
 )
 
+if yaml.__with_libyaml__:
+
+    class _Quick(yaml.CSafeLoader):
+        """The same rules over libyaml's parser, which is many times faster."""
+
+        yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
 
 @dataclass
 class _Reader:
     """Walks the node tree once; collects lines and problems on the way."""
 
-    loader: _Loader
+    loader: yaml.SafeLoader | yaml.CSafeLoader
     file: str
     above: int
     lines: dict[Path, int] = field(default_factory=dict)
@@ -94,7 +133,7 @@ class _Reader:
         return self._scalar(node)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
-        plain = node.style is None
+        plain = not node.style
         meant = self.loader.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
         if node.tag != meant:
             self._say(self._line(node), f"a tag ({node.tag}) is not read here", "write the value")

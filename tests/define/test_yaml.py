@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interlock.define.yaml import parse
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MANY = """a: |
+  x
+  y
+
+b: >-
+  z
+  z
+c: 'it''s'
+d: "q\\n"
+e:
+- f
+-
+- g: &h 0x1F
+  i: [1_000, 1e3, ~, .inf]
+? j
+: !!str 1
+k: {l: {m: *h}, n: é}  # o
+"""
+SLIPS = [
+    " ", "\n", "- ", ": ", ":", "'", '"', "|", ">", "#", " #", "[", "]", "{", "}", ",", "?", "!",
+    "&a", "*a", "%", "@", "---", "...", "~", "<<", "\\", "=", "\n\n", "\n  ", "\n- ", "!!str ",
+    "\t",
+]  # fmt: skip
 
 
 def problem(text: str) -> tuple[int, str]:
@@ -80,3 +109,27 @@ def test_no_text_at_all_raises(text: str) -> None:
 def test_refused_with_its_line(text: str, line: int, said: str) -> None:
     found, message = problem(text)
     assert (found, said in message) == (line, True), message
+
+
+def chopped(text: str, chance: random.Random) -> str:
+    """Some lines of `text` with a slip or two."""
+    lines = text.split("\n")
+    at = chance.randrange(len(lines))
+    made = "\n".join(lines[at : at + chance.randint(1, 14)])
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(made) + 1)
+        made = made[:at] + chance.choice(SLIPS) + made[at + chance.choice((0, 0, 1, 2)) :]
+    return made
+
+
+def test_either_parser_gives_the_same_values_and_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(11)
+    texts = [MANY, *(file.read_text() for file in sorted(EXAMPLES.rglob("*.yaml")))]
+    texts += [chopped(chance.choice(texts), chance) for _ in range(1200)]
+    found = [parse(text, "a.yaml") for text in texts]
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    for text, (document, problems) in zip(texts, found, strict=True):
+        other, others = parse(text, "a.yaml")
+        assert problems == others, text
+        # As text, so that 1 is not True and keys keep their order.
+        assert repr(document) == repr(other), text
