@@ -128,6 +128,17 @@ class Record(RecordReader, Protocol):
     def release(self, name: str, holder: str) -> None: ...
 
 
+class Replacement(NamedTuple):
+    """The rows of table `name` for which `where` holds become the rows of `sql`.
+
+    `sql` gives the table's columns in the table's order.
+    """
+
+    name: str
+    where: str
+    sql: str
+
+
 class Warehouse(Protocol):
     """Where tables live and feature SQL runs. All timestamps are UTC."""
 
@@ -141,6 +152,10 @@ class Warehouse(Protocol):
     def execute(self, sql: str) -> None: ...
     def build(self, name: str, sql: str) -> int:
         """`name` (schema.table) as the rows of `sql`, atomically; the row count. Replaces."""
+        ...
+
+    def replace(self, parts: Sequence[Replacement]) -> None:
+        """Parts of tables, all in one transaction; `Unusable` on an engine without them."""
         ...
 
     def point(self, pointers: Mapping[str, str]) -> None:

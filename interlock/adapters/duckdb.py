@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import duckdb
 from interlock.define.definitions import Table
 from interlock.errors import Invalid, Problem, Unavailable, Unusable
 from interlock.features.text import SQL_TYPES, address, quoted, text
-from interlock.ports import Abilities
+from interlock.ports import Abilities, Replacement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,6 +87,12 @@ class DuckDBWarehouse:
             self._make_schema(cursor, name)
             cursor.execute(f"CREATE OR REPLACE TABLE {address(name)} AS {sql}")
             return _count(cursor, name)
+
+    def replace(self, parts: Sequence[Replacement]) -> None:
+        with self._transaction() as cursor:
+            for name, where, sql in parts:
+                cursor.execute(f"DELETE FROM {address(name)} WHERE {where}")
+                cursor.execute(f"INSERT INTO {address(name)} {sql}")
 
     def point(self, pointers: Mapping[str, str]) -> None:
         with self._transaction() as cursor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -15,7 +15,7 @@ from adbc_driver_postgresql import dbapi
 from interlock.errors import Unavailable, Unusable
 from interlock.features.dialect import POSTGRES
 from interlock.features.text import text
-from interlock.ports import Abilities
+from interlock.ports import Abilities, Replacement
 
 # Connection, resources, operator intervention, system, rollback and locks: the engine's
 # trouble. Everything else it says is about the SQL.
@@ -74,6 +74,12 @@ class PostgresWarehouse:
             cursor.execute(f"CREATE TABLE {staged} AS {sql}")
             cursor.execute(f"SELECT count(*) FROM {staged}")
             return int(cursor.fetchall()[0][0])
+
+    def replace(self, parts: Sequence[Replacement]) -> None:
+        with self._cursor() as cursor:
+            for name, where, sql in parts:
+                cursor.execute(f"DELETE FROM {_address(name)} WHERE {where}")
+                cursor.execute(f"INSERT INTO {_address(name)} {sql}")
 
     def point(self, pointers: Mapping[str, str]) -> None:
         with self._cursor() as cursor:

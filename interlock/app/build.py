@@ -105,19 +105,20 @@ class Builder:
             with about(view.ref), self.masks.quiet():
                 self.say(f"building view:{text}")
                 bound = self.bindings(tables_read(view.sql))
-                rows = view_rows_sql(view, bound, self.dialect)
-                twice = duplicates_sql(view, f"({rows})", dialect=self.dialect)
-                ties = warehouse.query(twice).to_pylist()
-                if ties:
-                    raise Refused(
-                        f"{view.ref} has several rows for one entity and time",
-                        help="aggregate in its SQL until one is left, or declare a tie_break",
-                        objections=tie_objections(
-                            view, [self.masks.row(view.ref, tie) for tie in ties]
-                        ),
-                    )
+                self.refuse_ties(view, f"({view_rows_sql(view, bound, self.dialect)})")
                 warehouse.build(target, build_view_sql(view, bound, self.dialect))
         return view, target
+
+    def refuse_ties(self, view: FeatureView, rows: str) -> None:
+        """`rows` (of `view_rows_sql`, before any timeline) may claim an entity and time once."""
+        twice = duplicates_sql(view, rows, dialect=self.dialect)
+        ties = self.workspace.warehouse.query(twice).to_pylist()
+        if ties:
+            raise Refused(
+                f"{view.ref} has several rows for one entity and time",
+                help="aggregate in its SQL until one is left, or declare a tie_break",
+                objections=tie_objections(view, [self.masks.row(view.ref, tie) for tie in ties]),
+            )
 
     def views(self, model: Model) -> list[Built]:
         """Every view that `model` reads, built."""

@@ -7,8 +7,6 @@ may be another version of itself at the next look.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +15,7 @@ from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save
 from interlock.app.feed import keep_online
+from interlock.app.leases import holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, calendar_over, stored
@@ -38,11 +37,6 @@ from interlock.rollout.strata import matured
 # compare-and-swap, and everything built is named by what it means.
 LEASE_S = 10.0
 IDLE = "nothing is being released"
-
-
-def holder() -> str:
-    """Who this process is, for leases and audit lines."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def tick(workspace: Workspace) -> str:

@@ -24,6 +24,7 @@ from interlock.cli import (
     impact,
     privacy,
     profiles,
+    refresh,
     rehearsals,
     versions,
 )
@@ -284,6 +285,7 @@ def demo(
 
 for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
     app.command()(question)
+app.command()(refresh.refresh)
 app.command()(profiles.profile)
 app.command()(profiles.replay)
 app.command()(consistency.consistency)

@@ -75,6 +75,7 @@ def check(
         found += _environment(scope, name, environment)
     for table in project.tables.values():
         found += [*_owner(scope, table), *_table(scope, table), *_pushed(scope, table)]
+        found += _incremental(scope, table)
     for view in project.views.values():
         found += [*_owner(scope, view), *_view(scope, view)]
     for model in project.models.values():
@@ -119,6 +120,15 @@ def _pushed(scope: _Scope, table: Table) -> Iterator[Problem]:
         if not said:
             message = f"{table.name} takes pushed rows and declares no {name}"
             yield scope.at(table.file, (*table.within, "push"), message, f"add {name}: <column>")
+
+
+def _incremental(scope: _Scope, table: Table) -> Iterator[Problem]:
+    """Only rows that a query makes, and that have a time, can be made again in part."""
+    lacking = [n for n, said in (("sql", table.sql), ("event_time", table.event_time)) if not said]
+    if table.incremental and lacking:
+        message = f"{table.name} is incremental and has no {' and no '.join(lacking)}"
+        fix = "leave incremental out: files are compared as a whole"
+        yield scope.at(table.file, (*table.within, "incremental"), message, fix)
 
 
 def _table(scope: _Scope, table: Table) -> Iterator[Problem]:

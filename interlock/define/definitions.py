@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from interlock.define.addresses import StoreAddress, WarehouseAddress
 from interlock.define.durations import Duration
+from interlock.define.incremental import Incremental
 from interlock.define.outside import Outside
 from interlock.define.privacy import Classification, Privacy
 from interlock.define.refs import Ref
@@ -97,7 +98,6 @@ class Table(Declared):
     within: tuple[str | int, ...] = Field(default=(), exclude=True)
     odcs: Mapping[str, Any] = Field(default_factory=dict, exclude=True)
     outside: Outside | None = Field(default=None, exclude=True)
-
     columns: Mapping[Name, Column]
     key: tuple[Name, ...] = ()
     event_time: Name | None = None
@@ -106,6 +106,7 @@ class Table(Declared):
     push: Push | None = None
     sql_file: str | None = None
     sql: str | None = None
+    incremental: Incremental | None = None
     freshness: Freshness | None = None
     checks: tuple[Check, ...] = ()
 
@@ -161,6 +162,7 @@ class FeatureView(Declared):
     availability: Literal["applied", "ignored"] = "applied"
     tie_break: Name | None = None
     ttl: Duration | None = None
+    incremental: Incremental | None = None
     freshness: Freshness | None = None
     features: Mapping[Name, FeatureValue]
     deprecation: Deprecation | None = None
@@ -260,17 +262,15 @@ class Model(Declared):
     @property
     def view_refs(self) -> tuple[Ref, ...]:
         """The views read, each once, in order of first use."""
-        views = (Ref("view", f.name, f.version) for f in self.feature_refs)
-        return tuple(dict.fromkeys(views))
+        return tuple(dict.fromkeys(Ref("view", f.name, f.version) for f in self.feature_refs))
 
 
 class Kpi(Definition):
     """A service's business number, per decision unit, as SQL over the relation `scored`.
 
-    `scored` has every spine column, `p` (the score), and the label's columns. The SQL
-    returns `unit`, `day`, `value` and optionally `weight` (then the KPI is
-    sum(value) / sum(weight); else the mean of value). `margin` is the relative
-    worsening that still passes.
+    `scored` has every spine column, `p` (the score), and the label's columns. The SQL returns
+    `unit`, `day`, `value` and optionally `weight` (then the KPI is sum(value) / sum(weight);
+    else the mean of value). `margin` is the relative worsening that still passes.
     """
 
     name: Name

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from interlock.errors import Unusable
-from interlock.ports import Abilities, Warehouse
+from interlock.ports import Abilities, Replacement, Warehouse
 
 FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
 ZONED = pa.timestamp("us", "UTC")
@@ -128,6 +128,29 @@ class WarehouseContract:
             warehouse.build(f"{s}.new", f"SELECT CAST(v AS INTEGER) AS x FROM {s}.n")
         assert warehouse.query(f"SELECT * FROM {s}.a").to_pylist() == [{"x": 0}]
         assert not warehouse.has(f"{s}.new")
+
+    def test_parts_of_tables_are_replaced_all_or_none(
+        self, warehouse: Warehouse, s: str, request: pytest.FixtureRequest
+    ) -> None:
+        able = warehouse.abilities.transactions
+        for name, count in (("a", 5), ("b", 3), ("n", 9)):
+            self.numbers(warehouse, f"{s}.{name}", count)
+        if not able:
+            with pytest.raises(Unusable):
+                warehouse.replace([Replacement(f"{s}.a", "x > 2", f"SELECT x FROM {s}.n")])
+        must_fail(request, able, "no transaction to replace a part in")
+        good = Replacement(f"{s}.a", "x > 2", f"SELECT x FROM {s}.n WHERE x > 6")
+        with pytest.raises(Unusable):
+            warehouse.replace([good, Replacement(f"{s}.b", "TRUE", f"SELECT y FROM {s}.n")])
+        assert self.held(warehouse, f"{s}.a") == [0, 1, 2, 3, 4]
+        warehouse.point({f"{s}.look": f"{s}.a"})
+        warehouse.replace([good, Replacement(f"{s}.b", "TRUE", f"SELECT x FROM {s}.n WHERE x > 9")])
+        assert self.held(warehouse, f"{s}.look") == [0, 1, 2, 7, 8]
+        assert self.held(warehouse, f"{s}.b") == []
+
+    def held(self, warehouse: Warehouse, name: str) -> list[int]:
+        column = warehouse.query(f"SELECT x FROM {name} ORDER BY x").column("x")
+        return [int(x) for x in column.to_pylist()]
 
     def test_loaded_rows_replace_or_append_by_column_name(
         self, warehouse: Warehouse, s: str

@@ -1,0 +1,346 @@
+"""New data: files that grew or were corrected, and all that stands on them, brought up to date.
+
+A file is loaded beside what was read before and compared with it, so that late rows,
+corrections and deletions are one case: the range of event time in which something differs.
+From there every table and view is computed again where that reaches, and the online stores
+are told. The lease is taken before any work; a kill at any moment repeats an interval.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from interlock.app.build import Say, quiet
+from interlock.app.engines import fill
+from interlock.app.feed import Feeder, keep_online, live_lookups
+from interlock.app.leases import holder, leased
+from interlock.app.ledger import Ledgers, pending
+from interlock.app.recompute import (
+    Difference,
+    Node,
+    Recomputer,
+    columns_in,
+    difference,
+    extent,
+    sweep,
+)
+from interlock.app.tick import LEASE_S
+from interlock.app.versions import Version, stored
+from interlock.app.workspace import CONTROLLER, WallClock, Workspace
+from interlock.define.definitions import Table
+from interlock.define.refs import Ref
+from interlock.define.schema import did_you_mean
+from interlock.errors import InterlockError, NotFound, Refused, Unavailable, about
+from interlock.features.compile import physical
+from interlock.features.ranges import EVERYTHING, Spans, spans_json, within
+from interlock.impact.sql import tables_read
+from interlock.ports import Json, Replacement
+
+FAR = timedelta(days=366)
+"""An event this far ahead of the wall clock is a wrong unit or a wrong year."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a refresh did to one physical table; `intervals` are those computed again."""
+
+    ref: Ref
+    table: str
+    difference: Difference
+    intervals: Spans = ()
+
+    def to_json(self) -> Json:
+        return {
+            "ref": str(self.ref), "table": self.table, "added": self.difference.added,
+            "removed": self.difference.removed, "changed": spans_json(self.difference.spans),
+            "intervals": spans_json(self.intervals),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every table and view of the live releases, sources first; rows sent online again."""
+
+    parts: tuple[Part, ...]
+    online: int = 0
+
+    def to_json(self) -> Json:
+        return {"tables": [part.to_json() for part in self.parts], "online": self.online}
+
+
+def refresh(workspace: Workspace, tables: Sequence[str] = (), say: Say = quiet) -> Report:
+    """Bring what the live releases read up to their sources; `tables` limits which are asked.
+
+    Raises `Conflict` when another refresh runs, `Refused` with every objection to new data
+    before anything is moved.
+    """
+    what = f"is refreshing {workspace.environment}"
+    with leased(workspace.record, f"refresh:{workspace.environment}", LEASE_S, what) as lease:
+        if not workspace.warehouse.abilities.transactions:
+            raise Refused(
+                "this warehouse cannot replace a part of a table in one transaction",
+                help="refresh in an environment on duckdb:// or postgresql://",
+            )
+        versions = _live(workspace)
+        address = versions[0].project.environments[workspace.environment].warehouse
+        job = _Job(workspace, Recomputer(Ledgers(workspace, lease, address), say))
+        return job.run(list(_nodes(workspace, versions, say)), _asked(versions, tables))
+
+
+def _live(workspace: Workspace) -> list[Version]:
+    route = workspace.route()
+    found = [stored(workspace, digest) for digest in (route.stable, route.candidate) if digest]
+    if not found:
+        raise NotFound(
+            f"nothing runs in {workspace.environment} yet, so there is nothing to refresh",
+            help="release something first: interlock propose, sign, apply",
+        )
+    return found
+
+
+def _asked(versions: Sequence[Version], tables: Sequence[str]) -> frozenset[str]:
+    """Names of the tables whose files are looked at."""
+    known = {t.name for v in versions for t in v.project.tables.values() if t.source}
+    asked = [name.removeprefix("table:") for name in tables]
+    strange = [name for name in asked if name not in known]
+    if strange:
+        raise NotFound(
+            f"no live release reads a file as {', '.join(strange)}",
+            help=did_you_mean(strange[0], known),
+        )
+    return frozenset(asked) or frozenset(known)
+
+
+def _nodes(workspace: Workspace, versions: Sequence[Version], say: Say) -> Iterator[Node]:
+    """Every physical table once, each after all that it reads."""
+    seen: set[str] = set()
+    for version in versions:
+        builder = version.builder(workspace, say)
+        pushed = {table.name for table in builder.project.tables.values() if table.push}
+        for table in _in_order(builder.project.tables):
+            if pushed & _read_by(table):
+                pushed.add(table.name)
+            target = physical(table.name, builder.facts.fingerprint(table.ref))
+            if not table.push and target not in seen:
+                seen.add(target)
+                yield Node(builder, table, target, table.name in pushed)
+        for view in builder.project.views.values():
+            text = f"{view.view}@{view.version}"
+            target = physical(text, builder.facts.fingerprint(view.ref))
+            if target not in seen:
+                seen.add(target)
+                yield Node(builder, view, target, bool(pushed & tables_read(view.sql)))
+
+
+def _read_by(table: Table) -> frozenset[str]:
+    return frozenset(tables_read(table.sql)) if table.sql else frozenset()
+
+
+def _in_order(tables: Mapping[str, Table]) -> Iterator[Table]:
+    done: set[str] = set()
+
+    def walk(names: Iterable[str]) -> Iterator[Table]:
+        for name in sorted(set(names) & set(tables) - done):
+            done.add(name)
+            yield from walk(_read_by(tables[name]))
+            yield tables[name]
+
+    return walk(tables)
+
+
+@dataclass(frozen=True)
+class _Job:
+    workspace: Workspace
+    recomputer: Recomputer
+
+    @property
+    def ledgers(self) -> Ledgers:
+        return self.recomputer.ledgers
+
+    def run(self, nodes: Sequence[Node], asked: frozenset[str]) -> Report:
+        for node in nodes:
+            self._built(node)
+        sources = [n for n in nodes if isinstance(n.thing, Table) and n.thing.source]
+        found = self._staged([node for node in sources if node.ref.name in asked])
+        parts = []
+        for node in nodes:
+            if node in sources:
+                changed = self._load(node, found[node.target]) if node.target in found else None
+                parts.append(Part(node.ref, node.target, changed or Difference()))
+            else:
+                parts.append(Part(node.ref, node.target, *self.recomputer.node(node)))
+        return Report(tuple(parts), self._online())
+
+    def _built(self, node: Node) -> None:
+        """What is not there is built whole; whoever stands on it hears that all may differ."""
+        if self.workspace.warehouse.has(node.target):
+            return
+        ledger = self.ledgers.of(node.target, node.ref)
+        self.ledgers.keep(node.target, replace(ledger.about_to(EVERYTHING), read=None, source=None))
+        if node.view is None:
+            node.builder.table(node.ref.name)
+        else:
+            node.builder.view(node.view)
+
+    # --- files
+
+    def _staged(self, sources: Sequence[Node]) -> dict[str, Json]:
+        """Changed files, loaded beside and checked; every objection to any of them at once."""
+        found, objections = {}, []
+        for node in sources:
+            ledger = self.ledgers.of(node.target, node.ref)
+            try:
+                with about(node.ref), node.builder.masks.quiet():
+                    signature = self._loaded(node, ledger.source)
+                    fresh = signature and "same" not in signature
+                    said = self._objections(node) if fresh else []
+            except Unavailable as error:
+                self.recomputer.failed(node, error)
+                raise
+            except InterlockError as error:
+                said, signature = [f"{node.ref}: {error}"], None
+            if said:
+                self.recomputer.failed(node, Refused("; ".join(said)))
+            objections += said
+            if signature:
+                found[node.target] = signature
+        if objections:
+            for node in sources:
+                sweep(node)
+            raise Refused(
+                "the new data cannot be taken; nothing was moved",
+                help="mend the files, then run this again",
+                objections=objections,
+            )
+        return found
+
+    def _loaded(self, node: Node, before: Json | None) -> Json | None:
+        """The file's rows beside the table, and its signature; None when it has not changed."""
+        assert isinstance(node.thing, Table)
+        assert node.thing.source is not None
+        path = self.workspace.folder / node.thing.source.csv
+        size = _size(path)
+        if before and size and all(before[name] == value for name, value in size.items()):
+            return None
+        sha256 = _sha256(path) if size else ""
+        if before and before["sha256"] == sha256:
+            return {**size, "sha256": sha256, "same": True}
+        self.recomputer.say(f"reading {node.thing.source.csv} for {node.ref}")
+        fill(self.workspace.warehouse, node.aside("new"), node.builder.table_sql(node.ref.name))
+        if _size(path) != size:
+            raise Unavailable(
+                f"{node.thing.source.csv} was written to while it was read",
+                help="put a finished file in its place with one rename, then run this again",
+            )
+        return {**size, "sha256": sha256}
+
+    def _objections(self, node: Node) -> list[str]:
+        """What is wrong with the staged rows, before anything long is begun."""
+        assert isinstance(node.thing, Table)
+        warehouse, new = self.workspace.warehouse, node.aside("new")
+        wall = self.workspace.now() if isinstance(self.workspace.clock, WallClock) else None
+        counted = warehouse.query(_checks_sql(node, new, wall)).to_pylist()[0]
+        said = [
+            f"{node.ref}: {n} rows {what}" for what, n in counted.items() if n and what != "rows"
+        ]
+        rows = warehouse.query(f"SELECT count(*) AS n FROM {node.target}").to_pylist()[0]["n"]
+        if rows and not counted["rows"]:
+            said.append(f"{node.ref}: the file is empty, and {rows} rows were read from it before")
+        was, now = (warehouse.columns(f"SELECT * FROM {name}") for name in (node.target, new))
+        if was != now:
+            said.append(f"{node.ref}: its columns were {was} and are {now}")
+        return said
+
+    def _load(self, node: Node, signature: Json) -> Difference:
+        """Put the staged rows where they differ, all in one transaction."""
+        warehouse, new, keep = self.workspace.warehouse, node.aside("new"), self.ledgers.keep
+        if signature.pop("same", False):
+            keep(node.target, replace(self.ledgers.of(node.target), source=signature))
+            return Difference()
+        ledger = keep(node.target, self.ledgers.of(node.target, node.ref).begun({}, EVERYTHING))
+        with about(node.ref), node.builder.masks.quiet():
+            try:
+                found = difference(node, node.target, new)
+                if found.spans:
+                    ledger = keep(node.target, ledger.about_to(found.spans))
+                    warehouse.replace([_moved(node, found.spans)])
+                keep(node.target, ledger.finished(source=signature, **extent(node)))
+            except InterlockError as error:
+                self.recomputer.failed(node, error)
+                raise
+        sweep(node)
+        return found
+
+    # --- online
+
+    def _online(self) -> int:
+        """Tell the stores what moved behind them; then everything that became known since."""
+        feeder, sent = Feeder(self.workspace.warehouse, self.workspace.online), 0
+        for lookup in live_lookups(self.workspace):
+            name = physical(lookup.view, lookup.fingerprint)
+            ledger = self.ledgers.of(name)
+            if missed := pending(ledger):
+                known = [datetime.fromisoformat(m.since) if m.since else None for m in missed]
+                since = None if None in known else min(k for k in known if k)
+                sent += feeder.again(lookup, since, any(m.withdrawn for m in missed))
+                self.ledgers.keep(name, replace(ledger, online=ledger.number))
+        lease = f"{CONTROLLER}:{self.workspace.environment}"
+        if self.workspace.record.claim(lease, holder(), LEASE_S) is not None:
+            # Held by somebody else, its next look does the same.
+            try:
+                keep_online(self.workspace)
+            finally:
+                self.workspace.record.release(lease, holder())
+        return sent
+
+
+def _moved(node: Node, spans: Spans) -> Replacement:
+    time_, dialect = node.thing.event_time, node.builder.dialect
+    where = within(time_, spans, dialect) if time_ else "TRUE"
+    columns = columns_in(node, node.target)
+    return Replacement(
+        node.target, where, f"SELECT {columns} FROM {node.aside('new')} WHERE {where}"
+    )
+
+
+def _checks_sql(node: Node, rows: str, wall: datetime | None) -> str:
+    """How many rows there are, and of each thing that is wrong, how many; `wall`: the time now."""
+    table, dialect = node.thing, node.builder.dialect
+    assert isinstance(table, Table)
+    q, parts = dialect.quoted, {"rows": "count(*)"}
+    needed = {*table.key, *(name for name, column in table.columns.items() if not column.nullable)}
+    for name in sorted(needed):
+        parts[f"have no {name}"] = f"sum(CASE WHEN {q(name)} IS NULL THEN 1 ELSE 0 END)"
+    unique = [table.key] if table.key else []
+    unique += [(name,) for name, column in table.columns.items() if column.unique]
+    for names in dict.fromkeys(unique):
+        keys = ", ".join(map(q, names))
+        parts[f"repeat {', '.join(names)} of another"] = (
+            f"(SELECT sum(n) FROM (SELECT count(*) - 1 AS n FROM {rows} GROUP BY {keys}) AS k)"
+        )
+    if table.event_time and wall:
+        late = f"{q(table.event_time)} > {dialect.instant(wall + FAR)}"
+        parts[f"have {table.event_time} more than a year ahead"] = (
+            f"sum(CASE WHEN {late} THEN 1 ELSE 0 END)"
+        )
+    asked = ", ".join(f"{sql} AS {q(name)}" for name, sql in parts.items())
+    return f"SELECT {asked} FROM {rows}"
+
+
+def _size(path: Path) -> dict[str, Any]:
+    """What tells that a file was touched; empty when there is none."""
+    try:
+        said = path.stat()
+    except OSError:
+        return {}
+    return {"size": said.st_size, "mtime_ns": said.st_mtime_ns}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()

@@ -1,0 +1,302 @@
+"""What a refresh leaves is what a warehouse would hold that was built from the files of today."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import refresh_world as world
+from app_world import command
+
+from interlock.app.feed import Feeder
+from interlock.app.leases import leased
+from interlock.app.ledger import Ledger
+from interlock.app.refresh import Part, Report, refresh
+from interlock.app.workspace import Workspace
+from interlock.define.keys import entity_key
+from interlock.define.refs import Ref
+from interlock.errors import Conflict, NotFound, Refused
+from interlock.features.compile import physical
+from interlock.serve.spec import Lookup, lookup_of
+
+
+def same_as_rebuilt(workspace: Workspace) -> None:
+    there, afresh = world.held(workspace), world.rebuilt(workspace.folder)
+    assert {n for n in there if there[n] != afresh[n]} == set()
+
+
+def part(report: Report, name: str) -> Part:
+    return next(one for one in report.parts if one.ref.name == name)
+
+
+def ledger(workspace: Workspace, ref: Ref) -> Ledger:
+    name = f"{ref.name}@{ref.version}" if ref.version else ref.name
+    entry = workspace.record.get(Ref("ledger", physical(name, workspace.facts.fingerprint(ref))))
+    assert entry is not None
+    return Ledger.from_json(entry.body)
+
+
+@pytest.fixture
+def shop() -> world.Shop:
+    return world.Shop(seed=5)
+
+
+@pytest.fixture
+def tills(tmp_path: Path, shop: world.Shop) -> Iterator[Workspace]:
+    """A project that runs, and has been refreshed once."""
+    with world.opened(world.shop_project(tmp_path / "tills", shop)) as workspace:
+        refresh(workspace)
+        yield workspace
+
+
+# R-A13
+@pytest.mark.parametrize("seed", [11, 12])
+def test_refreshed_is_rebuilt(tmp_path: Path, seed: int) -> None:
+    """Appends, late rows, corrections, deletions and moves, in any order, over every shape."""
+    shop = world.Shop(seed)
+    with world.opened(world.shop_project(tmp_path, shop)) as workspace:
+        for _ in range(3):
+            for _ in range(shop.rng.randrange(1, 5)):
+                shop.step()
+            shop.write(tmp_path)
+            refresh(workspace)
+            same_as_rebuilt(workspace)
+
+
+# R-A13
+def test_a_late_row_computes_only_its_range_again(tills: Workspace, shop: world.Shop) -> None:
+    late = {**world.sale(shop.rng, 900, 3), "ts": "2024-01-22T10:30:00Z", "amount": 5}
+    shop.sales.append({**late, "known_at": "2024-03-01T00:00:00Z"})
+    shop.write(tills.folder)
+    found = refresh(tills)
+    hourly, window = part(found, "wh.hourly"), part(found, "window")
+    hour = timedelta(hours=1)
+    assert part(found, "wh.sales").difference.added == 1
+    assert [s.end - s.start for s in hourly.intervals] == [hour + timedelta(microseconds=1)]
+    assert max(s.end for s in window.intervals) - window.intervals[0].start < 50 * hour
+    assert hourly.difference.removed <= 1
+    same_as_rebuilt(tills)
+    assert all(not one.difference.spans and not one.intervals for one in refresh(tills).parts)
+
+
+def test_a_touched_file_with_the_same_rows_moves_nothing(
+    tills: Workspace, shop: world.Shop
+) -> None:
+    before = ledger(tills, Ref("table", "wh.sales"))
+    shop.sales.reverse()
+    shop.write(tills.folder)
+    assert all(not one.difference.spans for one in refresh(tills).parts)
+    after = ledger(tills, Ref("table", "wh.sales"))
+    assert after.number == before.number
+    assert after.source != before.source
+
+
+def test_the_ledger_says_how_far_and_how_much(tills: Workspace, shop: world.Shop) -> None:
+    shop.sales.append(world.sale(shop.rng, 900, 61))
+    shop.write(tills.folder)
+    refresh(tills)
+    said = ledger(tills, Ref("view", "plain", 1))
+    assert (said.doing, said.failed, said.attempts) == (None, "", 0)
+    assert said.rows == len(world.held(tills)["features.plain_v1"])
+    assert said.watermark is not None
+    assert said.watermark[:10] == shop.sales[-1]["ts"][:10]
+    assert said.intervals
+
+
+# --- what is refused ----------------------------------------------------------------
+
+
+def test_everything_wrong_with_new_data_is_said_at_once_and_nothing_moves(
+    tills: Workspace, shop: world.Shop
+) -> None:
+    before = world.held(tills)
+    good = list(shop.sales)
+    far = {**good[0], "id": 901, "ts": "3024-01-01T00:00:00Z", "known_at": "3024-01-01T00:00:00Z"}
+    shop.sales = [*good, good[0], far]
+    shop.tills.append({"till": "", "floor": 3})
+    shop.write(tills.folder)
+    with pytest.raises(Refused) as caught:
+        refresh(tills)
+    said = "\n".join(caught.value.objections)
+    assert len(caught.value.objections) == 3
+    for words in (
+        "1 rows repeat id",
+        "1 rows have ts more than a year ahead",
+        "1 rows have no till",
+    ):
+        assert words in said
+    assert world.held(tills) == before
+    assert "repeat id" in ledger(tills, Ref("table", "wh.sales")).failed
+    shop.sales, shop.tills = good, shop.tills[:-1]
+    shop.write(tills.folder)
+    refresh(tills)
+    assert ledger(tills, Ref("table", "wh.sales")).failed == ""
+    same_as_rebuilt(tills)
+
+
+def test_a_file_that_is_gone_and_one_whose_type_changed(tills: Workspace, shop: world.Shop) -> None:
+    before = world.held(tills)
+    shop.sales[0]["amount"] = "a lot"
+    shop.write(tills.folder)
+    (tills.folder / "data" / "tills.csv").unlink()
+    with pytest.raises(Refused) as caught:
+        refresh(tills)
+    said = "\n".join(caught.value.objections)
+    assert "a lot" in said
+    assert "there is no such file" in said
+    assert world.held(tills) == before
+
+
+def test_an_emptied_file_is_an_accident_until_somebody_says_otherwise(
+    tills: Workspace, shop: world.Shop
+) -> None:
+    (tills.folder / "data" / "tills.csv").write_text("till,floor\n")
+    with pytest.raises(Refused, match="the file is empty, and 3 rows"):
+        refresh(tills)
+
+
+def test_one_at_a_time(tills: Workspace) -> None:
+    tills.record.claim("refresh:prod", "another:1", 60)
+    with pytest.raises(Conflict, match="another process is refreshing prod"):
+        refresh(tills)
+    tills.record.release("refresh:prod", "another:1")
+    with leased(tills.record, "refresh:prod", 60, "x") as lease:
+        assert lease.fence == 3
+    refresh(tills)
+
+
+def test_only_a_file_of_a_live_release_can_be_asked_for(tills: Workspace) -> None:
+    with pytest.raises(NotFound, match=r"wh\.seles"):
+        refresh(tills, ["wh.seles"])
+
+
+def test_one_file_of_two(tills: Workspace, shop: world.Shop) -> None:
+    shop.sales.append(world.sale(shop.rng, 900, 61))
+    shop.tills[0]["floor"] = 77
+    shop.write(tills.folder)
+    found = refresh(tills, ["table:wh.tills"])
+    assert [one.ref.name for one in found.parts if one.difference.spans] == ["wh.tills", "joined"]
+    refresh(tills)
+    same_as_rebuilt(tills)
+
+
+def test_the_command(tmp_path: Path, shop: world.Shop) -> None:
+    folder = world.shop_project(tmp_path, shop)
+    assert command(folder, "refresh").code == 0
+    shop.sales.append(world.sale(shop.rng, 900, 61))
+    shop.write(folder)
+    done = command(folder, "refresh")
+    said = {one["ref"]: one["added"] for one in json.loads(done.out)["tables"]}
+    assert (done.code, said["table:wh.sales"]) == (0, 1)
+    shop.sales.append(shop.sales[0])
+    shop.write(folder)
+    done = command(folder, "refresh")
+    assert (done.code, done.error["code"]) == (3, "refused")
+
+
+# --- online -------------------------------------------------------------------------
+
+
+def look(workspace: Workspace, lookup: Lookup, till: int) -> float | None:
+    key = entity_key([till])
+    assert key is not None
+    (row,) = workspace.online.read([(lookup.fingerprint, key)])
+    return row.values[0] if row else None
+
+
+def sent_again(workspace: Workspace, lookup: Lookup) -> None:
+    """What the job does for every view that a serving release reads."""
+    said = ledger(workspace, Ref("view", "plain", 1)).changes[-1]
+    feeder = Feeder(workspace.warehouse, workspace.online)
+    since = None if said.since is None else world.datetime.fromisoformat(said.since)
+    feeder.again(lookup, since, said.withdrawn)
+
+
+# R-A13
+def test_online_follows_what_moved_behind_its_back(tills: Workspace, shop: world.Shop) -> None:
+    ref = Ref("view", "plain", 1)
+    lookup = lookup_of(tills.project.views["plain@1"], {str(ref): tills.facts.fingerprint(ref)})
+    newest = {
+        "id": 950,
+        "till": 1,
+        "ts": "2024-05-01T00:00:00Z",
+        "known_at": "2024-05-02T00:00:00Z",
+    }
+    shop.sales.append({**newest, "amount": 50})
+    shop.write(tills.folder)
+    refresh(tills)
+    Feeder(tills.warehouse, tills.online).catch_up([lookup], tills.now())
+    assert look(tills, lookup, 1) == 50
+
+    late = {**newest, "id": 951, "ts": "2024-04-01T00:00:00Z", "known_at": "2024-05-03T00:00:00Z"}
+    shop.sales += [{**late, "amount": 9}, {**newest, "id": 952, "till": 2, "amount": 8}]
+    shop.write(tills.folder)
+    refresh(tills)
+    sent_again(tills, lookup)
+    assert look(tills, lookup, 1) == 50, "a late older row overwrote a newer one"
+    assert look(tills, lookup, 2) == 8, "a row that was known before the store stood is missing"
+
+    shop.sales[-3]["amount"] = 51
+    shop.write(tills.folder)
+    refresh(tills)
+    sent_again(tills, lookup)
+    assert look(tills, lookup, 1) == 51, "a correction in its place was not sent"
+
+    del shop.sales[-3]
+    shop.write(tills.folder)
+    refresh(tills)
+    sent_again(tills, lookup)
+    assert look(tills, lookup, 1) == 9, "a deleted row is still online"
+
+
+# --- killed -------------------------------------------------------------------------
+
+
+def killed_after(folder: Path, seconds: float) -> bool:
+    """A real refresh in a process of its own, killed; False when it was done before."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "interlock.cli.main", "refresh", "-C", str(folder)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    process.stderr.readline()  # the first step is announced: now it is at work
+    time.sleep(seconds)
+    os.kill(process.pid, signal.SIGKILL)
+    killed = process.wait() == -signal.SIGKILL
+    with world.opened(folder) as workspace:
+        workspace.record.release("refresh:prod", f"{socket.gethostname()}:{process.pid}")
+        workspace.record.release("controller:prod", f"{socket.gethostname()}:{process.pid}")
+    return killed
+
+
+# R-A13
+def test_killed_at_any_moment_it_repeats_and_loses_nothing(
+    tmp_path: Path, shop: world.Shop
+) -> None:
+    folder, rng = world.shop_project(tmp_path, shop), random.Random(3)
+    with world.opened(folder) as workspace:
+        refresh(workspace)
+    kills = 0
+    while kills < 10:
+        for _ in range(3):
+            shop.step()
+        shop.write(folder)
+        kills += killed_after(folder, rng.random() * 1.2)
+    with world.opened(folder) as workspace:
+        refresh(workspace)
+        same_as_rebuilt(workspace)
+        assert all(not one.difference.spans for one in refresh(workspace).parts)
+        left = workspace.warehouse.query(
+            "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'new_%'"
+        )
+        assert left.num_rows == 0
