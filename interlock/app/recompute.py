@@ -100,6 +100,7 @@ class Recomputer:
 
     ledgers: Ledgers
     say: Say
+    whole: bool = False  # compute everything, whatever is promised or was done
 
     def node(self, node: Node) -> tuple[Difference, Spans]:
         """Refresh one; what differed, and the intervals that were computed."""
@@ -110,7 +111,7 @@ class Recomputer:
             if not node.builder.project.tables[name].push
         }
         ledger = self.ledgers.of(node.target, node.ref)
-        todo = self._todo(node, ledger, inputs)
+        todo = EVERYTHING if self.whole and inputs else self._todo(node, ledger, inputs)
         if not todo:
             return Difference(), ()
         with about(node.ref), node.builder.masks.quiet():
@@ -142,7 +143,9 @@ class Recomputer:
         self, node: Node, bound: Mapping[str, str], read: Mapping[str, int], todo: Spans
     ) -> tuple[Difference, Spans]:
         keep = self.ledgers.keep
-        ledger = keep(node.target, self.ledgers.of(node.target, node.ref).begun(read, todo))
+        before = self.ledgers.of(node.target, node.ref)
+        before = replace(before, doing=None) if self.whole else before
+        ledger = keep(node.target, before.begun(read, todo))
         left = ledger.left()
         steps = (left,) if is_everything(left) else monthly(left)
         found = Difference()

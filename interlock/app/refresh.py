@@ -73,8 +73,12 @@ class Report:
         return {"tables": [part.to_json() for part in self.parts], "online": self.online}
 
 
-def refresh(workspace: Workspace, tables: Sequence[str] = (), say: Say = quiet) -> Report:
+def refresh(
+    workspace: Workspace, tables: Sequence[str] = (), say: Say = quiet, whole: bool = False
+) -> Report:
     """Bring what the live releases read up to their sources; `tables` limits which are asked.
+
+    `whole` takes no promise of `incremental` on trust: all is computed again and compared.
 
     Raises `Conflict` when another refresh runs, `Refused` with every objection to new data
     before anything is moved.
@@ -88,7 +92,7 @@ def refresh(workspace: Workspace, tables: Sequence[str] = (), say: Say = quiet) 
             )
         versions = _live(workspace)
         address = versions[0].project.environments[workspace.environment].warehouse
-        job = _Job(workspace, Recomputer(Ledgers(workspace, lease, address), say))
+        job = _Job(workspace, Recomputer(Ledgers(workspace, lease, address), say, whole))
         return job.run(list(_nodes(workspace, versions, say)), _asked(versions, tables))
 
 
@@ -196,7 +200,8 @@ class _Job:
             ledger = self.ledgers.of(node.target, node.ref)
             try:
                 with about(node.ref), node.builder.masks.quiet():
-                    signature = self._loaded(node, ledger.source)
+                    # Of a load that was cut off nobody knows which file's rows are there.
+                    signature = self._loaded(node, None if ledger.doing else ledger.source)
                     fresh = signature and "same" not in signature
                     said = self._objections(node) if fresh else []
             except Unavailable as error:
@@ -260,7 +265,8 @@ class _Job:
         """Put the staged rows where they differ, all in one transaction."""
         warehouse, new, keep = self.workspace.warehouse, node.aside("new"), self.ledgers.keep
         if signature.pop("same", False):
-            keep(node.target, replace(self.ledgers.of(node.target), source=signature))
+            before = self.ledgers.of(node.target)
+            keep(node.target, before.finished(source=signature))
             return Difference()
         ledger = keep(node.target, self.ledgers.of(node.target, node.ref).begun({}, EVERYTHING))
         with about(node.ref), node.builder.masks.quiet():

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 def refresh(
     table: Annotated[list[str] | None, typer.Option(help="look only at this file (all)")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="compute all again and compare: is what is promised so?")
+    ] = False,
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
@@ -23,7 +26,7 @@ def refresh(
     from interlock.cli.progress import progress
 
     with project(folder, environment) as workspace, progress() as said:
-        found = run(workspace, tuple(table or ()), said)
+        found = run(workspace, tuple(table or ()), said, whole)
     show(found, as_json, refreshed, lambda report: report.to_json())
 
 
