@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from interlock.errors import Corrupt, InterlockError, Unavailable, Unusable
 from interlock.ports import Json, OnlineRow, OnlineStore, Span
-from interlock.serve.answer import Read
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
+    from interlock.serve.answer import Read
 
 READ_TIMEOUT, WRITE_TIMEOUT = 0.1, 10.0  # seconds; a request must not wait long for a store
 POLL = 0.25  # seconds between two looks of the watcher

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interlock.app.build import Builder, Say, quiet
-from interlock.app.training import TrainedModel
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Calendar, Project
 from interlock.define.digest import canonical
@@ -17,6 +15,8 @@ from interlock.errors import NotFound
 from interlock.ports import Json
 
 if TYPE_CHECKING:
+    from interlock.app.build import Builder, Say
+    from interlock.app.training import TrainedModel
     from interlock.impact.facts import Facts
 
 
@@ -29,8 +29,10 @@ class Version:
     models: Mapping[str, TrainedModel]
     release: str | None = None
 
-    def builder(self, workspace: Workspace, say: Say = quiet) -> Builder:
-        return Builder(workspace, self.project, self.facts, say)
+    def builder(self, workspace: Workspace, say: Say | None = None) -> Builder:
+        from interlock.app.build import Builder, quiet  # who only plans builds nothing
+
+        return Builder(workspace, self.project, self.facts, say or quiet)
 
 
 def stored(workspace: Workspace, release: str) -> Version:
@@ -45,8 +47,15 @@ def _read(workspace: Workspace, release: str) -> Version:
     if entry is None:
         raise NotFound(f"release {release[:12]} is not in the record")
     project, facts = workspace.learn(definitions(workspace, entry.body["definitions"]))
-    models = {name: TrainedModel.from_json(m) for name, m in entry.body["models"].items()}
-    return Version(project, facts, models, release)
+    return Version(project, facts, _models(entry.body["models"]), release)
+
+
+def _models(bodies: Mapping[str, Json]) -> dict[str, TrainedModel]:
+    if not bodies:
+        return {}
+    from interlock.app.training import TrainedModel  # heavy, and not needed for a plan of none
+
+    return {name: TrainedModel.from_json(body) for name, body in bodies.items()}
 
 
 def stable(workspace: Workspace) -> Version | None:

@@ -24,6 +24,7 @@ from interlock.define.digest import digest_bytes
 from interlock.define.load import read
 from interlock.errors import Invalid
 from interlock.impact.facts import Facts, learn
+from interlock.impact.graph import owner_node
 from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts
 from interlock.impact.sql import understand
@@ -145,7 +146,7 @@ def test_a_change_of_the_parents_schema_reaches_the_children(
     assert after == fresh({**texts, contract: retyped})[1]
     readers = [e.reader for e in after.edges if e.source == "column:raw.s000.v0"]
     assert readers
-    tables = {f"table:{reader.split(':')[1].rsplit('.', 1)[0]}" for reader in readers}
+    tables = {owner_node(reader) for reader in readers}
     moved = {n for n in after.nodes if after.nodes[n].query != before.nodes[n].query}
     assert moved <= tables | {"table:raw.s000"}
     assert any(after.nodes[n].fingerprint != before.nodes[n].fingerprint for n in tables)
