@@ -19,8 +19,8 @@ from interlock.app.build import Builder, Say, quiet
 from interlock.app.planning import wanted
 from interlock.app.sample import Asked as Look
 from interlock.app.sample import clear_or_refuse
-from interlock.app.spines import Spine, spine_of
-from interlock.app.training import bound_label_sql
+from interlock.app.spines import ROW, Spine, spine_of
+from interlock.app.training import bound_label_sql, refuse_several_labels
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
 from interlock.define.digest import canonical
@@ -28,14 +28,12 @@ from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Refused, Unavailable, Unusable
 from interlock.features.compile import column_names, point_in_time_sql
 from interlock.features.masking import reads_functions
-from interlock.features.text import instant, quoted
 from interlock.impact.sql import tables_read
 from interlock.models.dataset import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROW = "__spine_row"
 LABEL, LABEL_KNOWN = "label", "label_available_at"
 FORMATS = (".parquet", ".csv", ".arrow")
 
@@ -133,11 +131,14 @@ def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, S
             help=f"the spine has {', '.join(spine.columns)}",
             objections=objections,
         )
-    numbered = f"(SELECT *, row_number() OVER () AS {quoted(_ROW)} FROM {spine.relation} AS r)"
+    if label:
+        refuse_several_labels(builder, model)
     joined = point_in_time_sql(
-        numbered, _ROW, model.time, builder.views(model), list(model.features)
-    )
-    return _in_order(builder, model, joined, label), builder, spine
+        spine.relation, ROW, model.time, builder.views(model), list(model.features),
+        builder.join(spine.relation),
+    )  # fmt: skip
+    columns = [*spine.columns, *names.values()]
+    return _in_order(builder, model, joined, columns, label), builder, spine
 
 
 def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:
@@ -154,18 +155,19 @@ def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:
         yield from (f"column:{name}.{column}" for column in (table.columns if table else ()))
 
 
-def _in_order(builder: Builder, model: Model, joined: str, label: bool) -> str:
+def _in_order(builder: Builder, model: Model, joined: str, columns: list[str], label: bool) -> str:
     """As the spine had them, with what is known of their outcome."""
-    row = quoted(_ROW)
+    q = builder.dialect.quoted
+    chosen = ", ".join(f"p.{q(name)}" for name in columns)
     if not label:
-        return f"SELECT * EXCLUDE ({row}) FROM ({joined}) AS p ORDER BY p.{row}"
-    key, known = quoted(model.key), quoted(model.label.available_at)
-    outcome = f"l.{quoted(model.label.column)} AS {LABEL}, l.{known} AS {LABEL_KNOWN}"
+        return f"SELECT {chosen} FROM ({joined}) AS p ORDER BY p.{q(ROW)}"
+    key, known = q(model.key), q(model.label.available_at)
+    outcome = f"l.{q(model.label.column)} AS {q(LABEL)}, l.{known} AS {q(LABEL_KNOWN)}"
     return (
-        f"SELECT p.* EXCLUDE ({row}), {outcome} FROM ({joined}) AS p "
-        f"LEFT JOIN (SELECT * FROM ({bound_label_sql(builder, model)}) AS q "
-        f"WHERE q.{known} <= {instant(builder.workspace.now())}) AS l ON l.{key} = p.{key} "
-        f"ORDER BY p.{row}"
+        f"SELECT {chosen}, {outcome} FROM ({joined}) AS p "
+        f"LEFT JOIN (SELECT * FROM ({bound_label_sql(builder, model)}) AS k "
+        f"WHERE k.{known} <= {builder.dialect.instant(builder.workspace.now())}) AS l "
+        f"ON l.{key} = p.{key} ORDER BY p.{q(ROW)}"
     )
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.build import Builder
 from interlock.define.definitions import Model
+from interlock.define.digest import digest_bytes
 from interlock.errors import NotFound, Refused, Unavailable, Unusable
-from interlock.features.text import address
+from interlock.features.compile import physical
+from interlock.features.dialect import DUCKDB
 from interlock.impact.sql import substitute, tables_read, understand
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ROW = "__spine_row"
 READERS = (".parquet", ".csv", ".arrow")
 
 
 @dataclass(frozen=True)
 class Spine:
-    """A relation in the warehouse, its columns by engine type, and what its rows are known by."""
+    """A relation in the warehouse, its columns by engine type, and what its rows are known by.
+
+    The relation also holds `ROW`: the place of each row in the order asked for.
+    """
 
     relation: str
     columns: Mapping[str, str]
@@ -33,25 +38,37 @@ def spine_of(
     builder: Builder, model: Model, given: Path | str | pa.Table | None, zone: str | None
 ) -> Spine:
     """Where the rows of `given` are; None is the model's own training window."""
-    warehouse = builder.workspace.warehouse
     if given is None:
-        span = model.training
-        relation = (
-            f"(SELECT * FROM {builder.table(model.spine)} WHERE {model.time} >= "
-            f"TIMESTAMP '{span.start}' AND {model.time} < TIMESTAMP '{span.end}')"
-        )
-        return Spine(relation, warehouse.columns(f"SELECT * FROM {relation}"), _hash(relation))
+        span, time = model.training, builder.dialect.quoted(model.time)
+        return _numbered(
+            builder, model,
+            f"SELECT * FROM {builder.table(model.spine)} AS t WHERE {time} >= "
+            f"TIMESTAMP '{span.start}' AND {time} < TIMESTAMP '{span.end}'",
+        )  # fmt: skip
     if isinstance(given, str):
-        relation = f"({_bound(builder, given)})"
-        return Spine(relation, warehouse.columns(f"SELECT * FROM {relation}"), _hash(relation))
-    rows = _read(given) if isinstance(given, Path) else given
-    rows = _in_utc(rows, zone)
+        return _numbered(builder, model, _bound(builder, given))
+    return _loaded(builder, _in_utc(_read(given) if isinstance(given, Path) else given, zone))
+
+
+def _numbered(builder: Builder, model: Model, sql: str) -> Spine:
+    """The rows of a SELECT. Only DuckDB hands them on in the order in which they came."""
+    dialect = builder.dialect
+    order = "" if dialect is DUCKDB else f"ORDER BY {dialect.quoted(model.time)}"
+    row = f"row_number() OVER ({order}) AS {dialect.quoted(ROW)}"
+    columns = builder.workspace.warehouse.columns(f"SELECT * FROM ({sql}) AS r")
+    return Spine(f"(SELECT r.*, {row} FROM ({sql}) AS r)", columns, digest_bytes(sql.encode()))
+
+
+def _loaded(builder: Builder, rows: pa.Table) -> Spine:
+    import pyarrow as pa
+
+    warehouse = builder.workspace.warehouse
     digest = _digest(rows)
-    name = f"il.spine__{digest[:12]}"
+    name = physical("spine", digest)
     if not warehouse.has(name):
-        warehouse.load(name, rows)
-    relation = address(name)
-    return Spine(relation, warehouse.columns(f"SELECT * FROM {relation}"), digest)
+        warehouse.load(name, rows.append_column(ROW, pa.array(range(rows.num_rows), pa.int64())))
+    columns = warehouse.columns(f"SELECT * FROM {name} AS r")
+    return Spine(name, {c: kind for c, kind in columns.items() if c != ROW}, digest)
 
 
 def _bound(builder: Builder, sql: str) -> str:
@@ -63,7 +80,7 @@ def _bound(builder: Builder, sql: str) -> str:
     if strange := sorted(set(read) - set(builder.project.tables)):
         known = ", ".join(sorted(builder.project.tables))
         raise NotFound(f"the spine reads {', '.join(strange)}", help=f"tables: {known}")
-    return substitute(sql, builder.bindings(read))
+    return substitute(sql, builder.bindings(read), builder.dialect.name)
 
 
 def _read(file: Path) -> pa.Table:
@@ -119,8 +136,4 @@ def _digest(rows: pa.Table) -> str:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as writer:
         writer.write_table(rows.replace_schema_metadata(None).combine_chunks())
-    return sha256(sink.getvalue()).hexdigest()
-
-
-def _hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+    return digest_bytes(sink.getvalue())

@@ -80,23 +80,30 @@ def input_columns(model: Model) -> tuple[str, ...]:
 
 def bound_label_sql(builder: Builder, model: Model) -> str:
     """The label's SQL on the physical tables of this version."""
-    return substitute(model.label.sql, builder.bindings(tables_read(model.label.sql)))
+    bound = builder.bindings(tables_read(model.label.sql))
+    return substitute(model.label.sql, bound, builder.dialect.name)
 
 
-def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table:
-    """Rows of [start, end) whose label is known now, in time order."""
-    bound = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
-    warehouse = builder.workspace.warehouse
-    twice = warehouse.query(duplicate_labels_sql(bound, model.key)).to_pylist()[0]["duplicates"]
+def refuse_several_labels(builder: Builder, model: Model) -> None:
+    """A key with two outcomes would make two rows of one."""
+    label = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
+    sql = duplicate_labels_sql(label, model.key)
+    twice = builder.workspace.warehouse.query(sql).to_pylist()[0]["duplicates"]
     if twice:
         raise Refused(
             f"{twice} keys of {model.ref} have more than one label",
             help=f"make {model.key} unique in the label's SQL",
         )
+
+
+def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table:
+    """Rows of [start, end) whose label is known now, in time order."""
+    bound = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
+    refuse_several_labels(builder, model)
     interval = Interval(midnight(start), midnight(end), builder.workspace.now())
     rows = builder.rows(model, start, end)
     sql = model_sql(rows, bound, model.key, model.time, interval)
-    return warehouse.query(sql)
+    return builder.workspace.warehouse.query(sql)
 
 
 def evaluation_rows(builder: Builder, model: Model) -> Labelled:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.app.build import Builder
+from interlock.app.datasets import Ask, read_dataset
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
 from interlock.app.workspace import Workspace
@@ -183,6 +184,33 @@ def test_training_rows_are_the_same_whatever_the_warehouse(
         assert 20 < sum(row[name] is None for row in rows) < len(rows) - 20
     live = workspace.warehouse.query("SELECT count(*) AS n FROM features.last_order_v1")
     assert live.to_pylist()[0]["n"] > 200
+
+
+def asked_for(workspace: Workspace) -> list[list[dict[str, Any]]]:
+    """The same rows from a SELECT and from a table of one's own, with what is known of each."""
+    sql = "SELECT * FROM raw.orders WHERE order_id % 3 = 0"
+    rows = read_dataset(workspace, Ask("gift", sql)).sort_by("order_id")
+    own = rows.select(["order_id", "customer", "placed_at"])
+    again = read_dataset(workspace, Ask("gift", own.slice(0, 50), zone="UTC"))
+    assert again.column("order_id").to_pylist() == own.column("order_id").to_pylist()[:50]
+    found = [rows.to_pylist(), again.to_pylist()]
+    assert any(row["label"] for row in found[0])
+    return found
+
+
+def test_a_training_set_for_ones_own_rows_is_the_same_on_postgres(
+    shop: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_WAREHOUSE", postgres_url)
+    found = []
+    for environment in ("prod", "server"):
+        workspace = Workspace(shop, environment)
+        found.append(asked_for(workspace))
+        workspace.close()
+    for mine, theirs in zip(*found, strict=True):
+        assert len(mine) == len(theirs) > 40
+        for one, other in zip(mine, theirs, strict=True):
+            assert {n: v for n, v in one.items() if not same(v, other[n])} == {}
 
 
 def same(mine: Any, theirs: Any) -> bool:
