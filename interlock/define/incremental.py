@@ -19,3 +19,8 @@ class Incremental(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lookback: Duration = timedelta(0)
+
+
+def looks_back(promise: Incremental | None) -> float | None:
+    """Seconds, or None where nothing was promised."""
+    return promise.lookback.total_seconds() if promise else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
 from interlock.define.digest import digest
+from interlock.define.incremental import looks_back
 from interlock.define.refs import Ref
 from interlock.impact.kept import Kept
 from interlock.impact.nodes import RULES, Built, ColumnFacts, Edge, NodeFacts, Via
@@ -166,29 +167,28 @@ class _Builder:
     ) -> None:
         for name in columns:
             self.edge(f"column:{table.name}.{name}", table.ref, "rows")
+        exactly = [
+            [n, c.physical, c.unique] for n, c in table.columns.items() if c.physical or c.unique
+        ]
         settings = {
             "key": digest(table.key),
             "event_time": digest(table.event_time),
             "available_at": digest(table.available_at),
-            "exactly": digest(
-                [
-                    [n, c.physical, c.unique]
-                    for n, c in table.columns.items()
-                    if c.physical or c.unique
-                ]
-            ),
+            "exactly": digest(exactly),
             "checks": digest([check.model_dump(mode="json") for check in table.checks]),
             **{
                 f"promise of {n}": _promise(c.nullable, c.classification)
                 for n, c in table.columns.items()
             },
         }
-        self.put(
+        node = self.put(
             table, table.ref,
             meaning=meaning, settings=settings, columns=columns, rows=rows, query=facts,
             unknown=facts.unknown if facts else None,
             upstream=[rows, {name: column.deep for name, column in columns.items()}],
         )  # fmt: skip
+        more = {**settings, "incremental": digest(looks_back(table.incremental))}  # moves no value
+        self.nodes[str(table.ref)] = replace(node, settings=more)
 
     # ---- feature views
 
@@ -231,7 +231,8 @@ class _Builder:
         )  # fmt: skip
         # Said after the fingerprint is made: a version on its way out is still that version.
         gone = view.deprecation.model_dump(mode="json") if view.deprecation else None
-        self.nodes[str(view.ref)] = replace(node, settings={"deprecation": digest(gone)})
+        more = {"deprecation": digest(gone), "incremental": digest(looks_back(view.incremental))}
+        self.nodes[str(view.ref)] = replace(node, settings=more)
 
     def _join_edges(self, view: Ref, key: OutputColumn) -> None:
         """A feature is found by its entity and its time: their columns decide which row."""

@@ -244,13 +244,17 @@ def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
 
 
 def _words(facts: Facts) -> dict[str, str]:
-    """What is released without being part of any fingerprint: which versions are on their way out.
+    """What is released without being part of any fingerprint: which versions are on their way
+    out, and which may be refreshed in part.
 
     Only when there are some, so that a release without keeps the name it had.
     """
-    said = {name: node.settings["deprecation"] for name, node in facts.nodes.items()
-            if node.settings.get("deprecation", _NONE) != _NONE}  # fmt: skip
-    return {"policy:deprecation": digest(said)} if said else {}
+    found: dict[str, str] = {}
+    for word in ("deprecation", "incremental"):
+        said = {name: node.settings[word] for name, node in facts.nodes.items()
+                if node.settings.get(word, _NONE) != _NONE}  # fmt: skip
+        found |= {f"policy:{word}": digest(said)} if said else {}
+    return found
 
 
 def _instant(value: datetime) -> str:

@@ -25,8 +25,9 @@ from interlock.app.refresh import Part, Report, refresh
 from interlock.app.workspace import Workspace
 from interlock.define.keys import entity_key
 from interlock.define.refs import Ref
-from interlock.errors import Conflict, NotFound, Refused
+from interlock.errors import Conflict, NotFound, Refused, Unusable
 from interlock.features.compile import physical
+from interlock.plan.plan import wanted_release
 from interlock.ports import Put
 from interlock.serve.spec import Lookup, lookup_of
 
@@ -72,6 +73,19 @@ def test_refreshed_is_rebuilt(tmp_path: Path, seed: int) -> None:
             shop.write(tmp_path)
             refresh(workspace)
             same_as_rebuilt(workspace)
+
+
+# R-A13
+def test_on_postgres_it_ends_where_duckdb_begins(tmp_path: Path, postgres_url: str) -> None:
+    shop, main = world.Shop(seed=4), f"{world.MAIN}    warehouse: {postgres_url}\n"
+    with world.opened(world.shop_project(tmp_path, shop, main)) as workspace:
+        refresh(workspace)
+        for _ in range(2):
+            for _ in range(3):
+                shop.step()
+            shop.write(tmp_path)
+            refresh(workspace)
+        same_as_rebuilt(workspace)
 
 
 # R-A13
@@ -138,6 +152,17 @@ def test_a_promise_that_was_not_kept_is_found_by_computing_everything(
         same_as_rebuilt(workspace)
 
 
+def test_a_promise_is_released_and_moves_no_value(tills: Workspace) -> None:
+    before = tills.facts  # read before the file is edited
+    path = tills.folder / "features" / "window.sql"
+    path.write_text(path.read_text().replace("lookback: 48h", "lookback: 49h"))
+    tills.reread()
+    assert {n: node.fingerprint for n, node in tills.facts.nodes.items()} == {
+        n: node.fingerprint for n, node in before.nodes.items()
+    }
+    assert wanted_release(tills.facts, {}).digest != wanted_release(before, {}).digest
+
+
 # R-A13
 def test_a_file_put_back_after_a_load_that_was_cut_off_is_read_again(
     tills: Workspace, shop: world.Shop
@@ -200,6 +225,26 @@ def test_a_file_that_is_gone_and_one_whose_type_changed(tills: Workspace, shop: 
     assert "a lot" in said
     assert "there is no such file" in said
     assert world.held(tills) == before
+
+
+# R-A13
+def test_what_fails_in_the_middle_is_written_down_and_a_retry_completes(
+    tills: Workspace, shop: world.Shop
+) -> None:
+    good = list(shop.sales)
+    much = {**good[0], "amount": 9 * 10**18}
+    shop.sales += [{**much, "id": 901}, {**much, "id": 902}]
+    shop.write(tills.folder)
+    with pytest.raises(Unusable) as caught:
+        refresh(tills)
+    assert "table:wh.hourly" in str(caught.value.__notes__)
+    assert ledger(tills, Ref("table", "wh.hourly")).failed == caught.value.message
+    assert ledger(tills, Ref("table", "wh.sales")).rows == len(shop.sales), "its rows had moved"
+    shop.sales = good
+    shop.write(tills.folder)
+    refresh(tills)
+    assert ledger(tills, Ref("table", "wh.hourly")).failed == ""
+    same_as_rebuilt(tills)
 
 
 def test_an_emptied_file_is_an_accident_until_somebody_says_otherwise(
