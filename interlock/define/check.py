@@ -207,6 +207,12 @@ def _features(scope: _Scope, model: Model) -> Iterator[Problem]:
         else:
             what = f"feature of {view.view}@{view.version}"
             yield from scope.known(model.file, path, ref.part, view.features, what)
+            value = view.features.get(ref.part)
+            if value is not None and value.type in ("string", "other"):
+                # Trained on text and asked without it: the skew that no metric shows.
+                message = f"{text} is a {value.type}, and the online store holds numbers"
+                fix = "send it as a `request` column, or encode it in the view"
+                yield scope.at(model.file, path, message, fix)
 
 
 def _windows(scope: _Scope, model: Model) -> Iterator[Problem]:

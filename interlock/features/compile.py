@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from interlock.define.definitions import ColumnType, FeatureView
+from interlock.define.definitions import FeatureView
 from interlock.errors import Unusable
 from interlock.features.dialect import DUCKDB, Dialect
 from interlock.features.join import PLAIN, UNTIL, Join, Met, joined_sql
-from interlock.features.text import instant, quoted
 from interlock.features.timeline import (
     applies,
     known_column,
@@ -139,30 +138,6 @@ def point_in_time_sql(
     return f"{joined_sql(spine, time, met, columns, how)} {order}"
 
 
-def online_rows_sql(view: FeatureView, built: str, since: datetime | None, until: datetime) -> str:
-    """Of each entity the row that became the answer in (since, until], for the online store.
-
-    Columns: the entity's, `event_time` in seconds since 1970, then every feature as a
-    double. What is not known at `until` is left for later: it must not hide the older one.
-    DuckDB only.
-    """
-    known = quoted(known_column(view))
-    keys = ", ".join(quoted(name) for name in view.entity)
-    after = f"{known} > {instant(since)} AND " if since else ""
-    packed = ", ".join(
-        f"{quoted(name)} := {_online(view, name, feature.type)}"
-        for name, feature in view.features.items()
-    )
-    values = ", ".join(f"newest.{quoted(name)}" for name in view.features)
-    # The struct is never NULL, so a newest row whose value is NULL is not passed over.
-    return (
-        f"SELECT {keys}, {quoted('event_time')}, {values} FROM ("
-        f"SELECT {keys}, epoch(max({quoted(view.event_time)})) AS {quoted('event_time')}, "
-        f"arg_max(struct_pack({packed}), {known}) AS newest FROM {built} AS t "
-        f"WHERE {after}{known} <= {instant(until)} GROUP BY {keys}) AS q"
-    )
-
-
 def _chosen(
     views: Sequence[Built], wanted: Sequence[str] | None
 ) -> list[tuple[Built, dict[str, str]]]:
@@ -223,17 +198,6 @@ def _stamps(view: FeatureView, met: Met, dialect: Dialect) -> list[str]:
         f"{stamp} AS {dialect.quoted(name)}",
         f"{status} AS {dialect.quoted(name.removesuffix('ts') + 'status')}",
     ]
-
-
-def _online(view: FeatureView, name: str, type: ColumnType) -> str:
-    if type == "string":
-        raise Unusable(
-            f"{view.feature_ref(name)} is a string; the online store holds numbers",
-            help="send codes as a request column of the model, or encode the value in the view",
-        )
-    if type in ("date", "timestamp"):
-        return f"epoch({quoted(name)})"
-    return f"CAST({quoted(name)} AS DOUBLE)"
 
 
 def _text(view: FeatureView, feature: str) -> str:

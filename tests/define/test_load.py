@@ -65,6 +65,17 @@ def mistakes() -> Iterator[tuple[str, str, str, list[str]]]:
         yield file, old[2:], new[2:], [line[2:] for line in said]
 
 
+def test_a_model_cannot_read_what_the_online_store_does_not_hold() -> None:
+    """Trained on text and asked without it, it would be another model online than offline."""
+    old = "{type: integer, unit: min, range: [-60, 1440]}"
+    files = change("features/tail_last_delay.sql", old, "{type: string}")
+    problem = only(files)
+    assert problem.file == "models/late.yaml"
+    assert problem.line == line_of(files, "models/late.yaml", "tail_last_delay@1")
+    assert "tail_last_delay is a string, and the online store holds numbers" in problem.message
+    assert "request" in problem.fix
+
+
 @pytest.mark.parametrize(("file", "old", "new", "said"), list(mistakes()))
 def test_one_mistake_makes_one_problem_with_file_line_and_fix(
     file: str, old: str, new: str, said: list[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,6 @@ from interlock.features.compile import (
     build_view_sql,
     column_names,
     duplicates_sql,
-    online_rows_sql,
     physical,
     point_in_time_sql,
     stamp_column,
@@ -337,43 +336,3 @@ def test_a_physical_name_says_what_it_holds_and_which_version() -> None:
 
 
 # --- online ---
-def test_the_newest_row_of_each_entity_goes_online(warehouse: DuckDBWarehouse) -> None:
-    held = {"origin": "EWR", "gate": 1}
-    other = {"origin": "JFK", "gate": 1}
-    rows: list[Row] = [
-        {**held, "ts": START, "x": 1.0},
-        {**held, "ts": START + HOUR, "x": None},
-        {**held, "ts": START + 9 * HOUR, "x": 9.0},  # stamped in the future
-        {**other, "ts": START - HOUR, "x": 5.0},  # pushed before
-    ]
-    load(warehouse, [], rows)
-    utc = START.replace(tzinfo=UTC)
-    sql = online_rows_sql(a_view(), "il.load", utc - HOUR, utc + 2 * HOUR)
-    seconds = (utc + HOUR).timestamp()
-    assert warehouse.query(sql).to_pylist() == [
-        {"origin": "EWR", "gate": 1, "event_time": seconds, "x": None}
-    ]
-    first = online_rows_sql(a_view(), "il.load", None, utc + 2 * HOUR)
-    assert {row["origin"] for row in warehouse.query(first).to_pylist()} == {"EWR", "JFK"}
-
-
-def test_every_number_like_type_goes_online_as_a_number(warehouse: DuckDBWarehouse) -> None:
-    kinds = {"n": "integer", "b": "boolean", "d": "date", "t": "timestamp"}
-    features = {name: FeatureValue(type=type) for name, type in kinds.items()}  # type: ignore[arg-type]
-    warehouse.build(
-        "il.typed",
-        "SELECT 'AA' AS carrier, TIMESTAMP '1970-01-01' AS ts, 7::BIGINT AS n, true AS b, "
-        "DATE '1970-01-02' AS d, TIMESTAMP '1970-01-01 00:01:00' AS t",
-    )
-    view = a_view(entity=("carrier",), features=features)
-    sql = online_rows_sql(view, "il.typed", None, START.replace(tzinfo=UTC))
-    (row,) = warehouse.query(sql).to_pylist()
-    assert [row[name] for name in ("event_time", *kinds)] == [0.0, 7.0, 1.0, 86400.0, 60.0]
-    words = view.model_copy(update={"features": {"s": FeatureValue(type="string")}})
-    with pytest.raises(Unusable, match="is a string"):
-        online_rows_sql(words, "il.typed", None, START.replace(tzinfo=UTC))
-
-
-def test_a_time_without_a_zone_is_refused() -> None:
-    with pytest.raises(Unusable, match="has no zone"):
-        online_rows_sql(a_view(), "il.load", None, START)
