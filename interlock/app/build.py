@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from interlock.app.engines import fill
+from interlock.app.ledger import moves
 from interlock.app.masking import Masks, masks_of
 from interlock.app.push import log_table
 from interlock.app.workspace import Workspace
@@ -127,13 +128,22 @@ class Builder:
     def rows(self, model: Model, start: date, end: date) -> str:
         """The point-in-time rows of `model` with its time in [start, end), as a physical table.
 
-        Named by what it is made of, so that asking again costs nothing.
+        Named by what it is made of, refreshes too, so that asking again costs nothing.
         """
         from interlock.define.digest import digest
 
         spine = self.table(model.spine)
         built = self.views(model)
-        made_of = [spine, [t for _, t in built], list(model.features), str(start), str(end)]
+        made_of: list[object] = [
+            spine,
+            [t for _, t in built],
+            list(model.features),
+            str(start),
+            str(end),
+        ]
+        where = self.project.environments[self.workspace.environment].warehouse
+        moved = [moves(self.workspace.record, t, where) for t in (spine, *(t for _, t in built))]
+        made_of += [moved] if any(moved) else []
         name = physical(f"rows_{model.model}", digest(made_of))
         if not self.workspace.warehouse.has(name):
             self.say(f"joining features of model:{model.model} point in time")

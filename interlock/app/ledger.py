@@ -24,7 +24,7 @@ from interlock.features.ranges import (
     spans_json,
     without,
 )
-from interlock.ports import Json, Put
+from interlock.ports import Json, Put, RecordReader
 
 KEPT = 100  # changes; who stands on a table and missed more computes everything again
 WRITER = "refresh"
@@ -155,9 +155,19 @@ class Ledgers:
         return ledger
 
     def _ref(self, physical: str) -> Ref:
-        # Environments share the record; the warehouse they share only when they say the same.
-        own = "" if self.warehouse == "duckdb://" else f".{digest(self.warehouse)[:8]}"
-        return Ref("ledger", physical + own)
+        return ledger_ref(physical, self.warehouse)
+
+
+def ledger_ref(physical: str, warehouse: str) -> Ref:
+    """Environments share the record; the warehouse they share only when they say the same."""
+    own = "" if warehouse == "duckdb://" else f".{digest(warehouse)[:8]}"
+    return Ref("ledger", physical + own)
+
+
+def moves(record: RecordReader, physical: str, warehouse: str) -> int:
+    """How often a refresh has moved rows of a table since it was built."""
+    entry = record.get(ledger_ref(physical, warehouse))
+    return int(entry.body["number"]) if entry else 0
 
 
 def owed(read: Mapping[str, int] | None, inputs: Mapping[str, Ledger]) -> dict[str, Spans]:

@@ -20,7 +20,7 @@ from app_world import command
 
 from interlock.app.feed import Feeder
 from interlock.app.leases import leased
-from interlock.app.ledger import Ledger
+from interlock.app.ledger import Ledger, moves
 from interlock.app.refresh import Part, Report, refresh
 from interlock.app.workspace import Workspace
 from interlock.define.keys import entity_key
@@ -292,6 +292,23 @@ def test_the_command(tmp_path: Path, shop: world.Shop) -> None:
     shop.write(folder)
     done = command(folder, "refresh")
     assert (done.code, done.error["error"]) == (3, "refused")
+
+
+# R-B1
+def test_training_rows_are_joined_again_after_a_refresh(tmp_path: Path, shop: world.Shop) -> None:
+    """Their name is what they are made of: rows of yesterday's data must not have today's name."""
+    folder = world.shop_project(tmp_path, shop)
+    with world.opened(folder) as workspace:
+        view = Ref("view", "plain", 1)
+        table = physical("plain@1", workspace.facts.fingerprint(view))
+        assert moves(workspace.record, table, "duckdb://") == 0
+        refresh(workspace)
+        assert moves(workspace.record, table, "duckdb://") == 0, "nothing moved"
+        shop.sales.append(world.sale(shop.rng, 900, 61))
+        shop.write(folder)
+        refresh(workspace)
+        assert moves(workspace.record, table, "duckdb://") == 1
+        assert moves(workspace.record, table, "postgresql://elsewhere/x") == 0
 
 
 # --- online -------------------------------------------------------------------------
