@@ -1,4 +1,4 @@
-"""The plan from the stable release to what the files say now. Reads; writes nothing."""
+"""The plan from the stable release to what the files say now. Changes no state."""
 
 from __future__ import annotations
 

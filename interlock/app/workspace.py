@@ -229,6 +229,8 @@ class Workspace:
     def _released(self) -> Project | None:
         """The definitions of the stable release, read without understanding their SQL."""
         stable = self.route().stable
+        if stable in self.versions:
+            return self.versions[stable].project
         entry = self.record.get(Ref("release", stable)) if stable else None
         if entry is None:
             return None

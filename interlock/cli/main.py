@@ -8,6 +8,7 @@ Interlock, and keeps its traceback.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 from collections.abc import Sequence
@@ -82,7 +83,10 @@ def plan(
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
-    """Show what the files would change, what breaks or moves, and who must sign. Writes nothing."""
+    """Show what the files would change, what breaks or moves, and who must sign.
+
+    Changes nothing; what was understood of the files may be kept beside the state.
+    """
     from interlock.app.planning import look
     from interlock.cli import plans
 
@@ -315,6 +319,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     gc.set_threshold(50_000, 50, 50)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     as_json = "--json" in given
+    if arguments is None and given[0] == "plan":
+        # Nobody waits in between, as for an answer; nor need they be searched at the very end.
+        gc.set_threshold(400_000, 50, 50)
+        atexit.register(gc.freeze)
     try:
         # Not standalone: exit codes are ours, and 2 means that there is something to do.
         code = app(given, prog_name="interlock", standalone_mode=False)

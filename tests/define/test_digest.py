@@ -35,3 +35,10 @@ def test_what_has_no_one_text_is_refused(value: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         digest(value)
     assert digest([]) == digest(()), "and the next value is not harmed"
+
+
+def test_what_holds_itself_is_refused() -> None:
+    ring: list[object] = []
+    ring.append(ring)
+    with pytest.raises(RecursionError):
+        digest(ring)
