@@ -204,7 +204,8 @@ def test_a_rollout_killed_at_random_ends_where_it_should(released: Path, tmp_pat
     route = after.routes[max(after.routes)]
     assert (route.stable, route.candidate, route.blocked) == (change.release, None, ())
     assert check.stages_entered(after) == list(STAGES)
-    assert len(after.routes) == 1 + len(STAGES) + 1  # the first release, the stages, the commit
+    # Two starts, the first release, the stages, the commit: nothing else moved the Route.
+    assert len(after.routes) == 2 + 1 + len(STAGES) + 1
     check.buckets_are_those_of_the_log(after)
     check.log_was_read_once(after)
     _nobody_saw_a_mix(after, chaos.crowd)
@@ -302,7 +303,8 @@ def test_apply_killed_and_run_again_prepares_once(proposed: Path, tmp_path: Path
     assert applying.kills == 4
     assert _only_state(looking) == "COMMITTED"
     assert looking.route().stable == change.release
-    assert [e.version for e in looking.record.history(looking.route_ref)] == [1]
+    # Claimed once by the start, moved once by the release.
+    assert [e.version for e in looking.record.history(looking.route_ref)] == [1, 2]
     assert len(looking.record.history(Ref("serving", change.release))) == 1
     # Whoever asks by its logical name gets what was released.
     assert looking.warehouse.query("SELECT count(*) AS n FROM wh.spine").to_pylist()[0]["n"] > 0
