@@ -17,7 +17,7 @@ from interlock.app.files import news, read_folder
 from interlock.define.load import Reading, read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
-from interlock.errors import Invalid, NotFound, Unavailable
+from interlock.errors import Corrupt, Invalid, NotFound, Unavailable
 from interlock.ports import Clock, OnlineStore, Put, Warehouse
 
 if TYPE_CHECKING:
@@ -227,14 +227,20 @@ class Workspace:
 
     @property
     def _released(self) -> Project | None:
-        """The definitions of the stable release, read without understanding their SQL."""
+        """The definitions of the stable release, read without understanding their SQL.
+
+        None before the first, and where they are damaged: a way back must not need them.
+        """
         stable = self.route().stable
         if stable in self.versions:
             return self.versions[stable].project
         entry = self.record.get(Ref("release", stable)) if stable else None
         if entry is None:
             return None
-        texts = json.loads(self.artifacts.get(entry.body["definitions"]))
+        try:
+            texts = json.loads(self.artifacts.get(entry.body["definitions"]))
+        except (Corrupt, NotFound):
+            return None
         return self.kept.project(texts) or read(texts).project
 
     def now(self) -> datetime:

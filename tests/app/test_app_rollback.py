@@ -14,6 +14,7 @@ from interlock.app.changes import all_changes
 from interlock.app.tick import tick
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
+from interlock.define.refs import Ref
 from interlock.errors import Refused
 from interlock.rollout.state import HoldReason
 
@@ -56,6 +57,26 @@ def test_the_way_back_is_one_step_from_anywhere(
         assert workspace.route() == after
         with pytest.raises(Refused, match="is ABORTED: nothing of it runs"):
             decide.rollback(workspace, ID, by="rita", reason="again")
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+def test_a_way_back_does_not_need_the_definitions_of_what_runs(
+    stages: Stages, tmp_path: Path, harm: str
+) -> None:
+    folder = world.copied(stages["STEP"], tmp_path / "project")
+    with world.opened(folder) as workspace:
+        first = world.current(workspace, "CR-1").release
+        entry = workspace.record.get(Ref("release", first))
+        assert entry is not None
+        (kept,) = (folder / ".interlock/artifacts").rglob(f"*{entry.body['definitions'][2:]}*")
+    if harm == "damaged":
+        kept.write_bytes(b"{")
+    else:
+        kept.unlink()
+    done = world.command(folder, "rollback", ID, "--by", "rita", "--reason", "it harms")
+    assert done.code == 0, done.err
+    with world.opened(folder) as workspace:
+        assert (workspace.route().stable, workspace.route().weight) == (first, 0)
 
 
 def test_the_command_takes_a_change_back_in_a_broken_folder(stages: Stages, tmp_path: Path) -> None:
