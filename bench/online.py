@@ -218,14 +218,22 @@ print(json.dumps(found))
 """
 
 
-def rival(folder: Path) -> dict[str, Any] | None:
-    """What Feast reads, and in what time; None when it cannot be had here."""
+def rival_python(needs: Sequence[str]) -> Path | None:
+    """The interpreter of Feast's own environment, with what is needed; None if it fails here."""
     python = RIVAL / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(RIVAL)], check=True)
-    install = [str(python), "-m", "pip", "install", "-q", RIVAL_VERSION]
+    install = [str(python), "-m", "pip", "install", "-q", *needs]
     if subprocess.run(install, capture_output=True).returncode:
         print("Feast cannot be installed here: not compared")
+        return None
+    return python
+
+
+def rival(folder: Path) -> dict[str, Any] | None:
+    """What Feast reads, and in what time; None when it cannot be had here."""
+    python = rival_python((RIVAL_VERSION,))
+    if python is None:
         return None
     sizes = [str(n) for n in (VIEWS, FEATURES, ENTITIES)]
     command = [str(python), "-c", _RIVAL, str(folder), *sizes]
