@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ import pyarrow.parquet
 
 from bench.online import rival_python
 from interlock.adapters.duckdb import DuckDBWarehouse
+from interlock.app.spines import ROW, Spine, stretches
 from interlock.define.definitions import FeatureView
+from interlock.define.digest import digest
 from interlock.features.compile import Built, build_view_sql, point_in_time_sql
+from interlock.features.dialect import DUCKDB
 
 QUESTIONS, ROWS, VIEWS, ROUNDS = 200_000, 1_000_000, 5, 3
 HISTORIES = (20, 200)  # rows per entity and view
@@ -179,13 +183,16 @@ print(streamed(Path(sys.argv[1]), int(sys.argv[2])))
 def streamed(folder: Path, questions: int) -> int:
     """Peak MB of a process that writes `questions` rows with features to a file."""
     warehouse = DuckDBWarehouse(folder / "20.duckdb")
-    spine = f"(SELECT * FROM il.questions, range({max(1, questions // QUESTIONS)}) AS r(copy))"
+    many = f"SELECT q.* FROM il.questions AS q, range({questions // QUESTIONS}) AS r(copy)"
+    numbered = f"(SELECT *, row_number() OVER () AS {ROW} FROM ({many}) AS m)"
+    spine = Spine(numbered, {}, digest(questions))
     built: list[Built] = [(view(n), f"il.v{n}") for n in range(VIEWS)]
-    sql = point_in_time_sql(spine, "id", "at_", built)
-    batches = warehouse.batches(sql)
-    with pa.parquet.ParquetWriter(folder / "out.parquet", batches.schema) as out:
-        for batch in batches:
-            out.write_batch(batch)
+    with stretches(warehouse, DUCKDB, spine) as parts:
+        readers = (warehouse.batches(point_in_time_sql(p, ROW, "at_", built)) for p in parts)
+        first = next(readers)
+        with pa.parquet.ParquetWriter(folder / "out.parquet", first.schema) as out:
+            for batch in chain(first, chain.from_iterable(readers)):
+                out.write_batch(batch)
     warehouse.close()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 

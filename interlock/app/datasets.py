@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from interlock.app.build import Builder, Say, quiet
 from interlock.app.planning import wanted
 from interlock.app.sample import Asked as Look
 from interlock.app.sample import clear_or_refuse
-from interlock.app.spines import ROW, Spine, spine_of
+from interlock.app.spines import ROW, Spine, spine_of, stretches
 from interlock.app.training import bound_label_sql, refuse_several_labels
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
@@ -77,27 +78,31 @@ class Written:
 
 def read_dataset(workspace: Workspace, ask: Ask, say: Say = quiet) -> pa.Table:
     """The dataset in memory: every row of the spine once, in its order, with the features."""
-    sql, _, _ = _compiled(workspace, ask, say)
-    return workspace.warehouse.query(sql)
+    checked = _checked(workspace, ask, say)
+    return workspace.warehouse.query(checked.sql(checked.spine.relation))
 
 
 def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -> Written:
     """The dataset as `out` (Parquet, CSV or Arrow by its ending), and a manifest beside it.
 
-    Streamed in batches, so that memory does not grow with the rows; all of the file or none.
+    Joined in stretches and streamed, so that memory does not grow with the rows; all of the
+    file or none.
     """
     if out.suffix not in FORMATS:
         raise Unusable(f"{out.name} has no known ending", help=f"end it in {', '.join(FORMATS)}")
-    sql, builder, spine = _compiled(workspace, ask, say)
-    model = builder.project.models[ask.model]
+    checked = _checked(workspace, ask, say)
+    builder, spine, model = checked.builder, checked.spine, checked.model
+    warehouse, rows = workspace.warehouse, 0
     say(f"joining features of model:{ask.model} point in time")
-    batches = workspace.warehouse.batches(sql)
-    rows, columns = 0, tuple(workspace.warehouse.columns(sql))
-    with _replaced(out) as temporary, _writer(temporary, out.suffix, batches.schema) as write:
-        for batch in batches:
-            write(batch)
-            rows += batch.num_rows
-            say(f"{rows} rows written")
+    with stretches(warehouse, builder.dialect, spine) as parts, _replaced(out) as temporary:
+        readers = (warehouse.batches(checked.sql(part)) for part in parts)
+        first = next(readers)
+        with _writer(temporary, out.suffix, first.schema) as write:
+            for batch in chain(first, chain.from_iterable(readers)):
+                write(batch)
+                rows += batch.num_rows
+                say(f"{rows} rows written")
+        columns = tuple(first.schema.names)
     with out.open("rb") as data:
         sha256 = file_digest(data, "sha256").hexdigest()
     refs = sorted({*map(str, model.view_refs)})
@@ -111,8 +116,28 @@ def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -
     return found
 
 
-def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, Spine]:
-    """The SQL, and what it was made from; every objection to the spine at once."""
+@dataclass(frozen=True)
+class _Checked:
+    """A spine that the model's features can be joined to, and how."""
+
+    builder: Builder
+    model: Model
+    spine: Spine
+    label: bool
+
+    def sql(self, relation: str) -> str:
+        """The rows of `relation`, a part of the spine, with features and label, in order."""
+        model, builder = self.model, self.builder
+        joined = point_in_time_sql(
+            relation, ROW, model.time, builder.views(model), list(model.features),
+            builder.join(relation),
+        )  # fmt: skip
+        columns = [*self.spine.columns, *column_names(model.features).values()]
+        return _in_order(builder, model, joined, columns, self.label)
+
+
+def _checked(workspace: Workspace, ask: Ask, say: Say) -> _Checked:
+    """What is asked for, understood; every objection to the spine at once."""
     builder = wanted(workspace).builder(workspace, say)
     models = builder.project.models
     if ask.model not in models:
@@ -121,9 +146,8 @@ def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, S
     spine = spine_of(builder, model, ask.spine, ask.zone)
     look = Look(ask.by, f"dataset of {model.ref}")
     clear_or_refuse(workspace, look, _carried(builder, model, ask.spine))
-    names = column_names(model.features)
     label = ask.label and model.key in spine.columns
-    made = [*names.values(), *([LABEL, LABEL_KNOWN] if label else [])]
+    made = [*column_names(model.features).values(), *([LABEL, LABEL_KNOWN] if label else [])]
     objections = [*_lacking(builder, model, spine), *_taken(spine, made)]
     if objections:
         raise Refused(
@@ -133,12 +157,7 @@ def _compiled(workspace: Workspace, ask: Ask, say: Say) -> tuple[str, Builder, S
         )
     if label:
         refuse_several_labels(builder, model)
-    joined = point_in_time_sql(
-        spine.relation, ROW, model.time, builder.views(model), list(model.features),
-        builder.join(spine.relation),
-    )  # fmt: skip
-    columns = [*spine.columns, *names.values()]
-    return _in_order(builder, model, joined, columns, label), builder, spine
+    return _Checked(builder, model, spine, label)
 
 
 def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from interlock.define.definitions import Model
 from interlock.define.digest import digest_bytes
 from interlock.errors import NotFound, Refused, Unavailable, Unusable
 from interlock.features.compile import physical
-from interlock.features.dialect import DUCKDB
+from interlock.features.dialect import DUCKDB, Dialect
 from interlock.impact.sql import substitute, tables_read, understand
+from interlock.ports import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW = "__spine_row"
+STRETCH = 200_000  # rows joined at once
 READERS = (".parquet", ".csv", ".arrow")
 
 
@@ -69,6 +72,26 @@ def _loaded(builder: Builder, rows: pa.Table) -> Spine:
         warehouse.load(name, rows.append_column(ROW, pa.array(range(rows.num_rows), pa.int64())))
     columns = warehouse.columns(f"SELECT * FROM {name} AS r")
     return Spine(name, {c: kind for c, kind in columns.items() if c != ROW}, digest)
+
+
+@contextmanager
+def stretches(warehouse: Warehouse, dialect: Dialect, spine: Spine) -> Iterator[list[str]]:
+    """The spine in parts, joined one after the other: memory follows the largest part."""
+    counted = f"SELECT count(*) AS n FROM {spine.relation} AS r"
+    count = warehouse.query(counted).to_pylist()[0]["n"]
+    if count <= STRETCH:
+        yield [spine.relation]
+        return
+    # Written down first: a SELECT that is asked again may number its rows otherwise.
+    kept, row = physical("asked", spine.digest), dialect.quoted(ROW)
+    warehouse.build(kept, f"SELECT * FROM {spine.relation} AS r")
+    try:
+        yield [
+            f"(SELECT * FROM {kept} AS r WHERE {row} > {start} AND {row} <= {start + STRETCH})"
+            for start in range(-1, count + 1, STRETCH)
+        ]
+    finally:
+        warehouse.execute(f"DROP TABLE {kept}")
 
 
 def _bound(builder: Builder, sql: str) -> str:

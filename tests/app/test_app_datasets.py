@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from interlock.app import spines
 from interlock.app.datasets import Ask, read_dataset, write_dataset
 from interlock.app.training import input_columns, labelled
 from interlock.app.versions import stable
@@ -77,6 +78,21 @@ def test_a_file_is_written_whole_with_its_manifest(
     assert reader(str(again.file)).equals(rows)
     # Arrow's own format leaves bits between values as they were in memory.
     assert ending == ".arrow" or again.sha256 == written.sha256
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["SELECT", "table"])
+def test_a_long_spine_is_joined_in_stretches_and_nobody_sees_it(
+    live: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    asked = Ask("late", spine(live) if own else SOME, zone="UTC")
+    whole = read_dataset(live, asked)
+    count = "SELECT count(*) AS n FROM duckdb_tables() WHERE table_name LIKE 'asked%'"
+    for stretch in (1 + whole.num_rows // 3, whole.num_rows - 1, 97):
+        monkeypatch.setattr(spines, "STRETCH", stretch)
+        written = write_dataset(live, asked, tmp_path / "rows.parquet")
+        assert written.rows == whole.num_rows
+        assert pa.parquet.read_table(written.file).equals(whole)
+        assert live.warehouse.query(count).to_pylist() == [{"n": 0}]
 
 
 def test_a_spine_file_says_its_zone(live: Workspace, tmp_path: Path) -> None:
