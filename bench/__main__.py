@@ -6,7 +6,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-SHARED = {"estate"}  # what benchmarks stand on; each other module has a main() with its table
+SHARED = {
+    "estate",
+    "peers",
+}  # what benchmarks stand on; each other module has a main() with its table
 BENCHMARKS = sorted({p.stem for p in Path(__file__).parent.glob("[a-z]*.py")} - SHARED)
 
 

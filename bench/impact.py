@@ -23,11 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.estate import ENGINE, Estate, edit, edited, make, write
+from bench.peers import python_of
 
 ROUNDS = 3
 EDITED = "wh.t0600"  # a third of the way up: some hundred tables stand on it
-RIVAL = Path(__file__).parents[1] / "build" / "bench" / "sqlmesh"
-RIVAL_VERSION = "0.236.*"
+RIVAL_VERSION = "sqlmesh==0.236.*"
 
 
 @dataclass(frozen=True)
@@ -130,19 +130,6 @@ disable_anonymized_analytics: true
 """
 
 
-def rival() -> Path | None:
-    """The Python that has SQLMesh; None where it cannot be had."""
-    python = RIVAL / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(RIVAL)], check=True)
-    install = [str(python), "-m", "pip", "install", "-q", f"sqlmesh=={RIVAL_VERSION}"]
-    done = subprocess.run(install, capture_output=True, text=True)
-    if done.returncode:
-        print(f"SQLMesh {RIVAL_VERSION} cannot be installed here: not compared")
-        return None
-    return python
-
-
 def write_rival(estate: Estate, folder: Path) -> None:
     """The same queries over the same sources as a SQLMesh project."""
     (folder / "models").mkdir(parents=True)
@@ -197,7 +184,7 @@ def ours(folder: Path) -> tuple[Cost, Cost]:
 
 
 def theirs(estate: Estate, folder: Path, mine: tuple[Cost, Cost]) -> None:
-    python = rival()
+    python = python_of("sqlmesh", (RIVAL_VERSION,))
     if python is None:
         return
     write_rival(estate, folder)

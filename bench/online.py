@@ -12,7 +12,6 @@ import shutil
 import statistics
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 import lmdb
 
+from bench.peers import python_of
 from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.define.digest import digest
 from interlock.ports import OnlineRow, OnlineStore
@@ -28,7 +28,7 @@ from interlock.serve.answer import resolve
 from interlock.serve.packed import pack, stored_key
 from interlock.serve.spec import Lookup
 
-RIVAL, RIVAL_VERSION = Path("build/bench/feast"), "feast==0.67.0"
+RIVAL_VERSION = "feast==0.67.0"
 VIEWS, FEATURES, ENTITIES, NOW = 5, 5, 2000, 1_700_000_000.0
 NAMES = [[f"v{view}_f{n}" for n in range(FEATURES)] for view in range(VIEWS)]
 LOOKUPS = [
@@ -218,21 +218,9 @@ print(json.dumps(found))
 """
 
 
-def rival_python(needs: Sequence[str]) -> Path | None:
-    """The interpreter of Feast's own environment, with what is needed; None if it fails here."""
-    python = RIVAL / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(RIVAL)], check=True)
-    install = [str(python), "-m", "pip", "install", "-q", *needs]
-    if subprocess.run(install, capture_output=True).returncode:
-        print("Feast cannot be installed here: not compared")
-        return None
-    return python
-
-
 def rival(folder: Path) -> dict[str, Any] | None:
     """What Feast reads, and in what time; None when it cannot be had here."""
-    python = rival_python((RIVAL_VERSION,))
+    python = python_of("feast", (RIVAL_VERSION,))
     if python is None:
         return None
     sizes = [str(n) for n in (VIEWS, FEATURES, ENTITIES)]

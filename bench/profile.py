@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.peers import python_of
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.define.definitions import Column, Table
 from interlock.features.distance import psi
@@ -37,7 +37,6 @@ from interlock.features.text import quoted
 ROWS, COLUMNS, ROUNDS = 1_000_000, 50, 3
 NAMES = [f"c{i:02}" for i in range(COLUMNS)]
 TABLE = Table(name="wh.wide", owner="bench", columns={n: Column(type="double") for n in NAMES})
-RIVAL = Path(__file__).parents[1] / "build" / "bench" / "evidently"
 RIVAL_VERSION = ("evidently==0.7.*", "pandas<3", "pyarrow")  # it does not import with pandas 3
 _RIVAL = """
 import json, sys, time
@@ -92,12 +91,8 @@ def bare_sql(name: str, frame: Frame) -> str:
 
 def rival(old: Path, new: Path) -> dict[str, object] | None:
     """What Evidently says of both files; None when it cannot be had here."""
-    python = RIVAL / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(RIVAL)], check=True)
-    install = [str(python), "-m", "pip", "install", "-q", *RIVAL_VERSION]
-    if subprocess.run(install, capture_output=True).returncode:
-        print("Evidently cannot be installed here: not compared")
+    python = python_of("evidently", RIVAL_VERSION)
+    if python is None:
         return None
     command = [str(python), "-c", _RIVAL, str(old), str(new)]
     done = subprocess.run(command, capture_output=True, text=True)

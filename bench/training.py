@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from bench.online import rival_python
+from bench.peers import python_of
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.app.spines import ROW, Spine, stretches
 from interlock.define.definitions import FeatureView
@@ -118,7 +118,7 @@ print(json.dumps({"seconds": seconds}))
 
 def rival(warehouse: DuckDBWarehouse, folder: Path) -> float | None:
     """Feast's processor time for the same; None when it cannot be had here."""
-    python = rival_python(NEEDS)
+    python = python_of("feast", NEEDS)
     if python is None:
         return None
     zoned = "ts::TIMESTAMPTZ AS ts"
