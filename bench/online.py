@@ -91,12 +91,14 @@ def against_lmdb(folder: Path) -> dict[str, float]:
         with env.begin() as txn:
             return [unpack(txn.get(key)) for key in keys]
 
-    def full(lookups: Sequence[Lookup]) -> Values:
-        return ours(store, [picked[next(turn) % 500]], lookups)
-
     def rows(lookups: Sequence[Lookup]) -> list[OnlineRow | None]:
         entity = picked[next(turn) % 500]
         return store.read([(lookup.fingerprint, entity) for lookup in lookups])
+
+    def full(lookups: Sequence[Lookup]) -> Values:
+        return [
+            resolve(one, row, NOW).values for one, row in zip(lookups, rows(lookups), strict=True)
+        ]
 
     ratios = {}
     for count in (1, VIEWS):
