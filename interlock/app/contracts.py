@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interlock.app.atomic import replaced
 from interlock.define.definitions import Project, Table
 from interlock.define.editor import KINDS, editor_schema
 from interlock.define.odcs import kept, tables_in
@@ -15,6 +16,8 @@ from interlock.define.odcs_write import as_yaml, contract_of
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import parse
 from interlock.errors import NotFound, Unavailable
+
+ELSEWHERE = "name another folder with --out"
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,11 @@ def schema_files(schemas: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     """Write each schema into `folder`, as `table.schema.json`; the paths."""
     for name, body in schemas.items():
         path = folder / f"{name}.schema.json"
-        part = path.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-            part.replace(path)  # an editor never reads half a file
         except OSError as error:
             message = f"{path} cannot be written: {error.strerror}"
-            raise Unavailable(message, help="name another folder with --out") from error
+            raise Unavailable(message, help=ELSEWHERE) from error
+        with replaced(path, ELSEWHERE) as part:  # an editor never reads half a file
+            part.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
         yield path

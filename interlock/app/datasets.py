@@ -6,8 +6,6 @@ table = read_dataset(workspace, Ask("late", "SELECT * FROM wh.spine WHERE dow = 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interlock.app.atomic import replaced
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.planning import wanted
 from interlock.app.sample import Asked as Look
@@ -26,7 +25,7 @@ from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
 from interlock.define.digest import canonical
 from interlock.define.schema import did_you_mean
-from interlock.errors import NotFound, Refused, Unavailable, Unusable
+from interlock.errors import NotFound, Refused, Unusable
 from interlock.features.compile import column_names, point_in_time_sql
 from interlock.features.masking import reads_functions
 from interlock.impact.sql import tables_read
@@ -94,7 +93,7 @@ def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -
     builder, spine, model = checked.builder, checked.spine, checked.model
     warehouse, rows = workspace.warehouse, 0
     say(f"joining features of model:{ask.model} point in time")
-    with stretches(warehouse, builder.dialect, spine) as parts, _replaced(out) as temporary:
+    with stretches(warehouse, builder.dialect, spine) as parts, replaced(out) as temporary:
         readers = (warehouse.batches(checked.sql(part)) for part in parts)
         first = next(readers)
         with _writer(temporary, out.suffix, first.schema) as write:
@@ -111,7 +110,7 @@ def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -
     )
     known_by = workspace.now().isoformat()
     found = Written(out, ask.model, rows, columns, sources, spine.digest, known_by, sha256)
-    with _replaced(out.with_name(f"{out.name}.manifest.json")) as manifest:
+    with replaced(out.with_name(f"{out.name}.manifest.json")) as manifest:
         manifest.write_bytes(canonical(found.to_json()) + b"\n")
     return found
 
@@ -228,28 +227,6 @@ def _taken(spine: Spine, made: list[str]) -> Iterator[str]:
     for name in made:
         if name in spine.columns:
             yield f"the spine already has a column {name}; rename it or leave it out"
-
-
-@contextmanager
-def _replaced(out: Path) -> Iterator[Path]:
-    """A file to write, which becomes `out` when everything went well."""
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise Unavailable(
-            f"{out} cannot be written: {error.strerror}", help="name a folder that exists"
-        ) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as data:
-            os.fsync(data.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        raise Unavailable(f"{out}: {error.strerror}", help="see that the disk has room") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

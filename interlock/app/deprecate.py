@@ -14,13 +14,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from interlock.app.atomic import replaced
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Deprecation, FeatureView, Project
 from interlock.define.load import read
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import Document, parse
-from interlock.errors import NotFound, Refused, Unavailable, Unusable
+from interlock.errors import NotFound, Refused, Unusable
 from interlock.plan.deprecation import readers
 
 _KEY = "deprecation"
@@ -165,13 +166,6 @@ def _says_only(project: Project, view: FeatureView, text: str, said: Deprecation
 
 
 def _lay_down(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.deprecated")  # hidden: a folder is read without it
-    try:
+    with replaced(path) as beside:
         beside.write_bytes(text.encode("utf-8"))
         shutil.copymode(path, beside)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise Unavailable(
-            f"{path.name} cannot be written: {error}", help="is it writable, the disk not full?"
-        ) from error

@@ -8,7 +8,6 @@ classified table are thrown away and drawn again. The same seed gives the same b
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from interlock.adapters.duckdb import DuckDBWarehouse
+from interlock.app.atomic import replaced
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.columns import Real, arrow, read_real
 from interlock.app.workspace import Workspace
@@ -128,9 +128,8 @@ def _guard(workspace: Workspace, asked: Asked, tables: Iterable[Table]) -> None:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, file)
+    with replaced(file) as beside:
+        beside.write_text(text)
 
 
 # --- one table -------------------------------------------------------------------------
@@ -232,15 +231,14 @@ def _key_map(run: _Run, table: Table, key: str, real: Real) -> dict[Any, Any]:
 def _copy_out(run: _Run, table: Table, event: str | None) -> str:
     file = run.asked.out / _file(table)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".tmp.{file.name}")
     nulls = table.source.nulls[0] if table.source and table.source.nulls else ""
     order = f"{quoted(event)}, il_row" if event else "il_row"
     columns = ", ".join(map(quoted, table.columns))
-    run.scratch.execute(
-        f"COPY (SELECT {columns} FROM {_MADE} ORDER BY {order}) TO {literal_text(str(temporary))} "
-        f"(FORMAT csv, HEADER, DELIMITER ',', NULLSTR {literal_text(nulls)})"
-    )
-    os.replace(temporary, file)
+    with replaced(file) as beside:
+        run.scratch.execute(
+            f"COPY (SELECT {columns} FROM {_MADE} ORDER BY {order}) TO {literal_text(str(beside))} "
+            f"(FORMAT csv, HEADER, DELIMITER ',', NULLSTR {literal_text(nulls)})"
+        )
     return _file(table)
 
 

@@ -364,7 +364,3 @@ def adopted_json(found: Adopted) -> Json:
 def said(text: str) -> str:
     """A sentence as it is."""
     return text
-
-
-def said_json(text: str) -> Json:
-    return {"said": text}
