@@ -19,9 +19,10 @@ from pathlib import Path
 from interlock.adapters.duckdb import DuckDBWarehouse, source_sql
 from interlock.app.files import read_folder
 from interlock.app.templates import init
-from interlock.define.definitions import FeatureView, Model, Project
+from interlock.define.definitions import FeatureView, Model
 from interlock.define.durations import format_duration
 from interlock.define.load import read
+from interlock.define.project import Project
 from interlock.errors import Unavailable
 from interlock.features.compile import build_view_sql, physical, point_in_time_sql
 from interlock.impact.sql import substitute, tables_read

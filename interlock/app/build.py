@@ -17,7 +17,8 @@ from interlock.app.ledger import moves
 from interlock.app.masking import Masks, masks_of
 from interlock.app.push import log_table
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import FeatureView, Model, Project
+from interlock.define.definitions import FeatureView, Model
+from interlock.define.project import Project
 from interlock.errors import Refused, about
 from interlock.features.compile import (
     Built,

@@ -14,7 +14,7 @@ from interlock.plan.sources import definition_of
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
-    from interlock.define.definitions import Project
+    from interlock.define.project import Project
     from interlock.impact.nodes import NodeFacts
 
 _ORDER = ("table", "view", "model", "service")

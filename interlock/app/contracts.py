@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from interlock.app.atomic import replaced
-from interlock.define.definitions import Project, Table
+from interlock.define.definitions import Table
 from interlock.define.editor import KINDS, editor_schema
 from interlock.define.odcs import kept, tables_in
 from interlock.define.odcs_write import as_yaml, contract_of
+from interlock.define.project import Project
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import parse
 from interlock.errors import NotFound, Unavailable

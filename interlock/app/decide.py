@@ -16,8 +16,8 @@ from interlock.change.evidence import Waiver
 from interlock.change.policy import principal
 from interlock.change.ready import Standing, ready
 from interlock.change.signoff import Requirement, SignOff
-from interlock.define.definitions import Project
 from interlock.define.digest import digest
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Conflict, Refused, Stale

@@ -16,8 +16,9 @@ from typing import Any
 
 from interlock.app.atomic import replaced
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Deprecation, FeatureView, Project
+from interlock.define.definitions import Deprecation, FeatureView
 from interlock.define.load import read
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import Document, parse

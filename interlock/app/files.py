@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from interlock.define.dbt import trimmed
-from interlock.define.definitions import Project
 from interlock.define.load import read
+from interlock.define.project import Project
 from interlock.define.schema import near
 from interlock.define.yaml import parse
 from interlock.errors import Invalid, Problem

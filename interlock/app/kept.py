@@ -21,9 +21,10 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 import interlock
+from interlock.define.base import Declared
 from interlock.define.check import check
-from interlock.define.definitions import Declared, Project
 from interlock.define.digest import digest, digest_bytes
+from interlock.define.project import Project
 from interlock.impact.kept import Kept
 
 _ROOMS = ("define", "impact")

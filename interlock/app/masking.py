@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interlock.define.definitions import Model, Project, Table
+from interlock.define.definitions import Model, Table
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import InterlockError, Unusable
 from interlock.features.compare import ValueComparison

@@ -14,9 +14,10 @@ from interlock.app.build import Builder, view_pointer
 from interlock.app.masking import key_of
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import FeatureView, Project, Table
+from interlock.define.definitions import FeatureView, Table
 from interlock.define.digest import digest
 from interlock.define.privacy import LEVELS, Classification
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.features.covers import Cover, Covers, covers

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Calendar, Project
+from interlock.define.calendar import Calendar
 from interlock.define.digest import canonical
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound
 from interlock.ports import Json

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from interlock.app.push import Pusher
     from interlock.app.stores import Mode
     from interlock.app.versions import Version
-    from interlock.define.definitions import Environment, Project
+    from interlock.define.environment import Environment
+    from interlock.define.project import Project
     from interlock.impact.facts import Facts
 
 CONTROLLER = "controller"

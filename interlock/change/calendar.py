@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil.rrule import rrulestr
 
-from interlock.define.definitions import Calendar, Freeze
+from interlock.define.calendar import Calendar, Freeze
 from interlock.define.refs import Ref
 from interlock.errors import Invalid, Problem, Refused
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from interlock.change.evidence import SHORTEST_REASON, Evidence, Waiver
 from interlock.change.signoff import SignOff, holders, holds
-from interlock.define.definitions import Owner
+from interlock.define.environment import Owner
 from interlock.define.refs import Ref
 from interlock.errors import Refused, Stale
 

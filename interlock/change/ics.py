@@ -9,7 +9,7 @@ from icalendar import Calendar as Ics
 from icalendar import Event
 
 from interlock.change.calendar import Booking, Interval, freezes_within
-from interlock.define.definitions import Calendar
+from interlock.define.calendar import Calendar
 
 
 def to_ics(

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from interlock.change.change import Change
-from interlock.define.definitions import Owner
+from interlock.define.environment import Owner
 from interlock.errors import Problem
 from interlock.ports import Json, PolicyEngine
 

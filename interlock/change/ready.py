@@ -11,7 +11,8 @@ from interlock.change.change import Change, waiver_objections
 from interlock.change.evidence import Evidence, Waiver, gate
 from interlock.change.policy import BACKWARD, FORWARD, STEPS_UP, facts
 from interlock.change.signoff import Requirement, waiting
-from interlock.define.definitions import Calendar, Owner, Stage
+from interlock.define.calendar import Calendar
+from interlock.define.environment import Owner, Stage
 from interlock.define.refs import Ref
 from interlock.ports import Json, PolicyEngine
 

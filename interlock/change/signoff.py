@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from interlock.define.definitions import Owner
+from interlock.define.environment import Owner
 
 
 @dataclass(frozen=True, order=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from interlock.app.history import Audited
     from interlock.app.traffic import Played
     from interlock.change.evidence import Evidence
-    from interlock.define.definitions import Project
+    from interlock.define.project import Project
 
 Json = dict[str, Any]
 

@@ -7,18 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from interlock.define.definitions import (
-    Declared,
-    Environment,
-    FeatureView,
-    Freeze,
-    Model,
-    Project,
-    Service,
-    Table,
-)
+from interlock.define.base import Declared
+from interlock.define.calendar import Freeze
+from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.environment import Environment
 from interlock.define.messages import mistakes
 from interlock.define.privacy_check import privacy_problems
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean, near
 from interlock.define.yaml import Document, Path

@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from interlock.define.definitions import Definition, Table
+from interlock.define.base import Definition
+from interlock.define.definitions import Table
 from interlock.define.outside import Outside
 from interlock.define.widening import contract_type
 from interlock.errors import Problem

@@ -1,4 +1,4 @@
-"""What teams declare in files: tables, feature views, models, services, environments.
+"""What teams declare in files: tables, feature views, models, services.
 
 Every definition knows the file and line it came from. Values only: nothing here
 reads a file, and SQL is text that room `impact` understands.
@@ -8,38 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
-from interlock.define.addresses import StoreAddress, WarehouseAddress
+from interlock.define.base import Declared, Definition, Name, TableName
 from interlock.define.durations import Duration
 from interlock.define.incremental import Incremental
 from interlock.define.outside import Outside
-from interlock.define.privacy import Classification, Privacy
+from interlock.define.privacy import Classification
 from interlock.define.refs import Ref
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
 ValueType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
 # `other`: a struct, a list, a time of day; carried and guarded, never computed with.
 ColumnType = Literal["boolean", "integer", "double", "string", "date", "timestamp", "other"]
-Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
-
-
-class Definition(BaseModel):
-    """Common manners: immutable, no unknown keys. `file` and `line` say where it was declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Declared(Definition):
-    """A top-level definition: one file each."""
-
-    file: str = Field(default="", exclude=True)
-    line: int = Field(default=1, exclude=True)
-    description: str = ""
-    owner: str
 
 
 class Column(Definition):
@@ -301,100 +283,3 @@ class Service(Declared):
     @property
     def ref(self) -> Ref:
         return Ref("service", self.service)
-
-
-class Owner(Definition):
-    """A team: who may sign for what it owns, in which role."""
-
-    name: str
-    people: Mapping[str, tuple[Role, ...]]
-
-
-class Stage(Definition):
-    """One step of a rollout: `shadow` (weight 0, mirrored) or a weight; at least `hold` long."""
-
-    name: Name
-    weight: float = Field(ge=0, le=1)
-    hold: Duration
-    deadline: Duration | None = None
-
-
-class MixedDecision(Definition):
-    """A written exception: a service whose decision unit is coarser than the rollout's subject."""
-
-    service: Name
-    reason: str = Field(min_length=10)
-    by: str
-
-
-class Environment(Definition):
-    """Where releases run. `clock: replay` takes the time from recorded traffic instead of the wall.
-
-    `subject` are the spine columns whose values decide the cohort. A service whose
-    decision unit is coarser is refused unless it is named in `mixed_decisions`.
-    `warehouse` is where tables live; `online` are the online stores, the first preferred.
-    """
-
-    clock: Literal["wall", "replay"] = "wall"
-    warehouse: WarehouseAddress = "duckdb://"
-    online: tuple[StoreAddress, ...] = ("lmdb://",)
-    subject: tuple[Name, ...]
-    mixed_decisions: tuple[MixedDecision, ...] = ()
-    stages: tuple[Stage, ...]
-    alpha: float = 0.05
-    beta: float = 0.05
-    rollback_window: Duration = timedelta(days=7)
-
-
-class Freeze(Definition):
-    """No forward move while it lasts: an RFC 5545 rule, or one interval, in `timezone`.
-
-    `start` and `end` are local times (ISO, without offset) of the first occurrence.
-    """
-
-    name: Name
-    start: str
-    end: str
-    timezone: str
-    rrule: str | None = None
-    scope: tuple[str, ...] = ("*",)
-    reason: str = ""
-
-
-class Calendar(Definition):
-    """Deny windows and the notice a change must give."""
-
-    file: str = Field(default="", exclude=True)
-    freezes: tuple[Freeze, ...] = ()
-    notice: Duration = timedelta(0)
-
-
-class Project(Definition):
-    """Everything declared in one folder, and the exact text it was read from.
-
-    `texts` maps relative path to content: a change keeps this snapshot, so that what
-    was reviewed is what runs.
-    """
-
-    name: str
-    owners: tuple[Owner, ...] = ()
-    environments: Mapping[Name, Environment]
-    tables: Mapping[str, Table] = Field(default_factory=dict)
-    views: Mapping[str, FeatureView] = Field(default_factory=dict)
-    models: Mapping[str, Model] = Field(default_factory=dict)
-    services: Mapping[str, Service] = Field(default_factory=dict)
-    policies: Mapping[str, str] = Field(default_factory=dict)
-    privacy: Privacy = Privacy()
-    calendar: Calendar = Calendar()
-    texts: Mapping[str, str] = Field(default_factory=dict, exclude=True)
-
-    def owner_of(self, ref: Ref) -> str:
-        """The team that owns `ref` (`""` when nothing declared has that address)."""
-        where: Mapping[str, Mapping[str, Declared]] = {
-            "table": self.tables, "model": self.models, "service": self.services,
-        }  # fmt: skip
-        if ref.kind in ("view", "feature"):
-            found: Declared | None = self.views.get(f"{ref.name}@{ref.version}")
-        else:
-            found = where.get(ref.kind, {}).get(ref.name)
-        return found.owner if found else ""

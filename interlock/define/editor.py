@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from interlock.define.definitions import Definition
+from interlock.define.base import Definition
 from interlock.define.schema import schemas
 
 Kind = Literal["project", "table", "view", "model", "service", "calendar", "policy_tests"]

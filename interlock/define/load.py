@@ -10,20 +10,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from interlock.define.base import Declared
+from interlock.define.calendar import Calendar
 from interlock.define.check import check, hidden_in
 from interlock.define.dbt import read_manifest
-from interlock.define.definitions import (
-    Calendar,
-    Declared,
-    FeatureView,
-    Model,
-    Owner,
-    Project,
-    Service,
-    Table,
-)
+from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.environment import Owner
 from interlock.define.odcs import is_odcs, tables_in
 from interlock.define.privacy import Privacy
+from interlock.define.project import Project
 from interlock.define.schema import Kind, ProjectFile, did_you_mean, validate
 from interlock.define.yaml import Document, Path, parse
 from interlock.errors import Problem

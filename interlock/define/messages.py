@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from interlock.define.definitions import Model, Project, Service
+from interlock.define.definitions import Model, Service
+from interlock.define.project import Project
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import Path
 

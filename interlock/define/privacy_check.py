@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interlock.define.definitions import Project
+from interlock.define.project import Project
 from interlock.define.schema import did_you_mean
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem

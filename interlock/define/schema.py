@@ -9,18 +9,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
+from interlock.define.base import Definition, Name
+from interlock.define.calendar import Calendar
 from interlock.define.dbt import DbtProject
-from interlock.define.definitions import (
-    Calendar,
-    Definition,
-    Environment,
-    FeatureView,
-    Model,
-    Name,
-    Role,
-    Service,
-    Table,
-)
+from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.environment import Environment, Role
 from interlock.define.privacy import Privacy
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from interlock.define.definitions import ColumnType, FeatureView, Project, Table
+from interlock.define.definitions import ColumnType, FeatureView, Table
 from interlock.define.digest import digest
 from interlock.define.privacy import LEVELS, REDACT, Classification, Mask
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.features.text import SQL_TYPES
 from interlock.impact.carried import carried

@@ -6,7 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
+from interlock.define.base import Declared
+from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.project import Project
 from interlock.define.schema import did_you_mean, near
 from interlock.errors import Problem
 from interlock.impact.kept import Kept

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interlock.define.definitions import Project
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Problem
 from interlock.impact.check import check

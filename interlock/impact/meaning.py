@@ -8,9 +8,11 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from interlock.define.definitions import Declared, FeatureView, Model, Project, Service, Table
+from interlock.define.base import Declared
+from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.digest import digest
 from interlock.define.incremental import looks_back
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.impact.kept import Kept
 from interlock.impact.nodes import RULES, Built, ColumnFacts, Edge, NodeFacts, Via
@@ -341,7 +343,7 @@ class _Builder:
 
     def _kpi_inputs(self, service: Service, kpi: QueryFacts) -> dict[str, dict[str, str]]:
         """What the label's SQL gives the KPI, by model: it may change where the label does not."""
-        names = {r.column for r in _all_reads(kpi) if r.table == SCORED}
+        names = {r.column for r in kpi.every_read if r.table == SCORED}
         labels = self.understood.labels
         return {
             m.model: {n: c.digest for n, c in labels[m.model].by_name.items() if n in names}
@@ -350,7 +352,7 @@ class _Builder:
 
     def _kpi_reads(self, service: Service, kpi: QueryFacts) -> set[Source]:
         """What the KPI reads of `scored`, traced to the spine and through the label's SQL."""
-        wanted = _all_reads(kpi)
+        wanted = kpi.every_read
         found = {read for read in wanted if read.table != SCORED}
         for model in models_of(self.project, service):
             spine = self.project.tables.get(model.spine)
@@ -390,10 +392,6 @@ def _ordering(view: FeatureView) -> dict[str, str]:
 def _promise(nullable: bool, classification: str) -> str:
     """What a contract says of a column beside its type and unit."""
     return digest([nullable, classification])
-
-
-def _all_reads(facts: QueryFacts) -> set[Source]:
-    return set(facts.row_reads) | {read for column in facts.columns for read in column.reads}
 
 
 def _outputs(facts: QueryFacts) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from interlock.define.definitions import Declared
+from interlock.define.base import Declared
 from interlock.define.refs import Ref
 from interlock.impact.query import QueryFacts
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interlock.define.definitions import Column, ColumnType, Project, Table
+from interlock.define.definitions import Column, ColumnType, Table
 from interlock.define.digest import digest
+from interlock.define.project import Project
 from interlock.impact.kept import Kept
 from interlock.impact.query import QueryFacts, Source
 from interlock.impact.source import Schema

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from interlock.define.definitions import Column, Declared, FeatureView, Service, Table
+from interlock.define.base import Declared
+from interlock.define.definitions import Column, FeatureView, Service, Table
 from interlock.define.messages import breaks
 from interlock.define.widening import exact, type_change
 from interlock.impact.query import Verdict

@@ -89,6 +89,11 @@ class QueryFacts:
     def by_name(self) -> dict[str, OutputColumn]:
         return {column.name: column for column in self.columns}
 
+    @property
+    def every_read(self) -> set[Source]:
+        """What decides its rows, and what its columns are made of."""
+        return set(self.row_reads) | {read for column in self.columns for read in column.reads}
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interlock.define.definitions import Model, Project, Service
+from interlock.define.definitions import Model, Service
+from interlock.define.project import Project
 from interlock.impact.kept import Kept
 from interlock.impact.outside import table_query
 from interlock.impact.query import QueryFacts

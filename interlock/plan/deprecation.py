@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from interlock.define.definitions import FeatureView, Project
+from interlock.define.definitions import FeatureView
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 
 

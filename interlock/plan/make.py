@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from interlock.define.definitions import Environment, Project
 from interlock.define.digest import digest
+from interlock.define.environment import Environment
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound
 from interlock.impact.difference import Difference, differences

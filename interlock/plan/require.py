@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from interlock.define.definitions import Environment, Project, Service
+from interlock.define.definitions import Service
 from interlock.define.durations import format_duration
+from interlock.define.environment import Environment
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.impact.difference import Difference
 from interlock.impact.facts import Facts

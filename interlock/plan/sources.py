@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from interlock.define.definitions import Declared, Model, Project, Table
+from interlock.define.base import Declared
+from interlock.define.definitions import Model, Table
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 
 MOST_LINES = 40  # of one file's difference; the files are at hand

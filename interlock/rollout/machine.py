@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from interlock.define.definitions import Stage
 from interlock.define.durations import format_duration
+from interlock.define.environment import Stage
 from interlock.rollout.judge import Judgement
 from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, State, state_of
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, log
 
-from interlock.define.definitions import Stage
 from interlock.define.durations import format_duration
+from interlock.define.environment import Stage
 from interlock.rollout.defaults import KpiPlan
 from interlock.rollout.metrics import GATES, Gate, Guardrail
 from interlock.rollout.state import State, state_of

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from interlock.define.definitions import Environment, Stage
+from interlock.define.environment import Environment, Stage
 from interlock.errors import Invalid
 from interlock.rollout.metrics import Gate
 

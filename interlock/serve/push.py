@@ -12,9 +12,10 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Any
 
-from interlock.define.definitions import FeatureView, Project, Table
+from interlock.define.definitions import FeatureView, Table
 from interlock.define.digest import canonical
 from interlock.define.keys import entity_key, instant_text
+from interlock.define.project import Project
 from interlock.errors import InterlockError, Unusable
 from interlock.ports import Json, OnlineRow
 from interlock.serve.request import instant

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from interlock.define.definitions import FeatureView, Model, Project
+from interlock.define.definitions import FeatureView, Model
 from interlock.define.digest import digest
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Stale
 from interlock.serve.push import PushSpec, pushes_of

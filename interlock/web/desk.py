@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from interlock.app.workspace import Workspace
 from interlock.change.calendar import Interval, conflicts, freezes_within
 from interlock.change.change import Change
-from interlock.define.definitions import Owner, Service
+from interlock.define.definitions import Service
+from interlock.define.environment import Owner
 from interlock.define.release import Route
 from interlock.errors import NotFound, Unusable
 from interlock.ports import Json

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from interlock.change.calendar import holder
 from interlock.change.change import Change
-from interlock.define.definitions import Owner
+from interlock.define.environment import Owner
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.plan.steps import RouteTo, sentence, step_from_json

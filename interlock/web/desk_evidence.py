@@ -7,8 +7,9 @@ from typing import Any
 
 from interlock.change.change import Change
 from interlock.change.evidence import Evidence
-from interlock.define.definitions import FeatureView, Model, Project, Service, Table
+from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.durations import format_duration
+from interlock.define.project import Project
 from interlock.ports import Json
 from interlock.web.figures import Lane
 from interlock.web.views import (

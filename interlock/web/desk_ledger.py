@@ -17,8 +17,9 @@ from interlock.app.files import read_folder
 from interlock.app.workspace import ReplayClock, WallClock, Workspace
 from interlock.change.change import Change
 from interlock.change.evidence import Evidence
-from interlock.define.definitions import Environment, Project
+from interlock.define.environment import Environment
 from interlock.define.load import read
+from interlock.define.project import Project
 from interlock.define.refs import Kind, Ref
 from interlock.errors import InterlockError, NotFound
 from interlock.ports import Clock, Entry, Json

@@ -24,8 +24,9 @@ from interlock.change.ready import (
     signatures_lack,
 )
 from interlock.change.signoff import Requirement, SignOff, holders
-from interlock.define.definitions import Owner, Project
 from interlock.define.durations import parse_duration
+from interlock.define.environment import Owner
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.web.desk_ledger import Ledger
 from interlock.web.desk_moves import state_label

@@ -21,7 +21,7 @@ from interlock.change.calendar import (
     next_free_slot,
     problems_in,
 )
-from interlock.define.definitions import Calendar, Freeze
+from interlock.define.calendar import Calendar, Freeze
 from interlock.define.refs import Ref
 from interlock.errors import Invalid, Refused
 

@@ -30,7 +30,8 @@ from interlock.change.evidence import Evidence, Waiver
 from interlock.change.policy import BACKWARD, principal
 from interlock.change.ready import Standing, ready, waived
 from interlock.change.signoff import Requirement, SignOff
-from interlock.define.definitions import Calendar, Freeze, Owner, Stage
+from interlock.define.calendar import Calendar, Freeze
+from interlock.define.environment import Owner, Stage
 from interlock.define.refs import Ref
 from interlock.errors import Refused, Stale
 from interlock.ports import Json

@@ -8,7 +8,7 @@ from icalendar import Calendar as Ics
 
 from interlock.change.calendar import Booking, Interval
 from interlock.change.ics import to_ics
-from interlock.define.definitions import Calendar, Freeze
+from interlock.define.calendar import Calendar, Freeze
 from interlock.define.refs import Ref
 
 NOON = datetime(2013, 3, 8, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.change.signoff import Requirement, SignOff, waiting
-from interlock.define.definitions import Owner
+from interlock.define.environment import Owner
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
 PLAN, OTHER = "a" * 64, "b" * 64

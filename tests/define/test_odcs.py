@@ -18,10 +18,11 @@ from open_data_contract_standard.model import OpenDataContractStandard
 
 from interlock.app.files import read_folder
 from interlock.app.templates import template_folder
-from interlock.define.definitions import Project, Table
+from interlock.define.definitions import Table
 from interlock.define.load import Reading, read
 from interlock.define.odcs import kept, tables_in
 from interlock.define.odcs_write import as_yaml, contract_of
+from interlock.define.project import Project
 from interlock.define.yaml import parse
 
 FLIGHTS = dict(read_folder(template_folder("flights")))

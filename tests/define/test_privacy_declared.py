@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from interlock.define.definitions import Project
 from interlock.define.load import read
 from interlock.define.privacy import REDACT
+from interlock.define.project import Project
 
 MAIN = """\
 name: shop

@@ -16,10 +16,16 @@ from pydantic import BaseModel
 
 from interlock import errors, ports
 from interlock.cli.main import app
-from interlock.define import definitions
+from interlock.define import calendar, definitions, environment, project
 from interlock.define.durations import format_duration
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
+_DECLARED = {
+    name: thing
+    for module in (definitions, environment, calendar, project)
+    for name, thing in vars(module).items()
+    if inspect.isclass(thing) and issubclass(thing, BaseModel)
+}
 _BLOCK = re.compile(r"(<!-- made: (\w+) ([\w ]+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
@@ -64,7 +70,7 @@ def options(name: str) -> str:
 
 def fields(name: str) -> str:
     """The keys of a definition, as a table."""
-    kind: type[BaseModel] = getattr(definitions, name)
+    kind: type[BaseModel] = _DECLARED[name]
     lines = ["| key | type | default |", "|---|---|---|"]
     for key, field in kind.model_fields.items():
         if field.exclude:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.adapters.duckdb import DuckDBWarehouse
-from interlock.define.definitions import Column, CsvSource, Owner, Project, Table
+from interlock.define.definitions import Column, CsvSource, Table
+from interlock.define.environment import Owner
 from interlock.define.privacy import Mask, Privacy
+from interlock.define.project import Project
 from interlock.features.covers import covers
 from interlock.features.masking import Relation
 from interlock.impact.facts import learn

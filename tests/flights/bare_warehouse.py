@@ -6,7 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from interlock.define.definitions import FeatureView, Project, Table
+from interlock.define.definitions import FeatureView, Table
+from interlock.define.project import Project
 
 TYPES = {
     "integer": "BIGINT", "double": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN",

@@ -9,7 +9,7 @@ import pytest
 from bare_warehouse import built
 
 from interlock.app.files import open_project
-from interlock.define.definitions import Project
+from interlock.define.project import Project
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from bare_warehouse import TYPES, built, looked_up
 
 from interlock.app.files import open_project
 from interlock.app.templates import init
-from interlock.define.definitions import Project
+from interlock.define.project import Project
 
 Engine = duckdb.DuckDBPyConnection
 AVAILABLE = ("wh.flights", "wh.departures", "wh.arrivals", "wh.weather")

@@ -8,7 +8,6 @@ from typing import Any
 from interlock.define.definitions import (
     Column,
     CsvSource,
-    Environment,
     Evaluation,
     Fallback,
     FeatureValue,
@@ -16,13 +15,12 @@ from interlock.define.definitions import (
     Kpi,
     Label,
     Model,
-    Owner,
-    Project,
     Service,
-    Stage,
     Table,
     Training,
 )
+from interlock.define.environment import Environment, Owner, Stage
+from interlock.define.project import Project
 
 SPEND_SQL = """SELECT customer, placed_at AS ts,
   sum(amount) OVER w AS spend_30d, count(*) OVER w AS orders_30d

@@ -25,7 +25,8 @@ from shop_project import (
     with_unit,
 )
 
-from interlock.define.definitions import Card, Check, Kpi, Project
+from interlock.define.definitions import Card, Check, Kpi
+from interlock.define.project import Project
 from interlock.impact.facts import learn
 from interlock.impact.graph import differences
 

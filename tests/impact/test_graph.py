@@ -23,7 +23,8 @@ from shop_project import (
     with_unit,
 )
 
-from interlock.define.definitions import FeatureView, Model, Project, Service, Table
+from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.impact.facts import learn
 from interlock.impact.graph import Touch, differences, graph, reach, spread

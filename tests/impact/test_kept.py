@@ -19,9 +19,9 @@ from interlock.app.files import read_folder
 from interlock.app.kept import KeptFolder, made_by
 from interlock.app.planning import plan_now
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Project
 from interlock.define.digest import digest_bytes
 from interlock.define.load import read
+from interlock.define.project import Project
 from interlock.errors import Invalid
 from interlock.impact.facts import Facts, learn
 from interlock.impact.graph import owner_node

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from shop_project import DESK, RAW_ORDERS, SHELF, shop, with_unit
 
-from interlock.define.definitions import Project, Service, Table
+from interlock.define.definitions import Service, Table
+from interlock.define.project import Project
 from interlock.impact.difference import Difference, differences
 from interlock.impact.facts import learn
 from interlock.impact.graph import Touch, reach

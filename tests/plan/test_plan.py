@@ -26,7 +26,8 @@ from shop_project import (
     with_unit,
 )
 
-from interlock.define.definitions import Environment, MixedDecision, Owner, Project
+from interlock.define.environment import Environment, MixedDecision, Owner
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.impact.facts import learn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from interlock.define.definitions import Stage
+from interlock.define.environment import Stage
 from interlock.define.release import Route
 from interlock.ports import Bucket
 from interlock.rollout.judge import Judgement, judge

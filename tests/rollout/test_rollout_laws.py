@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_story import ALPHA, BETA, ERRORS, NEW, NOON, OLD, STAGES, idle_route, started
 
-from interlock.define.definitions import Environment, Stage
+from interlock.define.environment import Environment, Stage
 from interlock.define.release import Route
 from interlock.errors import Invalid
 from interlock.ports import Bucket

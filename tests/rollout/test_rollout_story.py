@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from rollout_story import NEW, OLD, Story, idle_route, started
 
-from interlock.define.definitions import Stage
+from interlock.define.environment import Stage
 from interlock.errors import Refused
 from interlock.rollout.machine import Advance, RouteMove
 from interlock.rollout.routes import route_after

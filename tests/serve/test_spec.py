@@ -10,17 +10,17 @@ import pytest
 
 from interlock.define.definitions import (
     Column,
-    Environment,
     Evaluation,
     Fallback,
     FeatureValue,
     FeatureView,
     Label,
     Model,
-    Project,
     Table,
     Training,
 )
+from interlock.define.environment import Environment
+from interlock.define.project import Project
 from interlock.errors import NotFound, Stale
 from interlock.serve import spec as spec_module
 from interlock.serve.spec import ArtifactMeta, FeatureInput, RequestInput, ServingSpec, spec_for

@@ -1,0 +1,58 @@
+"""Where releases run and who signs: owners, environments, the stages of a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from interlock.define.addresses import StoreAddress, WarehouseAddress
+from interlock.define.base import Definition, Name
+from interlock.define.durations import Duration
+
+Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
+
+
+class Owner(Definition):
+    """A team: who may sign for what it owns, in which role."""
+
+    name: str
+    people: Mapping[str, tuple[Role, ...]]
+
+
+class Stage(Definition):
+    """One step of a rollout: `shadow` (weight 0, mirrored) or a weight; at least `hold` long."""
+
+    name: Name
+    weight: float = Field(ge=0, le=1)
+    hold: Duration
+    deadline: Duration | None = None
+
+
+class MixedDecision(Definition):
+    """A written exception: a service whose decision unit is coarser than the rollout's subject."""
+
+    service: Name
+    reason: str = Field(min_length=10)
+    by: str
+
+
+class Environment(Definition):
+    """Where releases run. `clock: replay` takes the time from recorded traffic instead of the wall.
+
+    `subject` are the spine columns whose values decide the cohort. A service whose
+    decision unit is coarser is refused unless it is named in `mixed_decisions`.
+    `warehouse` is where tables live; `online` are the online stores, the first preferred.
+    """
+
+    clock: Literal["wall", "replay"] = "wall"
+    warehouse: WarehouseAddress = "duckdb://"
+    online: tuple[StoreAddress, ...] = ("lmdb://",)
+    subject: tuple[Name, ...]
+    mixed_decisions: tuple[MixedDecision, ...] = ()
+    stages: tuple[Stage, ...]
+    alpha: float = 0.05
+    beta: float = 0.05
+    rollback_window: Duration = timedelta(days=7)
