@@ -111,6 +111,7 @@ def propose(
     as_json: AsJson = False,
 ) -> None:
     """Open a change (CR-n) from the plan and gather its evidence."""
+    from interlock.app import answers
     from interlock.app.changes import describe
     from interlock.app.deferred import propose_after
     from interlock.app.propose import Request, propose
@@ -125,8 +126,8 @@ def propose(
             else:
                 change = propose(workspace, request, said)
         found = describe(workspace, change.id)
-    show(found, as_json, views.proposed, views.status_json)
-    raise typer.Exit(3 if views.blocking(found) else 0)
+    show(found, as_json, views.proposed, answers.status_json)
+    raise typer.Exit(3 if answers.blocking(found) else 0)
 
 
 @app.command()
@@ -134,6 +135,7 @@ def replan(
     change: ChangeId, folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False
 ) -> None:
     """Plan a deferred change again, once what it waits for is through; gather its evidence."""
+    from interlock.app import answers
     from interlock.app.changes import describe
     from interlock.app.deferred import replan as again
     from interlock.cli import views
@@ -143,18 +145,19 @@ def replan(
         with progress() as said:
             again(workspace, change, said)
         found = describe(workspace, change)
-    show(found, as_json, views.proposed, views.status_json)
-    raise typer.Exit(3 if views.blocking(found) else 0)
+    show(found, as_json, views.proposed, answers.status_json)
+    raise typer.Exit(3 if answers.blocking(found) else 0)
 
 
 @app.command()
 def changes(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
     """Every change, newest first."""
+    from interlock.app import answers
     from interlock.app.changes import all_changes
     from interlock.cli import views
 
     with project(folder, environment, looking=True) as workspace:
-        show(all_changes(workspace), as_json, views.changes, views.changes_json)
+        show(all_changes(workspace), as_json, views.changes, answers.changes_json)
 
 
 @app.command()
@@ -167,11 +170,12 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Where a change stands, or what the environment is running."""
+    from interlock.app import answers
     from interlock.app.changes import describe
     from interlock.cli import views
 
     with project(folder, environment, looking=True) as workspace:
-        show(describe(workspace, change), as_json, views.status, views.status_json)
+        show(describe(workspace, change), as_json, views.status, answers.status_json)
 
 
 @app.command()
@@ -182,11 +186,12 @@ def evidence(
     as_json: AsJson = False,
 ) -> None:
     """One stored check: what it says, how sure it is, and what it was made on."""
+    from interlock.app import answers
     from interlock.app.history import evidence as find
     from interlock.cli import views
 
     with project(folder, environment, looking=True) as workspace:
-        show(find(workspace, digest), as_json, views.evidence, views.evidence_json)
+        show(find(workspace, digest), as_json, views.evidence, answers.evidence_json)
 
 
 @app.command()
@@ -197,12 +202,13 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Verify that nothing in the record was edited, moved or removed since it was written."""
+    from interlock.app import answers
     from interlock.app.history import audit as verify
     from interlock.cli import views
 
     with project(folder, environment, looking=True) as workspace:
         found = verify(workspace, kept)
-    show(found, as_json, views.audited, views.audited_json)
+    show(found, as_json, views.audited, answers.audited_json)
     raise typer.Exit(3 if found.objections else 0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interlock.app.answers import plan_json
 from interlock.cli.page import outline
 from interlock.errors import Unusable
 from interlock.plan.comment import comment, marker
@@ -41,11 +42,6 @@ def shown(look: Look, asked: Asked, as_json: bool) -> Shown:
         text = comment(look.plan, look.graph() if asked.graph else None)
         return text, as_json, str, lambda said: {"marker": marker(look.plan), "body": said}
     return look.plan, as_json, lambda made: outline(explain(made)), plan_json
-
-
-def plan_json(made: Any) -> Any:
-    """The plan as data, with the digest by which people sign it."""
-    return {**made.to_json(), "digest": made.digest}
 
 
 def exit_code(look: Look, asked: Asked) -> int:

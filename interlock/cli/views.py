@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from interlock.app.answers import blocking
 from interlock.change.change import Change
 from interlock.cli.page import (
     bullets,
@@ -92,25 +93,6 @@ def changes(found: Sequence[Change]) -> str:
     return page(table(("change", "state", "opened", "by", "title"), rows))
 
 
-def changes_json(found: Sequence[Change]) -> list[Json]:
-    return [_brief(one) for one in found]
-
-
-def _brief(change: Change) -> Json:
-    names = ("id", "title", "author", "environment", "state", "said", "plan_digest", "release")
-    brief = {name: getattr(change, name) for name in names}
-    return {**brief, "opened_at": change.opened_at.isoformat()}
-
-
-def blocking(found: Standing) -> tuple[str, ...]:
-    """Checks the plan asks for, that were made and do not pass, and that nobody waived."""
-    change = found.change
-    needed = (change.plan or {}).get("evidence", ()) if change else ()
-    waived = {waiver.check for waiver in change.waivers} if change else set()
-    failed = [piece.check for piece in found.evidence if piece.verdict != "pass"]
-    return tuple(dict.fromkeys(c for c in failed if c in needed and c not in waived))
-
-
 def proposed(found: Standing) -> str:
     """The change that was just opened: its plan, then where it stands."""
     assert found.change is not None
@@ -120,22 +102,6 @@ def proposed(found: Standing) -> str:
 def status(found: Standing) -> str:
     """The environment, or one change."""
     return page(*(_one(found, found.change) if found.change else _environment(found)))
-
-
-def status_json(found: Standing) -> Json:
-    """All that `status` knows; a list of changes is brief, one change is whole."""
-    body: Json = {"environment": found.environment, "route": found.route.to_json()}
-    if found.change is None:
-        stores = {"stores": found.stores.standing} if found.stores.standing else {}
-        return {**body, **stores, "changes": changes_json(found.changes)}
-    return {
-        **body,
-        "change": found.change.to_json(),
-        "evidence": [{**e.to_json(), "digest": e.digest} for e in found.evidence],
-        "blocking": list(blocking(found)),
-        "judgement": found.judgement,
-        "objections": list(found.objections),
-    }
 
 
 def _environment(found: Standing) -> Iterator[RenderableType]:
@@ -297,20 +263,12 @@ def evidence(found: Evidence) -> str:
     return page(*parts)
 
 
-def evidence_json(found: Evidence) -> Json:
-    return {**found.to_json(), "digest": found.digest}
-
-
 def audited(found: Audited) -> str:
     """The root to keep elsewhere, and everything that does not add up."""
     said = facts((("writes", found.size), ("root", found.root)))
     if not found.objections:
         return page(said, "every write is there and unchanged")
     return page(said, heading("does not add up"), bullets(found.objections))
-
-
-def audited_json(found: Audited) -> Json:
-    return asdict(found)
 
 
 # --- traffic and watching -----------------------------------------------------------

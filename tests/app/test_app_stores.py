@@ -11,6 +11,7 @@ import app_world as world
 import pytest
 
 from interlock.adapters.lmdb import LmdbOnlineStore
+from interlock.app.answers import status_json
 from interlock.app.changes import describe
 from interlock.app.feed import Feeder, keep_online, live_lookups
 from interlock.app.loop import look_after
@@ -61,7 +62,7 @@ def test_a_second_store_is_filled_and_told_of_until_it_is(two: Workspace) -> Non
     after = describe(two, None)
     assert after.stores.sentences == ()
     assert "primary is read; secondary stands by" in views.status(after)
-    assert [one["behind_s"] for one in views.status_json(after)["stores"]] == [0.0, 0.0]
+    assert [one["behind_s"] for one in status_json(after)["stores"]] == [0.0, 0.0]
     assert not look_after(two).sentences[0].startswith("online store")
 
 

@@ -1,0 +1,104 @@
+"""What commands answer as JSON, and the way back: one shape at the terminal and over HTTP.
+
+Nothing here reads or decides. Who asks a server gets the values of `app` again from
+what it said, so that they are shown as if the command had run here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from interlock.change.change import Change
+
+if TYPE_CHECKING:
+    from interlock.app.changes import Standing
+    from interlock.app.history import Audited
+    from interlock.change.evidence import Evidence
+    from interlock.plan.plan import Plan
+
+Json = dict[str, Any]
+_BRIEF = ("id", "title", "author", "environment", "state", "said", "plan_digest", "release")
+
+
+def plan_json(made: Plan) -> Json:
+    """The plan as data, with the digest by which people sign it."""
+    return {**made.to_json(), "digest": made.digest}
+
+
+def changes_json(found: Sequence[Change]) -> list[Json]:
+    """Changes in brief: what a list shows."""
+    return [
+        {**{name: getattr(one, name) for name in _BRIEF}, "opened_at": one.opened_at.isoformat()}
+        for one in found
+    ]
+
+
+def changes_of(body: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """The inverse of `changes_json`; what is not brief is not there."""
+    return [Change.from_json(one) for one in body]
+
+
+def blocking(found: Standing) -> tuple[str, ...]:
+    """Checks the plan asks for, that were made and do not pass, and that nobody waived."""
+    change = found.change
+    needed = (change.plan or {}).get("evidence", ()) if change else ()
+    waived = {waiver.check for waiver in change.waivers} if change else set()
+    failed = [piece.check for piece in found.evidence if piece.verdict != "pass"]
+    return tuple(dict.fromkeys(c for c in failed if c in needed and c not in waived))
+
+
+def status_json(found: Standing) -> Json:
+    """All that `status` knows; a list of changes is brief, one change is whole."""
+    body: Json = {"environment": found.environment, "route": found.route.to_json()}
+    if found.change is None:
+        stores: Json = {}
+        if found.stores.standing:
+            said = list(found.stores.sentences)
+            stores = {"stores": list(found.stores.standing), "stores_said": said}
+        return {**body, **stores, "changes": changes_json(found.changes)}
+    return {
+        **body,
+        "change": found.change.to_json(),
+        "evidence": [evidence_json(one) for one in found.evidence],
+        "blocking": list(blocking(found)),
+        "judgement": found.judgement,
+        "objections": list(found.objections),
+    }
+
+
+def standing_of(body: Mapping[str, Any]) -> Standing:
+    """The inverse of `status_json`."""
+    from interlock.app.changes import Standing
+    from interlock.app.stores import Stores
+    from interlock.define.release import Route
+
+    change = body.get("change")
+    return Standing(
+        body["environment"],
+        Route.from_json(body["route"]),
+        tuple(changes_of(body.get("changes", ()))),
+        Change.from_json(change) if change else None,
+        tuple(map(evidence_of, body.get("evidence", ()))),
+        body.get("judgement"),
+        tuple(body.get("objections", ())),
+        Stores(tuple(body.get("stores", ())), tuple(body.get("stores_said", ()))),
+    )
+
+
+def evidence_json(found: Evidence) -> Json:
+    """One check with its address."""
+    return {**found.to_json(), "digest": found.digest}
+
+
+def evidence_of(body: Mapping[str, Any]) -> Evidence:
+    """The inverse of `evidence_json`."""
+    from interlock.change.evidence import Evidence
+
+    return Evidence.from_json({name: said for name, said in body.items() if name != "digest"})
+
+
+def audited_json(found: Audited) -> Json:
+    """The size, the root, and what does not add up."""
+    return asdict(found)
