@@ -79,14 +79,19 @@ def _place(template: str, folder: Path, fill: Callable[[Path], int], source: str
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
         made = Path(work, "project")
-        ignored = shutil.ignore_patterns("data", ".*", "__pycache__")
-        shutil.copytree(template_folder(template), made, ignore=ignored)
+        shutil.copytree(template_folder(template), made, ignore=_not_ours)
         (made / "data").mkdir()
         # State and data belong to the folder, not to the history of its definitions.
         (made / ".gitignore").write_text("/.interlock/\n/data/\n", encoding="utf-8")
         flights = fill(made)
         made.replace(folder)
     return Made(folder, flights, source)
+
+
+def _not_ours(_: str, names: list[str]) -> set[str]:
+    """What somebody who ran the template left in it. The workflow that plans is ours, and hidden."""
+    left = {"data", "__pycache__"}
+    return {name for name in names if name in left or (name[0] == "." and name != ".github")}
 
 
 def _real_data() -> Path:
