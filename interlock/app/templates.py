@@ -89,7 +89,7 @@ def _place(template: str, folder: Path, fill: Callable[[Path], int], source: str
 
 
 def _not_ours(_: str, names: list[str]) -> set[str]:
-    """What somebody who ran the template left in it. The workflow that plans is ours, and hidden."""
+    """What was left by whoever ran the template. The workflow that plans is hidden, and ours."""
     left = {"data", "__pycache__"}
     return {name for name in names if name in left or (name[0] == "." and name != ".github")}
 

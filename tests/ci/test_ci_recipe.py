@@ -1,4 +1,4 @@
-"""The recipe for pull requests, run as CI runs it: against a server that plays GitHub's comments."""
+"""The recipe for pull requests, run as CI does: against a server that plays GitHub's comments."""
 
 from __future__ import annotations
 
