@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from interlock.change.change import Change
 from interlock.define.environment import Owner
+from interlock.define.yaml import parse
 from interlock.errors import Problem
 from interlock.ports import Json, PolicyEngine
 
@@ -99,11 +98,13 @@ def check_cases(engine: PolicyEngine, file: str, text: str) -> tuple[Problem, ..
     (its id, or all of it), `action`, `change` (facts that differ), `says`, the ids of the
     policies that object ([] for allowed).
     """
-    document = yaml.safe_load(text)
-    given = document.get("given", {})
+    document, problems = parse(text, file)
+    if document is None or problems:
+        return tuple(problems)
+    given = document.value.get("given", {})
     return tuple(
         Problem(file, 0, f"{case['name']}: {said}", "mend the policy, or the case")
-        for case in document["cases"]
+        for case in document.value["cases"]
         for said in _differs(engine, case, given)
     )
 

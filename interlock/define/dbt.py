@@ -19,6 +19,7 @@ from interlock.define.base import Definition
 from interlock.define.definitions import Table
 from interlock.define.outside import Outside
 from interlock.define.widening import contract_type
+from interlock.define.yaml import DEEPEST
 from interlock.errors import Problem
 
 SCHEMA = "https://schemas.getdbt.com/dbt/manifest/v12.json"
@@ -36,6 +37,7 @@ _REF = re.compile(
 )
 _SOURCE = re.compile(r"\{\{-?\s*source\(\s*['\"](\w+)['\"]\s*,\s*['\"](\w+)['\"]\s*\)\s*-?\}\}")
 _CONFIG = re.compile(r"\{\{-?\s*config\([^{}]*\)\s*-?\}\}|\{#.*?#\}", re.S)
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 _PERIODS = {"minute": "m", "hour": "h", "day": "d"}
 _SLUG = re.compile(r"[^a-z0-9_]+")
 
@@ -130,11 +132,16 @@ def read_manifest(
     except ValueError as error:
         line = getattr(error, "lineno", 1)
         return [], [Problem(file, line, f"not JSON: {error}", "let dbt write it again")]
+    except RecursionError:
+        return [], [_too_deep(text, file)]
     version = body.get("metadata", {}).get("dbt_schema_version") if _is_map(body) else None
     if version != SCHEMA:
         message = f"a manifest v12 was expected, found {version or 'none'}"
         return [], [Problem(file, 1, message, "build it with dbt 1.8 to 1.11")]
-    manifest = Manifest(json.loads(trimmed(text)), posixpath.dirname(posixpath.dirname(file)))
+    short = trimmed(text)
+    if short is text and _deep_line(text):
+        return [], [_too_deep(text, file)]  # it can be read, and not be written
+    manifest = Manifest(json.loads(short), posixpath.dirname(posixpath.dirname(file)))
     problems = list(_named(manifest))
     tables = []
     for key, node in manifest.nodes:
@@ -143,6 +150,21 @@ def read_manifest(
             tables += [made] if isinstance(made, Table) else []
             problems += [made] if isinstance(made, Problem) else []
     return tables, problems
+
+
+def _too_deep(text: str, file: str) -> Problem:
+    message = f"nested more than {DEEPEST} levels deep"
+    return Problem(file, _deep_line(text) or 1, message, "let dbt write it again")
+
+
+def _deep_line(text: str) -> int | None:
+    """The line where JSON is nested too deep; None where it is not."""
+    depth = 0
+    for bracket in _BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket[0], 0)
+        if depth > DEEPEST:
+            return text.count("\n", 0, bracket.start()) + 1
+    return None
 
 
 def _is_map(value: Any) -> bool:

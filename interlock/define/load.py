@@ -265,6 +265,11 @@ def _entry_code(found: _Found, document: Document, entry: str) -> str:
         problem = Problem(path, error.lineno or 1, f"not Python: {error.msg}", "mend this line")
         found.problems.append(problem)
         return ""
+    except (RecursionError, MemoryError, ValueError):
+        # Too deep for the parser's stack; ValueError for a NUL before Python 3.12.
+        problem = Problem(path, 1, "cannot be read by Python", "is it a program at all?")
+        found.problems.append(problem)
+        return ""
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in functions:
         found.say(

@@ -16,6 +16,7 @@ import yaml
 from interlock.errors import Problem
 
 Path = tuple[str | int, ...]
+DEEPEST = 100  # levels of nesting; every one takes its share of Python's own stack
 # Where the two readers disagree: `?` in braces, a comment straight behind `|` or `>`, tabs,
 # line ends of other worlds, byte order marks, directives, anchors, tags.
 _SEEN_OTHERWISE = re.compile(
@@ -85,6 +86,9 @@ def _deep(text: str) -> bool:
     return text.count("[") + text.count("{") + text.count("- -") > 500
 
 
+_TOO_DEEP = f"nested more than {DEEPEST} levels deep"
+
+
 class _Loader(yaml.SafeLoader):
     """Only true and false are booleans, dates stay text, and a thing is written where it stands."""
 
@@ -92,13 +96,21 @@ class _Loader(yaml.SafeLoader):
         first: [pair for pair in pairs if pair[0].rsplit(":", 1)[1] not in ("timestamp", "bool")]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             # An alias can hold itself, or grow without bound; definitions need neither.
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "an alias (*name) is not read here", mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, _TOO_DEEP, mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 _Loader.add_implicit_resolver(
@@ -125,6 +137,9 @@ class _Reader:
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.lines.setdefault(path, self._line(node))
+        if len(path) >= DEEPEST:
+            self._say(self._line(node), _TOO_DEEP, _FLATTER)
+            return None
         if isinstance(node, yaml.MappingNode):
             return {key: self.value(held, (*path, key)) for key, held in self._pairs(node, path)}
         if isinstance(node, yaml.SequenceNode):
@@ -175,7 +190,9 @@ def _unreadable(error: yaml.YAMLError, file: str, above: int) -> Problem:
     return Problem(file, above + 1, f"not YAML: {said}", "remove the unreadable characters")
 
 
+_FLATTER = "no definition needs as many levels: look for a bracket that is never closed"
 _HELP = {
+    _TOO_DEEP: _FLATTER,
     "an alias (*name) is not read here": "write the value out",
     "mapping values are not allowed here": "quote the text if it holds a colon, or mend the indent",
     "found character '\\t' that cannot start any token": "indent with spaces, not tabs",

@@ -34,6 +34,11 @@ def test_a_case_that_comes_out_otherwise_is_a_problem() -> None:
     assert "an author does not approve: expected allowed, got" in problem.message
 
 
+def test_a_file_of_cases_that_cannot_be_read_is_a_problem() -> None:
+    (problem,) = check_cases(ENGINE, "t.yaml", "given: {}\ncases: " + "[" * 100_000)
+    assert (problem.line, "nested more than" in problem.message) == (2, True)
+
+
 def test_an_objection_is_a_sentence_with_the_policy_that_said_it() -> None:
     (said,) = ENGINE.decide(WHO, "advance", {**GIVEN, "frozen": True})
     assert (

@@ -202,6 +202,17 @@ def test_a_manifest_of_another_kind_is_refused(text: str, said: str, fix: str) -
     assert [(p.line, said in p.message, fix in p.fix) for p in found] == [(1, True, True)]
 
 
+@pytest.mark.parametrize("deep", [400, 700, 100_000])
+def test_a_manifest_nested_too_deep_is_told_at_its_line(deep: int) -> None:
+    text = manifest().replace('"metadata"', '"x": ' + "[" * deep + "]" * deep + ', "metadata"', 1)
+    nodes = manifest(stg(meta={"a": "deep"})).replace('"deep"', "[" * deep + "]" * deep, 1)
+    for wrong in (text, nodes):
+        for given in (wrong, trimmed(wrong)):
+            found = [p for p in read({**FILES, PATH: given}).problems if p.file == PATH]
+            assert [p.message for p in found] in ([], ["nested more than 100 levels deep"])
+            assert found or deep < 1000
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [

@@ -105,6 +105,32 @@ def test_the_line_is_that_of_the_mistake(file: str, old: str, new: str) -> None:
     assert problem.line == line_of(files, file, new)
 
 
+NESTED = "a:\n  " + "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("interlock.yaml", NESTED, 2),
+        ("calendar.yaml", NESTED, 2),
+        ("tables/deep.yaml", NESTED, 2),
+        ("tables/deep.yaml", '{"apiVersion": "v3.1.0",\n"a": ' + '{"a": ' * 400 + "}" * 401, 2),
+        ("features/deep.sql", f"\n/*\n{NESTED}\n*/ SELECT 1", 4),
+        ("models/deep.yaml", NESTED, 2),
+        ("services/deep.yaml", NESTED, 2),
+    ],
+)
+def test_a_file_nested_too_deep_is_told_like_any_other(file: str, text: str, line: int) -> None:
+    problem = next(p for p in read({**FLIGHTS, file: text}).problems if p.file == file)
+    assert (problem.line, problem.message) == (line, "not YAML: nested more than 100 levels deep")
+    assert "never closed" in problem.fix
+
+
+@pytest.mark.parametrize("text", ["x = " + "-" * 100_000 + "1", "x = " + "-" * 5_000 + "1"])
+def test_training_code_that_no_parser_can_hold_is_a_problem(text: str) -> None:
+    assert "cannot be read by Python" in only({**FLIGHTS, "models/late.py": text}).message
+
+
 def test_all_mistakes_of_a_run_come_at_once() -> None:
     files = {
         **FLIGHTS,

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from interlock.define.yaml import parse
+from interlock.define.yaml import DEEPEST, parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MANY = """a: |
@@ -109,6 +109,30 @@ def test_no_text_at_all_raises(text: str) -> None:
 def test_refused_with_its_line(text: str, line: int, said: str) -> None:
     found, message = problem(text)
     assert (found, said in message) == (line, True), message
+
+
+NESTED = {
+    "flow lists": lambda n: "a:\n  " + "[" * n + "]" * n,
+    "open lists": lambda n: "a:\n  " + "[" * n,
+    "flow mappings": lambda n: "a:\n  " + "{a: " * n + "}" * n,
+    "block lists": lambda n: "a:\n  " + "- " * n + "x",
+    "block mappings": lambda n: "\n".join(" " * min(i, 700) + "a:" for i in range(n + 1)),
+    "keys": lambda n: "a:\n  " + "? " * n + "x",
+}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("kind", NESTED)
+def test_what_is_nested_too_deep_is_told_at_its_line(
+    kind: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml, "__with_libyaml__", quick)
+    for many in (DEEPEST + 1, 400, 700, 100_000):
+        line, message = problem(NESTED[kind](many))
+        assert "nested more than 100 levels" in message
+        assert line == (DEEPEST if kind == "block mappings" else 2)
+    if kind not in ("open lists", "keys"):
+        assert parse(NESTED[kind](DEEPEST - 2), "a.yaml")[1] == []
 
 
 def chopped(text: str, chance: random.Random) -> str:
