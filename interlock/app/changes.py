@@ -8,12 +8,13 @@ from typing import Any
 
 from interlock.app.stores import NO_STORES, Stores, stores_now
 from interlock.app.workspace import Workspace
-from interlock.change.change import Change, next_id
+from interlock.change.change import Change, moved, next_id, with_review_due
 from interlock.change.evidence import Evidence
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import NotFound, Stale
 from interlock.ports import Bucket, Put, RecordReader
+from interlock.rollout.state import RolloutState
 
 ATTEMPTS = 5
 
@@ -91,6 +92,17 @@ def update(workspace: Workspace, id: str, by: str, step: Callable[[Change], Chan
         except Stale:
             continue
     raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
+
+
+def told(change: Change, state: RolloutState, keep_request: bool = True) -> Change:
+    """The change with its rollout; the change's state follows the machine's."""
+    details = {**change.details, "rollout": state.to_json()}
+    if not keep_request:
+        details.pop("request", None)
+    to = state.state.name
+    if to != change.state:
+        change = with_review_due(moved(change, to, state.said))  # type: ignore[arg-type]  # same names in both
+    return replace(change, details=details, said=state.said)
 
 
 def keep_evidence(workspace: Workspace, made: Sequence[Evidence], by: str) -> None:

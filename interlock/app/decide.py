@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from interlock.app.changes import ATTEMPTS, Held, all_changes, evidence_of, held, save, update
+from interlock.app.changes import (
+    ATTEMPTS,
+    Held,
+    all_changes,
+    evidence_of,
+    held,
+    save,
+    told,
+    update,
+)
 from interlock.app.planning import bookings
-from interlock.app.tick import told
 from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import Workspace
 from interlock.change.calendar import Booking, Interval
@@ -15,6 +23,7 @@ from interlock.change.change import Change, moved, signed, with_waiver
 from interlock.change.evidence import Waiver
 from interlock.change.policy import principal
 from interlock.change.ready import Standing, ready
+from interlock.change.request import request_of
 from interlock.change.signoff import Requirement, SignOff
 from interlock.define.digest import digest
 from interlock.define.project import Project
@@ -22,7 +31,7 @@ from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Conflict, Refused, Stale
 from interlock.plan.plan import Plan
-from interlock.plan.require import Impact, requirements
+from interlock.plan.require import Impact, emergency_signer, requirements
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
 from interlock.rollout.routes import route_after
@@ -56,7 +65,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         current={name: node.fingerprint for name, node in version.facts.nodes.items()},
         stable=route.stable,
         required=plan.evidence,
-        requirements=_signers(plan, running.project, project),
+        requirements=_signers(plan, running.project, project, change),
         evidence=evidence_of(workspace.record, change),
         # Of the release that runs: a change cannot give its own signers their roles.
         owners=running.project.owners,
@@ -68,10 +77,11 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
         blocked=route.blocked,
+        emergency_role=running.project.environments[workspace.environment].emergency_role,
     )
 
 
-def _signers(plan: Plan, running: Project, wanted: Project) -> list[Requirement]:
+def _signers(plan: Plan, running: Project, wanted: Project, change: Change) -> list[Requirement]:
     """Who must sign, as the running release knows its owners: nobody is relieved by the change.
 
     What is new is signed for by its new owner, if that team is known already.
@@ -80,6 +90,9 @@ def _signers(plan: Plan, running: Project, wanted: Project) -> list[Requirement]
     found, unknown = requirements((running, wanted), impact)
     # Where the running release knows nobody for a role, what was planned still binds.
     asked = (*found, *plan.requirements) if unknown else found
+    if change.emergency:
+        role = running.environments[change.environment].emergency_role
+        asked = (*asked, *emergency_signer(running, role, change.author)[0])
     return [Requirement(r.role, r.team, r.why) for r in asked]
 
 
@@ -91,7 +104,10 @@ def objections(
         return ()
     other = digest(change.plan) != change.plan_digest
     edited = (f"the plan of {change.id} is not the one that was signed",) if other else ()
-    return (*edited, *_asked(workspace, change, action, by))
+    promised = change.plan.get("request")
+    if promised and promised != request_of(change).digest:
+        edited = (*edited, f"what {change.author} promised is not what the plan was signed with")
+    return (*_asked(workspace, change, action, by), *edited)
 
 
 def _asked(workspace: Workspace, change: Change, action: str, by: str) -> tuple[str, ...]:

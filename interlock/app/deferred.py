@@ -11,10 +11,11 @@ from dataclasses import replace
 from interlock.app.build import Say, quiet
 from interlock.app.changes import Held, held, open_new, save
 from interlock.app.planning import plan_between, post_state, wanted
-from interlock.app.propose import Request, draft, possible, propose, prove
+from interlock.app.propose import asked_for, draft, possible, propose, prove
 from interlock.app.versions import definitions, keep_definitions, stable
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, Planned, moved, planned
+from interlock.change.request import Request, request_of
 from interlock.errors import Refused, Stale
 from interlock.plan.plan import Plan
 from interlock.ports import RecordReader
@@ -29,7 +30,8 @@ def propose_after(workspace: Workspace, request: Request, after: str, say: Say =
     if held(workspace.record, after).change.state in _THROUGH:
         return propose(workspace, request, say)
     old, new = post_state(workspace, after), wanted(workspace)
-    plan = possible(workspace, plan_between(workspace, old, new, after))
+    made = plan_between(workspace, old, new, after)
+    plan = possible(workspace, asked_for(made, request, old.project))
     opened = open_new(workspace, draft(workspace, request))
     say(f"{opened.change.id}: {request.title}; it waits for {after}")
     kept = keep_definitions(workspace, new.project)
@@ -65,7 +67,8 @@ def replan(workspace: Workspace, id: str, say: Say = quiet) -> Change:
     # The engines are shared; only the definitions are those that were proposed.
     there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
     old, new = stable(there), wanted(there)
-    plan = possible(there, plan_between(there, old, new))
+    made = plan_between(there, old, new)
+    plan = possible(there, asked_for(made, request_of(change), (old or new).project))
     say(f"{id}: {change.details['after']} is through")
     return prove(there, before, (old, new), plan, say)
 

@@ -17,12 +17,13 @@ import numpy as np
 from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
 from interlock.app.measure import LOG, ingest
-from interlock.app.propose import Request, propose
+from interlock.app.propose import propose
 from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now
 from interlock.app.training import histograms
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
+from interlock.change.request import Request
 from interlock.define.definitions import Model, Table
 from interlock.define.refs import Ref
 from interlock.define.yaml import parse

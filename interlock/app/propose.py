@@ -20,26 +20,17 @@ from interlock.app.versions import Version, keep_definitions, release_body, stab
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, Planned, moved, planned, with_evidence
 from interlock.change.evidence import Evidence
+from interlock.change.request import Request
 from interlock.define.definitions import Model
+from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import Refused
 from interlock.impact.graph import graph
 from interlock.models.card import unwritten
 from interlock.models.compare import Comparison
 from interlock.plan.plan import Plan, wanted_release, with_artifacts
+from interlock.plan.require import emergency_signer
 from interlock.ports import Put
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person says about the change they open."""
-
-    title: str
-    by: str
-    reason: str = ""
-    expected: str = ""
-    rollback_criteria: str = ""
-    risks: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,10 +54,26 @@ def propose(
     Raises `Refused` when there is nothing to do or the plan itself is not possible.
     """
     old, new = stable(workspace), wanted(workspace)
-    plan = possible(workspace, plan_between(workspace, old, new))
+    made = plan_between(workspace, old, new)
+    plan = possible(workspace, asked_for(made, request, (old or new).project))
     held = open_new(workspace, draft(workspace, request, because))
     say(f"{held.change.id}: {request.title}")
     return prove(workspace, held, (old, new), plan, say)
+
+
+def asked_for(plan: Plan, request: Request, running: Project) -> Plan:
+    """`plan` bound to what was promised with it; an emergency asks for one more signature."""
+    plan = replace(plan, request=request.digest)
+    if not request.emergency.strip():
+        return plan
+    role = running.environments[plan.environment].emergency_role
+    extra, said = emergency_signer(running, role, request.by)
+    return replace(
+        plan,
+        requirements=(*plan.requirements, *extra),
+        objections=(*plan.objections, *said),
+        notes=(*plan.notes, f"emergency: {request.emergency.strip()}; to be reviewed afterwards"),
+    )
 
 
 def possible(workspace: Workspace, plan: Plan) -> Plan:
@@ -136,6 +143,9 @@ def draft(
         expected=request.expected,
         rollback_criteria=request.rollback_criteria,
         risks=request.risks,
+        metrics=request.metrics,
+        bounds=request.bounds,
+        emergency=request.emergency.strip(),
         because=because,
     )
 

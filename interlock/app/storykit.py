@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from interlock.app import decide
 from interlock.app.build import Say, quiet
 from interlock.app.changes import evidence_of, held
 from interlock.app.play import new_replayer
-from interlock.app.propose import Request, propose
+from interlock.app.propose import propose
 from interlock.app.traffic import Caller, Replayer, request_columns, tensor
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.change.evidence import Evidence
+from interlock.change.request import Request
 from interlock.define.refs import Ref
 from interlock.errors import Refused, Unavailable
 from interlock.plan.plan import Plan
@@ -114,7 +116,7 @@ class Stage:
         """The edits are the new truth: they were released."""
         self.edits.clear()
 
-    def propose(self, title: str, by: str, **told: str) -> Change:
+    def propose(self, title: str, by: str, **told: Any) -> Change:
         """Open a change, with rollback criteria unless told otherwise."""
         told.setdefault("rollback_criteria", "any guardrail of the rollout shows harm")
         told.setdefault("expected", "what the evidence says")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from interlock.app.changes import Held, all_changes, held, save
+from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.feed import keep_online
 from interlock.app.leases import holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
@@ -21,7 +21,7 @@ from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, calendar_over, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.calendar import frozen
-from interlock.change.change import Change, moved
+from interlock.change.change import Change
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, NotFound, Stale
@@ -180,17 +180,6 @@ def _puts(
 
 def _route_put(workspace: Workspace, before: Route, after_: Route) -> Put:
     return Put(workspace.route_ref, after_.to_json(), before.epoch)
-
-
-def told(change: Change, state: RolloutState, keep_request: bool = True) -> Change:
-    """The change with its rollout; the change's state follows the machine's."""
-    details = {**change.details, "rollout": state.to_json()}
-    if not keep_request:
-        details.pop("request", None)
-    to = state.state.name
-    if to != change.state:
-        change = moved(change, to, state.said)  # type: ignore[arg-type]  # same names in both
-    return replace(change, details=details, said=state.said)
 
 
 def _facts(workspace: Workspace, change: Change, route: Route, now: datetime) -> Facts:

@@ -57,6 +57,8 @@ class Change:
     """`plan` is the plan as JSON and `plan_digest` its address; `made_against` the stable release.
 
     `evidence` are digests. `because` is the trigger that proposed it, when one did.
+    `metrics` and `bounds` are what people watch and how far it may go. `emergency` is why it
+    cannot wait (empty: it can); `review_due` is why it must be looked back at, once it ended.
     """
 
     id: str
@@ -69,6 +71,10 @@ class Change:
     expected: str = ""
     rollback_criteria: str = ""
     risks: str = ""
+    metrics: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    emergency: str = ""
+    review_due: str = ""
     plan: Mapping[str, Any] | None = None
     plan_digest: str = ""
     release: str = ""
@@ -97,6 +103,8 @@ class Change:
         return {
             **self.__dict__,
             "opened_at": self.opened_at.astimezone(UTC).isoformat(),
+            "metrics": list(self.metrics),
+            "bounds": list(self.bounds),
             "evidence": list(self.evidence),
             "waivers": [waiver.to_json() for waiver in self.waivers],
             "signoffs": [signoff.to_json() for signoff in self.signoffs],
@@ -108,6 +116,8 @@ class Change:
         known = {f.name: body[f.name] for f in fields(cls) if f.name in body}
         read = {
             "opened_at": datetime.fromisoformat(body["opened_at"]),
+            "metrics": tuple(body.get("metrics", ())),
+            "bounds": tuple(body.get("bounds", ())),
             "evidence": tuple(body.get("evidence", ())),
             "waivers": tuple(map(Waiver.from_json, body.get("waivers", ()))),
             "signoffs": tuple(map(SignOff.from_json, body.get("signoffs", ()))),
@@ -144,6 +154,13 @@ def moved(change: Change, to: State, said: str = "", objections: Sequence[str] =
             objections=found,
         )
     return replace(change, state=to, said=said)
+
+
+def with_review_due(change: Change) -> Change:
+    """`change` with the review that it owes once it has ended: every emergency owes one."""
+    if not change.emergency or change.review_due or change.state not in ("COMMITTED", "ABORTED"):
+        return change
+    return replace(change, review_due=f"released as an emergency: {change.emergency}")
 
 
 def planned(change: Change, made: Planned) -> Change:

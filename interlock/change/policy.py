@@ -44,6 +44,7 @@ entity Change {
   cards_missing: Set<String>,
   has_soak: Bool,
   soak_hours: Long,
+  emergency: Bool,
   rolled_back_before: Bool,
 };
 action forward;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -41,6 +41,7 @@ class Standing:
     tiers: Sequence[int] = ()
     cards_missing: Sequence[str] = ()
     blocked: Sequence[str] = ()
+    emergency_role: str = ""
 
 
 def ready(
@@ -100,9 +101,21 @@ def waived(change: Change) -> tuple[str, ...]:
 
 
 def signatures_lack(change: Change, standing: Standing) -> tuple[str, ...]:
-    return waiting(
+    said = waiting(
         standing.requirements, change.signoffs, standing.owners, change.plan_digest, change.author
     )
+    return (*said, *_emergency_lacks(change, standing))
+
+
+def _emergency_lacks(change: Change, standing: Standing) -> Iterator[str]:
+    """Who agrees to an emergency signs for nothing else: the second look is somebody else's."""
+    signed = [s for s in change.signoffs if s.agrees and s.plan_digest == change.plan_digest]
+    role = standing.emergency_role if change.emergency else ""
+    alone = {s.person for s in signed if s.role != role}
+    mine = [s for s in signed if s.role == role]
+    if mine and all(s.person in alone for s in mine):
+        people = " and ".join(sorted({s.person for s in mine}))
+        yield f"{people} signed for something else too: another {role} must look at the emergency"
 
 
 def calendar_forbids(change: Change, standing: Standing) -> tuple[str, ...]:
@@ -119,5 +132,6 @@ def _surroundings(change: Change, standing: Standing) -> Json:
         "cards_missing": list(standing.cards_missing),
         "has_soak": bool(soak),
         "soak_hours": int(sum(stage.hold.total_seconds() for stage in soak) // 3600),
+        "emergency": bool(change.emergency),
         "rolled_back_before": change.release in standing.blocked,
     }

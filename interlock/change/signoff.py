@@ -36,6 +36,10 @@ class SignOff:
     decision: Literal["approve", "reject"] = "approve"
     reason: str = ""
 
+    @property
+    def agrees(self) -> bool:
+        return self.decision == "approve"
+
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "at": self.at.astimezone(UTC).isoformat()}
 

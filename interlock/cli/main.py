@@ -99,12 +99,16 @@ def plan(
 
 @app.command()
 def propose(
-    title: Annotated[str, typer.Option(help="one line")],
     by: By,
+    title: Annotated[str, typer.Option(help="one line")] = "",
     reason: Annotated[str, typer.Option(help="why")] = "",
     expected: Annotated[str, typer.Option(help="what should be better afterwards")] = "",
     rollback_when: Annotated[str, typer.Option(help="when it must be taken back")] = "",
     risks: Annotated[str, typer.Option(help="what could go wrong")] = "",
+    metric: Annotated[list[str] | None, typer.Option(help="what to watch; repeat it")] = None,
+    bound: Annotated[list[str] | None, typer.Option(help="how far it may move")] = None,
+    emergency: Annotated[str, typer.Option(help="why it cannot wait")] = "",
+    request: Annotated[Path | None, typer.Option(help="a file that says all of this")] = None,
     after: Annotated[str, typer.Option(help="build on this change and wait for it")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
@@ -114,17 +118,23 @@ def propose(
     from interlock.app import answers
     from interlock.app.changes import describe
     from interlock.app.deferred import propose_after
-    from interlock.app.propose import Request, propose
+    from interlock.app.propose import propose
+    from interlock.app.requested import requested
     from interlock.cli import views
     from interlock.cli.progress import progress
 
-    request = Request(title, by, reason, expected, rollback_when, risks)
+    said = {
+        "title": title, "reason": reason, "expected": expected, "risks": risks,
+        "rollback_criteria": rollback_when, "metrics": tuple(metric or ()),
+        "bounds": tuple(bound or ()), "emergency": emergency,
+    }  # fmt: skip
+    asked = requested(request, by, said)
     with project(folder, environment) as workspace:
-        with progress() as said:
+        with progress() as say_so:
             if after:
-                change = propose_after(workspace, request, after, said)
+                change = propose_after(workspace, asked, after, say_so)
             else:
-                change = propose(workspace, request, said)
+                change = propose(workspace, asked, say_so)
         found = describe(workspace, change.id)
     show(found, as_json, views.proposed, answers.status_json)
     raise typer.Exit(3 if answers.blocking(found) else 0)

@@ -153,6 +153,10 @@ def _about(change: Change) -> Iterator[tuple[str, object]]:
     yield "expected", change.expected
     yield "take back", change.rollback_criteria
     yield "risks", change.risks
+    yield "watch", "; ".join(change.metrics)
+    yield "within", "; ".join(change.bounds)
+    yield "emergency", change.emergency
+    yield "review due", change.review_due
     yield "because", (change.because or {}).get("sentence")
     against = short(change.made_against, "nothing: it is the first release")
     yield "plan", f"{short(change.plan_digest)} against {against}" if change.plan else "none yet"

@@ -12,7 +12,9 @@ from interlock.define.addresses import StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
 
-Role = Literal["change_sponsor", "data_steward", "model_validator", "service_owner"]
+Role = Literal[
+    "change_sponsor", "data_steward", "model_validator", "service_owner", "emergency_approver"
+]
 
 
 class Owner(Definition):
@@ -39,12 +41,25 @@ class MixedDecision(Definition):
     by: str
 
 
+class Budget(Definition):
+    """What one change may take. None: no limit. A number that is not known is over its limit.
+
+    `rows` are those of built tables, `hours` the least time of the rollout.
+    """
+
+    trainings: int | None = Field(default=None, ge=0)
+    rows: int | None = Field(default=None, ge=0)
+    hours: float | None = Field(default=None, ge=0)
+
+
 class Environment(Definition):
     """Where releases run. `clock: replay` takes the time from recorded traffic instead of the wall.
 
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
     `warehouse` is where tables live; `online` are the online stores, the first preferred.
+    Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
+    another team than its author's who holds `emergency_role`.
     """
 
     clock: Literal["wall", "replay"] = "wall"
@@ -56,3 +71,6 @@ class Environment(Definition):
     alpha: float = 0.05
     beta: float = 0.05
     rollback_window: Duration = timedelta(days=7)
+    signoffs_last: Duration = timedelta(days=90)
+    emergency_role: Role = "emergency_approver"
+    budget: Budget = Budget()

@@ -12,7 +12,7 @@ Kind = Literal[
     "table", "column", "view", "feature", "model", "service", "change", "release",
     "route", "environment", "evidence", "signoff", "serving", "judgement", "policy",
     "dataset", "prediction", "trigger", "review", "clock", "calendar", "blocked", "note",
-    "retirement", "look", "ledger",
+    "retirement", "look", "ledger", "decision", "delegation",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 

@@ -79,6 +79,7 @@ class Plan:
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
     `after` is the change on whose post-state this one builds, when it waits for one.
+    `request` is the digest of what its author promised: why, how far, when to take it back.
     """
 
     project: str
@@ -99,6 +100,7 @@ class Plan:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     importance: tuple[Importance, ...] = ()
     after: str | None = None
+    request: str = ""
 
     @property
     def empty(self) -> bool:
@@ -176,6 +178,7 @@ class Plan:
             "slot": [_instant(self.slot.start), _instant(self.slot.end)] if self.slot else None,
             "artifacts": dict(self.artifacts),
             "after": self.after,
+            "request": self.request,
         }
 
     @classmethod

@@ -85,6 +85,17 @@ def _team_for(project: Project, role: str, team: str) -> str | None:
     return team if team in able else next(iter(able), None)
 
 
+def emergency_signer(
+    project: Project, role: str, author: str
+) -> tuple[tuple[Required, ...], tuple[str, ...]]:
+    """Who looks at what cannot wait: somebody of a team that its author is not in."""
+    for owner in project.owners:
+        if author not in owner.people and (people := _people(project, role, owner.name)):
+            why = "it is an emergency: one more looks, who signs for nothing else"
+            return (Required(role, owner.name, people, why),), ()
+    return (), (f"nobody of another team than {author}'s holds {role}: an emergency needs one",)
+
+
 def _people(project: Project, role: str, team: str) -> tuple[str, ...]:
     owners = (owner for owner in project.owners if owner.name == team)
     return tuple(sorted({p for o in owners for p, roles in o.people.items() if role in roles}))

@@ -26,12 +26,13 @@ from interlock.adapters.sqlrecord import SqlRecord
 from interlock.app import decide
 from interlock.app.changes import evidence_of, held
 from interlock.app.play import new_replayer, play_through
-from interlock.app.propose import Request, propose
+from interlock.app.propose import propose
 from interlock.app.serving import Gateway
 from interlock.app.tick import tick
 from interlock.app.traffic import Played
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
+from interlock.change.request import Request
 from interlock.cli.main import run
 from interlock.errors import InterlockError, Refused
 from interlock.plan.plan import Plan

@@ -37,7 +37,10 @@ def grabbing(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "policies/tests/change.yaml").unlink()
     (folder / "calendar.yaml").write_text("freezes: []\n")
     world.edit(folder, "services/gates.yaml", "owner: ops-gates", "owner: ops-rebooking")
-    for person, role in (("dana", "model_validator"), ("priya", "change_sponsor")):
+    for person, role in (
+        ("dana", "model_validator"),
+        ("priya", "change_sponsor, emergency_approver"),
+    ):
         world.edit(folder, "interlock.yaml", f"    {person}: [{role}]", f"    max: [{role}]")
     with world.opened(folder) as workspace:
         world.proposed(workspace, "Only a seed")

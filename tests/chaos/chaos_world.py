@@ -7,11 +7,12 @@ from pathlib import Path
 
 from interlock.app import decide
 from interlock.app.changes import evidence_of, held
-from interlock.app.propose import Request, propose
+from interlock.app.propose import propose
 from interlock.app.templates import init
 from interlock.app.tick import tick
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
+from interlock.change.request import Request
 from interlock.plan.plan import Plan
 
 DAYS, FLIGHTS_PER_DAY, SEED = 75, 900, 1

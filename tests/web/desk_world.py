@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.app import decide
-from interlock.app.propose import Request, propose
+from interlock.app.propose import propose
 from interlock.app.tick import tick
 from interlock.app.traffic import Replayer
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
+from interlock.change.request import Request
 from interlock.plan.plan import Plan
 
 AUTHOR = "wei"
