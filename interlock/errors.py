@@ -4,6 +4,8 @@ InterlockError
   Invalid        definition files are wrong; the person who wrote them can fix them
   Refused        well formed, but policy, evidence, a sign-off or the calendar says no
     Conflict     another change holds what this one needs
+    Unidentified a server does not know who asks
+    Denied       a server knows who asks, and they may not do this
   Stale          made against a state that has since moved
   Unavailable    an engine did not answer, is held by another process, or is out of room
     Corrupt      stored bytes are not what their digest says
@@ -99,6 +101,18 @@ class Conflict(Refused):
 
     code = "conflict"
     exit_code = 4
+
+
+class Unidentified(Refused):
+    """A server does not know who asks: no token, or one that does not count any more."""
+
+    code = "unidentified"
+
+
+class Denied(Refused):
+    """Who asks is known, and their token does not cover this."""
+
+    code = "denied"
 
 
 class Stale(InterlockError):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from interlock.impact.facts import Facts
 
 CONTROLLER = "controller"
+EMBEDDED = "embedded"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,6 +77,8 @@ class Workspace:
     environment: str = "prod"
     # Who only looks leaves no trace: no state folder appears because of it.
     looking: bool = False
+    # Where writes come from: a process here, where names are as given, or `token:<id>`.
+    source: str = EMBEDDED
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
     versions: dict[str, Version] = field(default_factory=dict)
     # Wall seconds at which this process last decided to move the route; 0: never.

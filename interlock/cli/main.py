@@ -27,6 +27,7 @@ from interlock.cli import (
     profiles,
     refresh,
     rehearsals,
+    tokens,
     versions,
 )
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
@@ -314,6 +315,7 @@ app.command()(privacy.synth)
 
 
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(tokens.app, name="token")
 
 
 app.command()(contract)

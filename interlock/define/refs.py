@@ -12,7 +12,8 @@ Kind = Literal[
     "table", "column", "view", "feature", "model", "service", "change", "release",
     "route", "environment", "evidence", "signoff", "serving", "judgement", "policy",
     "dataset", "prediction", "trigger", "review", "clock", "calendar", "blocked", "note",
-    "retirement", "look", "ledger", "decision", "delegation",
+    "retirement", "look", "ledger", "decision", "delegation", "token", "refusal", "job",
+    "request",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 

@@ -24,7 +24,9 @@ HERE = Path(interlock.__file__).parent
 ROOT = HERE.parent
 FILES = sorted(file for file in HERE.rglob("*.py") if "templates" not in file.parts)
 MOST_LINES, MEDIAN_LINES, MOST_PARAMETERS, BROAD_EXCEPTS = 400, 10, 7, 5
-COMMANDS = ("cli/main.py", "cli/decisions.py", "cli/consistency.py", "cli/datasets.py")
+COMMANDS = tuple(
+    f"cli/{name}.py" for name in ("main", "decisions", "consistency", "datasets", "tokens")
+)
 HEAVY = ("duckdb", "sqlglot", "pandas", "sklearn", "interlock.plan", "interlock.impact")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
