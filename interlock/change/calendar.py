@@ -6,22 +6,18 @@ when the clocks change. Everything that comes out is UTC. The way back is never 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dateutil.rrule import rrulestr
-
 from interlock.define.calendar import Calendar, Freeze
+from interlock.define.recurrence import beginnings
 from interlock.define.refs import Ref
 from interlock.errors import Invalid, Problem, Refused
 
 HORIZON = timedelta(days=366)
-_UNTIL = re.compile(r"UNTIL=(\d{8}T\d{6})Z", re.IGNORECASE)
-_OFTEN = re.compile(r"FREQ=(SECONDLY|MINUTELY)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -117,22 +113,10 @@ def _beginnings(
 ) -> Sequence[datetime]:
     if freeze.rrule is None:
         return [start]
-    text = freeze.rrule.removeprefix("RRULE:")
-    if _OFTEN.search(text):
-        raise ValueError(f"{text} repeats too often to be a freeze")
-    # dateutil wants UNTIL in the same manner as the start: here local, without offset.
-    rule = rrulestr(
-        _UNTIL.sub(lambda found: f"UNTIL={_local(found[1], zone)}", text), dtstart=start
-    )
     day = timedelta(days=1)
     low = window.start.astimezone(zone).replace(tzinfo=None) - length - day
     high = window.end.astimezone(zone).replace(tzinfo=None) + day
-    return rule.between(low, high, inc=True)
-
-
-def _local(text: str, zone: ZoneInfo) -> str:
-    until = datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return until.astimezone(zone).strftime("%Y%m%dT%H%M%S")
+    return beginnings(freeze.rrule, start, low, high, zone)
 
 
 # --- bookings -----------------------------------------------------------------------

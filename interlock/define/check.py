@@ -70,7 +70,7 @@ def check(
         found += _environment(scope, name, environment)
     for table in project.tables.values():
         found += [*_owner(scope, table), *_table(scope, table), *_pushed(scope, table)]
-        found += _incremental(scope, table)
+        found += [*_incremental(scope, table), *_refresh(scope, table)]
     for view in project.views.values():
         found += [*_owner(scope, view), *_view(scope, view)]
     for model in project.models.values():
@@ -124,6 +124,14 @@ def _incremental(scope: _Scope, table: Table) -> Iterator[Problem]:
         message = f"{table.name} is incremental and has no {' and no '.join(lacking)}"
         fix = "leave incremental out: files are compared as a whole"
         yield scope.at(table.file, (*table.within, "incremental"), message, fix)
+
+
+def _refresh(scope: _Scope, table: Table) -> Iterator[Problem]:
+    """Only a file is looked at again: what stands on it follows, and pushed rows just come."""
+    if table.refresh is not None and table.source is None:
+        message = f"{table.name} has a schedule of refresh, and is read from no file"
+        fix = "write `refresh` at the tables with a `source` that it stands on"
+        yield scope.at(table.file, (*table.within, "refresh"), message, fix)
 
 
 def _table(scope: _Scope, table: Table) -> Iterator[Problem]:
@@ -246,6 +254,10 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
     for i, mixed in enumerate(environment.mixed_decisions):
         path, services = (*base, "mixed_decisions", i, "service"), scope.project.services
         yield from scope.known(_MAIN, path, mixed.service, services, "service", "services")
+    if environment.refresh is not None and environment.warehouse.startswith("spark:"):
+        message = "a warehouse on Spark cannot replace a part of a table in one transaction"
+        fix = "leave refresh out; duckdb:// and postgresql:// can"
+        yield scope.at(_MAIN, (*base, "refresh"), message, fix)
     weights = [stage.weight for stage in environment.stages]
     if weights != sorted(weights) or not weights:
         message = "the stages of a rollout never send fewer subjects than the one before"

@@ -18,6 +18,7 @@ from interlock.define.incremental import Incremental
 from interlock.define.outside import Outside
 from interlock.define.privacy import Classification
 from interlock.define.refs import Ref
+from interlock.define.schedules import Schedule
 
 ValueType = Literal["boolean", "integer", "double", "string", "date", "timestamp"]
 # `other`: a struct, a list, a time of day; carried and guarded, never computed with.
@@ -73,6 +74,7 @@ class Table(Declared):
 
     `event_time` and `available_at` name timestamp columns (UTC). Without
     `available_at` the table cannot be proven free of leaks: replay says `unprovable`.
+    `refresh` is when its file is looked at again; unsaid, as the environment says.
     `within` is where in its file it stands, `odcs` the document it was read from.
     """
 
@@ -89,6 +91,7 @@ class Table(Declared):
     sql_file: str | None = None
     sql: str | None = None
     incremental: Incremental | None = None
+    refresh: Schedule | None = None
     freshness: Freshness | None = None
     checks: tuple[Check, ...] = ()
 

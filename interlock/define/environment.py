@@ -11,6 +11,7 @@ from pydantic import Field
 from interlock.define.addresses import StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
+from interlock.define.schedules import Schedule
 
 Role = Literal[
     "change_sponsor", "data_steward", "model_validator", "service_owner", "emergency_approver"
@@ -58,6 +59,7 @@ class Environment(Definition):
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
     `warehouse` is where tables live; `online` are the online stores, the first preferred.
+    `refresh` is when the files of tables that say nothing of it are looked at again.
     Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
     another team than its author's who holds `emergency_role`.
     """
@@ -65,6 +67,7 @@ class Environment(Definition):
     clock: Literal["wall", "replay"] = "wall"
     warehouse: WarehouseAddress = "duckdb://"
     online: tuple[StoreAddress, ...] = ("lmdb://",)
+    refresh: Schedule | None = None
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()
     stages: tuple[Stage, ...]

@@ -114,6 +114,8 @@ def _changed(was: NodeFacts, now: NodeFacts) -> Iterator[Difference]:
     # What is said of a column that was added or removed is no change of its own.
     both = {name: was.settings[name] for name in now.settings if name in was.settings}
     settings = tuple(name for name, said in both.items() if said != now.settings[name])
+    if was.settings.get("refresh") != now.settings.get("refresh"):
+        settings = tuple(dict.fromkeys([*settings, "refresh"]))  # there only where one is said
     # `exactly` covers all columns at once; people are told which ones.
     settings = tuple(name for name in settings if name != "exactly")
     settings = tuple(dict.fromkeys([*settings, *restated(was.thing, now.thing)]))

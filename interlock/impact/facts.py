@@ -18,6 +18,7 @@ from interlock.impact.kept import Kept
 from interlock.impact.meaning import meaning_of
 from interlock.impact.nodes import RULES, Edge, NodeFacts
 from interlock.impact.outside import completed
+from interlock.impact.promises import scheduled
 from interlock.impact.understood import understand_all
 
 
@@ -54,4 +55,6 @@ def learn(project: Project, kept: Kept | None = None) -> tuple[Facts, tuple[Prob
     project, kept = completed(project), Kept() if kept is None else kept
     understood = understand_all(project, kept)
     nodes, edges = meaning_of(project, understood, kept)
-    return Facts(project.name, RULES, nodes, edges), check(project, understood, kept)
+    return Facts(project.name, RULES, scheduled(project, nodes), edges), check(
+        project, understood, kept
+    )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from interlock.define.base import Declared
 from interlock.define.definitions import Column, FeatureView, Service, Table
+from interlock.define.digest import digest
 from interlock.define.messages import breaks
+from interlock.define.project import Project
+from interlock.define.schedules import refreshes
 from interlock.define.widening import exact, type_change
+from interlock.impact.nodes import NodeFacts
 from interlock.impact.query import Verdict
 
 
@@ -57,6 +64,22 @@ def restated(was: Declared | None, now: Declared | None) -> tuple[str, ...]:
         if (was.columns[name].physical, was.columns[name].unique)
         != (now.columns[name].physical, now.columns[name].unique)
     )
+
+
+def scheduled(project: Project, nodes: Mapping[str, NodeFacts]) -> dict[str, NodeFacts]:
+    """`nodes`, where tables that are refreshed by the clock say when, in any environment.
+
+    A schedule moves no value and is released by itself; it is said after the fingerprint.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for environment in project.environments:
+        for name, schedule in refreshes(project, environment).items():
+            said.setdefault(f"table:{name}", {})[environment] = str(schedule)
+    more = {
+        name: replace(nodes[name], settings={**nodes[name].settings, "refresh": digest(when)})
+        for name, when in said.items()
+    }
+    return {**nodes, **more}
 
 
 def broken_promises(was: Declared | None, now: Declared | None) -> tuple[str, ...]:

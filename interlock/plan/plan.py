@@ -248,12 +248,12 @@ def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
 
 def _words(facts: Facts) -> dict[str, str]:
     """What is released without being part of any fingerprint: which versions are on their way
-    out, and which may be refreshed in part.
+    out, which may be refreshed in part, and when files are looked at again.
 
     Only when there are some, so that a release without keeps the name it had.
     """
     found: dict[str, str] = {}
-    for word in ("deprecation", "incremental"):
+    for word in ("deprecation", "incremental", "refresh"):
         said = {name: node.settings[word] for name, node in facts.nodes.items()
                 if node.settings.get(word, _NONE) != _NONE}  # fmt: skip
         found |= {f"policy:{word}": digest(said)} if said else {}
