@@ -273,7 +273,27 @@ class PolicyEngine(Protocol):
         ...
 
 
-class Notifier(Protocol):
-    """Tells people; failing to tell never stops a change."""
+@dataclass(frozen=True)
+class Message:
+    """What one place is told. `id` is the same at every attempt, so that twice is known as twice.
 
-    def tell(self, title: str, text: str) -> None: ...
+    `at` is when it happened, in the time of the environment; `type` and `subject` are those
+    of CloudEvents. `data` is everything that is known, for machines.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    at: datetime
+    title: str
+    text: str
+    data: Json
+
+
+class Notifier(Protocol):
+    """One place that is told. Failing to tell never stops a change."""
+
+    def tell(self, message: Message) -> None:
+        """Raises `Unavailable` when it was not taken; what it says holds no secret."""
+        ...

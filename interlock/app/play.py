@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.build import Say, quiet
 from interlock.app.feed import Feeder
+from interlock.app.outbox import telling
 from interlock.app.tick import IDLE, tick
 from interlock.app.traffic import Played, Replayer
 from interlock.errors import Unusable
@@ -51,7 +53,8 @@ def play_through(
             last = said
         return until is not None and until(now)
 
-    return replayer.play(start, end, every, after_each)
+    with telling(replayer.workspace) if drive else nullcontext():
+        return replayer.play(start, end, every, after_each)
 
 
 def new_replayer(workspace: Workspace, url: str, model: str) -> Replayer:

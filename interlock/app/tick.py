@@ -15,19 +15,31 @@ from typing import Any
 
 from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.feed import keep_online
+from interlock.app.hooks import objection
 from interlock.app.leases import holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
+from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
 from interlock.app.versions import Version, calendar_over, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.calendar import frozen
 from interlock.change.change import Change
+from interlock.define.notifications import COMMIT
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, NotFound, Stale
 from interlock.ports import Bucket, Put
 from interlock.rollout.judge import Judgement, judge
-from interlock.rollout.machine import Abort, Advance, Facts, Request, Stay, advance, after
+from interlock.rollout.machine import (
+    Abort,
+    Advance,
+    Facts,
+    Request,
+    Stay,
+    advance,
+    after,
+    ahead,
+)
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.routes import route_after
 from interlock.rollout.state import ENDED, RolloutState, State
@@ -54,16 +66,21 @@ def tick(workspace: Workspace) -> str:
 
 
 def drive(workspace: Workspace, every: float = 1.0) -> Iterator[str]:
-    """Tick until nothing is under way; yields each line that says something new."""
+    """Tick until nothing is under way; yields each line that says something new.
+
+    People and systems are told of it meanwhile.
+    """
     last = ""
-    while True:
-        said = tick(workspace)
-        if said != last:
-            yield said
-            last = said
-        if not any(c.under_way or c.state in ("ABORTING", "REVERTING") for c in _due(workspace)):
-            return
-        time.sleep(every)
+    with telling(workspace):
+        while True:
+            said = tick(workspace)
+            if said != last:
+                yield said
+                last = said
+            going = ("ABORTING", "REVERTING")
+            if not any(c.under_way or c.state in going for c in _due(workspace)):
+                return
+            time.sleep(every)
 
 
 def _due(workspace: Workspace) -> list[Change]:
@@ -109,7 +126,11 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     buckets, judgement = _judged(workspace, change, state, now)
     facts = _facts(workspace, change, route, now)
     decision = advance(state, judgement, facts, now)
-    if state.stable is None and isinstance(decision, Advance) and state.state is State.PREPARING:
+    first = state.stable is None and state.state is State.PREPARING
+    begins = ahead(decision)
+    if said := objection(workspace, change, COMMIT if first and begins else begins):
+        decision = advance(state, judgement, replace(facts, hook=said), now)
+    if first and isinstance(decision, Advance):
         return _first_release(workspace, before, state, route)
     new_state = after(state, decision, now)
     new_route = route_after(route, decision)

@@ -186,7 +186,7 @@ class Workspace:
         from interlock.app.engines import open_warehouse
 
         self._make_state()
-        declared = self._settings_in(self._released or self.project).warehouse
+        declared = self._settings_in(self.released or self.project).warehouse
         return open_warehouse(declared, self.folder, self.state)
 
     @cached_property
@@ -198,7 +198,7 @@ class Workspace:
         """The same for a process that only reads, or pushes: neither must wait long."""
         from interlock.app.stores import Places, open_online
 
-        project = self._released or self.project
+        project = self.released or self.project
         places = Places(self.folder, f"{project.name}.{self.environment}")
         return open_online(self._settings_in(project).online, places, mode)
 
@@ -222,7 +222,7 @@ class Workspace:
         The folder is asked only before the first release: somebody's broken edit must not
         stand in the way of a rollback.
         """
-        project = self._released or self.project
+        project = self.released or self.project
         if self._settings_in(project).clock == "wall":
             return WallClock()
         days = [model.evaluation.end for model in project.models.values()]
@@ -230,7 +230,7 @@ class Workspace:
         return ReplayClock(self, start)
 
     @property
-    def _released(self) -> Project | None:
+    def released(self) -> Project | None:
         """The definitions of the stable release, read without understanding their SQL.
 
         None before the first, and where they are damaged: a way back must not need them.

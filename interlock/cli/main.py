@@ -27,6 +27,7 @@ from interlock.cli import (
     profiles,
     refresh,
     rehearsals,
+    telling,
     tokens,
     versions,
 )
@@ -228,14 +229,18 @@ decisions.register(app, decisions.BEFORE)
 
 @app.command()
 def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
-    """One look: read, judge, and make at most one step."""
+    """One look: read, judge, and make at most one step; then tell whom it concerns."""
+    from interlock.app.outbox import deliver
     from interlock.app.tick import tick as look
 
     with project(folder, environment) as workspace:
-        say(look(workspace), as_json)
+        said = look(workspace)
+        told = str(deliver(workspace))
+    say("; ".join(filter(None, (said, told))), as_json)
 
 
 decisions.register(app, decisions.AFTER)
+app.command()(telling.outbox)
 
 
 @app.command()

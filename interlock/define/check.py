@@ -12,6 +12,7 @@ from interlock.define.calendar import Freeze
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Environment
 from interlock.define.messages import mistakes
+from interlock.define.notifications_check import notification_problems
 from interlock.define.privacy_check import privacy_problems
 from interlock.define.project import Project
 from interlock.define.refs import Ref
@@ -66,6 +67,8 @@ def check(
     found = [*_calendar(scope)]
     if not {"tables", _MAIN} & broken:
         found += privacy_problems(project, documents.get(_MAIN))
+    if _MAIN not in broken:
+        found += notification_problems(project, documents.get(_MAIN))
     for name, environment in project.environments.items():
         found += _environment(scope, name, environment)
     for table in project.tables.values():

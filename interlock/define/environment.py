@@ -11,6 +11,7 @@ from pydantic import Field
 from interlock.define.addresses import StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
+from interlock.define.notifications import Hook
 from interlock.define.schedules import Schedule
 
 Role = Literal[
@@ -60,8 +61,9 @@ class Environment(Definition):
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
     `warehouse` is where tables live; `online` are the online stores, the first preferred.
     `refresh` is when the files of tables that say nothing of it are looked at again.
-    Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
-    another team than its author's who holds `emergency_role`.
+    `hooks` are asked before a stage begins. Signatures count for `signoffs_last`. An emergency
+    change needs one more, of somebody of another team than its author's who holds
+    `emergency_role`.
     """
 
     clock: Literal["wall", "replay"] = "wall"
@@ -71,6 +73,7 @@ class Environment(Definition):
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()
     stages: tuple[Stage, ...]
+    hooks: tuple[Hook, ...] = ()
     alpha: float = 0.05
     beta: float = 0.05
     rollback_window: Duration = timedelta(days=7)

@@ -287,7 +287,11 @@ def _resolve(found: _Found, document: Document) -> None:
 def _filled(found: _Found, document: Document, value: Any, path: Path) -> Any:
     """`value` with each `${VAR}` replaced; one not set is a problem, never an empty text."""
     if isinstance(value, dict):
-        return {key: _filled(found, document, held, (*path, key)) for key, held in value.items()}
+        # A hook's secret is read by who asks it, when it is asked.
+        return {
+            key: held if key == "hooks" else _filled(found, document, held, (*path, key))
+            for key, held in value.items()
+        }
     if isinstance(value, list):
         return [_filled(found, document, held, (*path, i)) for i, held in enumerate(value)]
     if not isinstance(value, str):
@@ -316,6 +320,7 @@ def _project(found: _Found) -> Project:
             if fnmatchcase(file, "policies/*.cedar")
         },
         privacy=main.privacy if main else Privacy(),
+        notifications=main.notifications if main else {},
         calendar=found.calendar,
         texts=dict(found.files),
     )

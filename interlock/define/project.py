@@ -10,6 +10,7 @@ from interlock.define.base import Declared, Definition, Name
 from interlock.define.calendar import Calendar
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Environment, Owner
+from interlock.define.notifications import Notification
 from interlock.define.privacy import Privacy
 from interlock.define.refs import Ref
 
@@ -30,6 +31,7 @@ class Project(Definition):
     services: Mapping[str, Service] = Field(default_factory=dict)
     policies: Mapping[str, str] = Field(default_factory=dict)
     privacy: Privacy = Privacy()
+    notifications: Mapping[Name, Notification] = Field(default_factory=dict)
     calendar: Calendar = Calendar()
     texts: Mapping[str, str] = Field(default_factory=dict, exclude=True)
 

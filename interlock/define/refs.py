@@ -14,6 +14,7 @@ Kind = Literal[
     "dataset", "prediction", "trigger", "review", "clock", "calendar", "blocked", "note",
     "retirement", "look", "ledger", "decision", "delegation", "token", "refusal", "job",
     "request",
+    "outbox",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 

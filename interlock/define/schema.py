@@ -14,6 +14,7 @@ from interlock.define.calendar import Calendar
 from interlock.define.dbt import DbtProject
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Environment, Role
+from interlock.define.notifications import Notification
 from interlock.define.privacy import Privacy
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem
@@ -24,7 +25,7 @@ MOST = 40  # names in a list of what is known
 
 class ProjectFile(Definition):
     """`interlock.yaml`: the name, the teams (`team: {person: [roles]}`), the environments,
-    and who may see what.
+    who may see what, and who is told of what happens.
     """
 
     name: str = Field(min_length=1)
@@ -32,6 +33,7 @@ class ProjectFile(Definition):
     environments: Mapping[Name, Environment] = Field(min_length=1)
     dbt: DbtProject | None = None
     privacy: Privacy = Privacy()
+    notifications: Mapping[Name, Notification] = Field(default_factory=dict)
 
 
 # What Interlock fills in itself: a file that says it is mistaken.
@@ -132,6 +134,10 @@ def _said(kind: type[BaseModel], path: Path, error: Any) -> tuple[str, str]:
             ]
             wrong = f"`{where}`: {error['input']!r} is not one of {', '.join(known)}"
             return wrong, did_you_mean(str(error["input"]), known)
+        case "string_pattern_mismatch" if r"\$" in context["pattern"]:
+            # Not repeated: it may be the very secret that should not stand in a file.
+            other = " or an address of the right kind" if "|" in context["pattern"] else ""
+            return f"`{where}` is not written as a variable{other}", "write ${NAME_OF_A_VARIABLE}"
         case "string_pattern_mismatch":
             example = "schema.table" if r"\." in context["pattern"] else "a_name_2"
             return (

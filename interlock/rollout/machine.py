@@ -16,6 +16,7 @@ from typing import Literal
 
 from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
+from interlock.define.notifications import COMMIT
 from interlock.rollout.judge import Judgement
 from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, State, state_of
 
@@ -23,7 +24,7 @@ from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, 
 @dataclass(frozen=True)
 class Request:
     """What a person asked for. `hold` lasts until the request is withdrawn; `promote` waives
-    an open judgement (never harm, never zero measurements) and needs a reason."""
+    an open judgement or a hook (never harm, never zero measurements) and needs a reason."""
 
     kind: Literal["hold", "promote", "rollback"]
     by: str
@@ -32,7 +33,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Facts:
-    """The world around the rollout. Texts say what is wrong; empty means all is well."""
+    """The world around the rollout. Texts say what is wrong; empty means all is well.
+
+    `hook` is what a system outside said when asked about the next move, which `ahead` names.
+    """
 
     prepared: bool = True
     freeze: str = ""
@@ -40,6 +44,7 @@ class Facts:
     dependency: str = ""
     late_data: str = ""
     fallback: str = ""
+    hook: str = ""
     labels_matured: bool = True
     request: Request | None = None
 
@@ -174,8 +179,7 @@ def _not_ready(
 def _not_proven(
     stage: Stage, since: datetime, judgement: Judgement, facts: Facts, now: datetime
 ) -> Hold | Stay | None:
-    promoted = facts.request and facts.request.kind == "promote" and facts.request.reason.strip()
-    if promoted or (judgement.verdict == "safe" and facts.labels_matured):
+    if _promoted(facts) or (judgement.verdict == "safe" and facts.labels_matured):
         return None
     open_point = _open_point(judgement)
     if stage.deadline is not None and now >= since + stage.deadline:
@@ -187,6 +191,11 @@ def _not_proven(
     if judgement.verdict == "error":
         return Hold(HoldReason.NO_DATA, open_point)
     return Stay(open_point)
+
+
+def _promoted(facts: Facts) -> bool:
+    asked = facts.request
+    return bool(asked and asked.kind == "promote" and asked.reason.strip())
 
 
 def _open_point(judgement: Judgement) -> str:
@@ -204,6 +213,15 @@ def _blockers(facts: Facts) -> Iterator[Hold]:
         yield Hold(HoldReason.APPROVAL_EXPIRED, facts.approvals)
     if facts.freeze:
         yield Hold(HoldReason.FREEZE, facts.freeze)
+    if facts.hook and not _promoted(facts):
+        yield Hold(HoldReason.HOOK, facts.hook)
+
+
+def ahead(decision: Decision) -> str:
+    """What `decision` would begin: a stage, or `commit`. Empty for a way back and a standstill."""
+    if not isinstance(decision, Advance) or decision.route is None:
+        return ""
+    return COMMIT if decision.route.commit else decision.route.stage or ""
 
 
 def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Advance:
@@ -219,11 +237,13 @@ def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Adv
 
 def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> str:
     if judgement is None or state.stage is None:
-        return "prepared; nothing was routed before"
+        by = f"; WAIVED by {facts.request.by}: {facts.hook}" if facts.hook and facts.request else ""
+        return f"prepared; nothing was routed before{by}"
     proven = judgement.verdict == "safe" and facts.labels_matured
-    if not proven and facts.request:
-        asked = facts.request
-        return f"WAIVED by {asked.by}: {asked.reason} (open: {_open_point(judgement)})"
+    asked = facts.request
+    if asked and not (proven and not facts.hook):
+        left = [*([] if proven else [_open_point(judgement)]), *filter(None, [facts.hook])]
+        return f"WAIVED by {asked.by}: {asked.reason} (open: {'; '.join(left)})"
     return judgement.sentence
 
 

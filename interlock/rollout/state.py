@@ -38,6 +38,7 @@ class HoldReason(Enum):
     SRM = "srm"
     MANUAL = "manual"
     FALLBACK_UNHEALTHY = "fallback_unhealthy"
+    HOOK = "hook"
 
 
 UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})

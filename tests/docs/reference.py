@@ -16,13 +16,20 @@ from pydantic import BaseModel
 
 from interlock import errors, ports
 from interlock.cli.main import app
-from interlock.define import calendar, definitions, environment, project, schedules
+from interlock.define import (
+    calendar,
+    definitions,
+    environment,
+    notifications,
+    project,
+    schedules,
+)
 from interlock.define.durations import format_duration
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _DECLARED = {
     name: thing
-    for module in (definitions, environment, calendar, project, schedules)
+    for module in (definitions, environment, calendar, notifications, project, schedules)
     for name, thing in vars(module).items()
     if inspect.isclass(thing) and issubclass(thing, BaseModel)
 }

@@ -21,9 +21,9 @@ from interlock.errors import Invalid
 from interlock.ports import Bucket
 from interlock.rollout.cohort import BITS, arm, cohort, cohort_sql
 from interlock.rollout.judge import Judgement, judge
-from interlock.rollout.machine import Abort, Advance, Facts, Request, advance, after
+from interlock.rollout.machine import Abort, Advance, Facts, Hold, Request, advance, after, ahead
 from interlock.rollout.routes import route_after
-from interlock.rollout.state import RolloutState, State, stages_of
+from interlock.rollout.state import HoldReason, RolloutState, State, stages_of
 
 calm = settings(derandomize=True, max_examples=60, deadline=None)
 
@@ -40,6 +40,7 @@ facts = st.builds(
     approvals=st.sampled_from(["", "expired"]),
     late_data=st.sampled_from(["", "late"]),
     fallback=st.sampled_from(["", "down"]),
+    hook=st.sampled_from(["", "the hook says no"]),
     labels_matured=st.booleans(),
     request=st.sampled_from(
         [None, Request("hold", "a", "b"), Request("promote", "a", "b"), ROLLBACK.request]
@@ -72,6 +73,26 @@ def test_rollback_after_any_prefix_restores_the_former_route(night: Night) -> No
     back = route_after(route, decision)
     assert replace(back, epoch=0, blocked=()) == replace(idle_route(), epoch=0, blocked=())
     assert set(back.blocked) == {"worse", NEW}
+
+
+@calm
+@given(nights, judgements, facts, st.integers(0, 30))
+def test_a_hook_can_hold_what_would_move_forward_and_nothing_else(
+    night: Night, judgement: Judgement | None, fact: Facts, hours: int
+) -> None:
+    state, _ = walk(night)[-1]
+    now = state.entered_at + timedelta(hours=hours)
+    yes = advance(state, judgement, replace(fact, hook=""), now)
+    no = advance(state, judgement, replace(fact, hook="the hook says no"), now)
+    promoted = fact.request is not None and fact.request.kind == "promote"
+    if ahead(yes) and not promoted:
+        assert no == Hold(HoldReason.HOOK, "the hook says no")
+    elif ahead(yes):
+        assert isinstance(no, Advance)
+        assert "WAIVED by a" in no.sentence
+        assert "the hook says no" in no.sentence
+    else:
+        assert no == yes
 
 
 @calm
