@@ -53,11 +53,12 @@ def status_json(found: Standing) -> Json:
     """All that `status` knows; a list of changes is brief, one change is whole."""
     body: Json = {"environment": found.environment, "route": found.route.to_json()}
     if found.change is None:
-        stores: Json = {}
         if found.stores.standing:
             said = list(found.stores.sentences)
-            stores = {"stores": list(found.stores.standing), "stores_said": said}
-        return {**body, **stores, "changes": changes_json(found.changes)}
+            body |= {"stores": list(found.stores.standing), "stores_said": said}
+        if found.refreshes:
+            body["refreshes"] = list(found.refreshes)
+        return {**body, "changes": changes_json(found.changes)}
     return {
         **body,
         "change": found.change.to_json(),
@@ -84,6 +85,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
         body.get("judgement"),
         tuple(body.get("objections", ())),
         Stores(tuple(body.get("stores", ())), tuple(body.get("stores_said", ()))),
+        tuple(body.get("refreshes", ())),
     )
 
 

@@ -134,14 +134,18 @@ class Standing:
     judgement: Mapping[str, Any] | None = None
     objections: tuple[str, ...] = ()
     stores: Stores = NO_STORES
+    refreshes: tuple[str, ...] = ()
 
 
 def describe(workspace: Workspace, id: str | None) -> Standing:
     """Where the environment stands, or one change."""
     route = workspace.route()
     if id is None:
+        from interlock.app.scheduled import refreshing
+
         known, stores = tuple(all_changes(workspace)), stores_now(workspace)
-        return Standing(workspace.environment, route, known, stores=stores)
+        fresh = refreshing(workspace)
+        return Standing(workspace.environment, route, known, stores=stores, refreshes=fresh)
     from interlock.app.decide import objections
     from interlock.app.deferred import waiting
 

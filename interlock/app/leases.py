@@ -11,10 +11,16 @@ from contextlib import contextmanager
 from interlock.errors import Conflict, Unavailable
 from interlock.ports import Record
 
+# A killed process is missed for this long. Safety does not rest on it: every write is a
+# compare-and-swap, and everything built is named by what it means.
+LEASE_S = 10.0
+
 
 def holder() -> str:
-    """Who this process is, for leases and audit lines."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who this process is, for leases and audit lines; a thread beside the main one is another."""
+    here = threading.current_thread()
+    beside = "" if here is threading.main_thread() else f":{here.name}"
+    return f"{socket.gethostname()}:{os.getpid()}{beside}"
 
 
 @contextmanager
@@ -31,7 +37,7 @@ def leased(record: Record, name: str, seconds: float, what: str) -> Iterator[Lea
             f"another process {what}",
             help=f"wait until it is done; if it was killed, try again in {seconds:g} s",
         )
-    lease = Lease(record, name, fence, seconds)
+    lease = Lease(record, name, me, fence, seconds)
     try:
         with lease.kept():
             yield lease
@@ -42,14 +48,14 @@ def leased(record: Record, name: str, seconds: float, what: str) -> Iterator[Lea
 class Lease:
     """A held lease. `fence` grows with every holder, so that an older one can be told apart."""
 
-    def __init__(self, record: Record, name: str, fence: int, seconds: float) -> None:
+    def __init__(self, record: Record, name: str, me: str, fence: int, seconds: float) -> None:
         self.fence = fence
-        self._record, self._name, self._seconds = record, name, seconds
+        self._record, self._name, self._me, self._seconds = record, name, me, seconds
         self._over = threading.Event()
 
     def still_held(self) -> None:
         """Renew it; raises `Unavailable` when it was lost and taken by somebody else."""
-        if self._record.claim(self._name, holder(), self._seconds) != self.fence:
+        if self._record.claim(self._name, self._me, self._seconds) != self.fence:
             raise Unavailable(
                 f"the lease {self._name} was lost: this process stood still for too long",
                 help="what was done is kept; run this again",

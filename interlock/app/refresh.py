@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from interlock.app.arrived import wrong_with
 from interlock.app.build import Say, quiet
 from interlock.app.engines import fill
 from interlock.app.feed import Feeder, keep_online, live_lookups
-from interlock.app.leases import holder, leased
+from interlock.app.leases import LEASE_S, Lease, holder, leased
 from interlock.app.ledger import Ledgers, pending
 from interlock.app.recompute import (
     Difference,
@@ -29,9 +30,9 @@ from interlock.app.recompute import (
     extent,
     sweep,
 )
-from interlock.app.tick import LEASE_S
+from interlock.app.runs import journal, keep, said_of
 from interlock.app.versions import Version, stored
-from interlock.app.workspace import CONTROLLER, WallClock, Workspace
+from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.define.definitions import Table
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
@@ -40,9 +41,6 @@ from interlock.features.compile import physical
 from interlock.features.ranges import EVERYTHING, Spans, spans_json, within
 from interlock.impact.sql import tables_read
 from interlock.ports import Json, Replacement
-
-FAR = timedelta(days=366)
-"""An event this far ahead of the wall clock is a wrong unit or a wrong year."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,15 @@ class Part:
     table: str
     difference: Difference
     intervals: Spans = ()
+    rows: int | None = None
+    watermark: str | None = None
+
+    @property
+    def told(self) -> Json:
+        """What the journal keeps of it."""
+        said = {name: getattr(self, name) for name in ("rows", "watermark")}
+        found = {"added": self.difference.added, "removed": self.difference.removed}
+        return {"ref": str(self.ref), **found, **said}
 
     def to_json(self) -> Json:
         return {
@@ -83,20 +90,58 @@ def refresh(
     Raises `Conflict` when another refresh runs, `Refused` with every objection to new data
     before anything is moved.
     """
-    what = f"is refreshing {workspace.environment}"
-    with leased(workspace.record, f"refresh:{workspace.environment}", LEASE_S, what) as lease:
-        if not workspace.warehouse.abilities.transactions:
-            raise Refused(
-                "this warehouse cannot replace a part of a table in one transaction",
-                help="refresh in an environment on duckdb:// or postgresql://",
-            )
-        versions = _live(workspace)
-        address = versions[0].project.environments[workspace.environment].warehouse
-        job = _Job(workspace, Recomputer(Ledgers(workspace, lease, address), say, whole))
-        return job.run(list(_nodes(workspace, versions, say)), _asked(versions, tables))
+    what, name = f"is refreshing {workspace.environment}", f"refresh:{workspace.environment}"
+    with leased(workspace.record, name, LEASE_S, what) as lease:
+        report = recorded(workspace, lease, tables, say, whole)
+    _keep_online(workspace)
+    return report
 
 
-def _live(workspace: Workspace) -> list[Version]:
+def recorded(
+    workspace: Workspace,
+    lease: Lease,
+    tables: Sequence[str],
+    say: Say = quiet,
+    whole: bool = False,
+    scheduled: bool = False,
+) -> Report:
+    """A refresh under `lease`, written down as it begins and as it ends, whichever way."""
+    versions = live_versions(workspace)
+    asked = _asked(versions, tables)
+    begun = journal(workspace.record, workspace.environment).begun(
+        asked, workspace.now(), scheduled
+    )
+    keep(workspace, begun)
+    try:
+        report = _refreshed(workspace, lease, versions, asked, (say, whole))
+    except InterlockError as error:
+        keep(workspace, begun.failed(workspace.now(), said_of(error)))
+        raise
+    moved = [part.told for part in report.parts if part.difference.spans]
+    keep(workspace, begun.done(workspace.now(), moved, report.online))
+    return report
+
+
+def _refreshed(
+    workspace: Workspace,
+    lease: Lease,
+    versions: Sequence[Version],
+    asked: frozenset[str],
+    how: tuple[Say, bool],
+) -> Report:
+    if not workspace.warehouse.abilities.transactions:
+        raise Refused(
+            "this warehouse cannot replace a part of a table in one transaction",
+            help="refresh in an environment on duckdb:// or postgresql://",
+        )
+    say, whole = how
+    address = versions[0].project.environments[workspace.environment].warehouse
+    job = _Job(workspace, Recomputer(Ledgers(workspace, lease, address), say, whole))
+    return job.run(list(_nodes(workspace, versions, say)), asked)
+
+
+def live_versions(workspace: Workspace) -> list[Version]:
+    """What the Route names, understood; raises `NotFound` before the first release."""
     route = workspace.route()
     found = [stored(workspace, digest) for digest in (route.stable, route.candidate) if digest]
     if not found:
@@ -175,10 +220,14 @@ class _Job:
         for node in nodes:
             if node in sources:
                 changed = self._load(node, found[node.target]) if node.target in found else None
-                parts.append(Part(node.ref, node.target, changed or Difference()))
+                parts.append(self._part(node, changed or Difference()))
             else:
-                parts.append(Part(node.ref, node.target, *self.recomputer.node(node)))
+                parts.append(self._part(node, *self.recomputer.node(node)))
         return Report(tuple(parts), self._online())
+
+    def _part(self, node: Node, found: Difference, intervals: Spans = ()) -> Part:
+        ledger = self.ledgers.of(node.target, node.ref)
+        return Part(node.ref, node.target, found, intervals, ledger.rows, ledger.watermark)
 
     def _built(self, node: Node) -> None:
         """What is not there is built whole; whoever stands on it hears that all may differ."""
@@ -203,7 +252,7 @@ class _Job:
                     # Of a load that was cut off nobody knows which file's rows are there.
                     signature = self._loaded(node, None if ledger.doing else ledger.source)
                     fresh = signature and "same" not in signature
-                    said = self._objections(node) if fresh else []
+                    said = wrong_with(node, node.aside("new")) if fresh else []
             except Unavailable as error:
                 self.recomputer.failed(node, error)
                 raise
@@ -244,23 +293,6 @@ class _Job:
             )
         return {**size, "sha256": sha256}
 
-    def _objections(self, node: Node) -> list[str]:
-        """What is wrong with the staged rows, before anything long is begun."""
-        assert isinstance(node.thing, Table)
-        warehouse, new = self.workspace.warehouse, node.aside("new")
-        wall = self.workspace.now() if isinstance(self.workspace.clock, WallClock) else None
-        counted = warehouse.query(_checks_sql(node, new, wall)).to_pylist()[0]
-        said = [
-            f"{node.ref}: {n} rows {what}" for what, n in counted.items() if n and what != "rows"
-        ]
-        rows = warehouse.query(f"SELECT count(*) AS n FROM {node.target}").to_pylist()[0]["n"]
-        if rows and not counted["rows"]:
-            said.append(f"{node.ref}: the file is empty, and {rows} rows were read from it before")
-        was, now = (warehouse.columns(f"SELECT * FROM {name}") for name in (node.target, new))
-        if was != now:
-            said.append(f"{node.ref}: its columns were {was} and are {now}")
-        return said
-
     def _load(self, node: Node, signature: Json) -> Difference:
         """Put the staged rows where they differ, all in one transaction."""
         warehouse, new, keep = self.workspace.warehouse, node.aside("new"), self.ledgers.keep
@@ -285,7 +317,7 @@ class _Job:
     # --- online
 
     def _online(self) -> int:
-        """Tell the stores what moved behind them; then everything that became known since."""
+        """Tell the stores what moved behind them."""
         feeder, sent = Feeder(self.workspace.warehouse, self.workspace.online), 0
         for lookup in live_lookups(self.workspace):
             name = physical(lookup.view, lookup.fingerprint)
@@ -295,14 +327,17 @@ class _Job:
                 since = None if None in known else min(k for k in known if k)
                 sent += feeder.again(lookup, since, any(m.withdrawn for m in missed))
                 self.ledgers.keep(name, replace(ledger, online=ledger.number))
-        lease = f"{CONTROLLER}:{self.workspace.environment}"
-        if self.workspace.record.claim(lease, holder(), LEASE_S) is not None:
-            # Held by somebody else, its next look does the same.
-            try:
-                keep_online(self.workspace)
-            finally:
-                self.workspace.record.release(lease, holder())
         return sent
+
+
+def _keep_online(workspace: Workspace) -> None:
+    """Everything that became known since, unless a controller is at work: its next look does it."""
+    lease = f"{CONTROLLER}:{workspace.environment}"
+    if workspace.record.claim(lease, holder(), LEASE_S) is not None:
+        try:
+            keep_online(workspace)
+        finally:
+            workspace.record.release(lease, holder())
 
 
 def _moved(node: Node, spans: Spans) -> Replacement:
@@ -312,30 +347,6 @@ def _moved(node: Node, spans: Spans) -> Replacement:
     return Replacement(
         node.target, where, f"SELECT {columns} FROM {node.aside('new')} WHERE {where}"
     )
-
-
-def _checks_sql(node: Node, rows: str, wall: datetime | None) -> str:
-    """How many rows there are, and of each thing that is wrong, how many; `wall`: the time now."""
-    table, dialect = node.thing, node.builder.dialect
-    assert isinstance(table, Table)
-    q, parts = dialect.quoted, {"rows": "count(*)"}
-    needed = {*table.key, *(name for name, column in table.columns.items() if not column.nullable)}
-    for name in sorted(needed):
-        parts[f"have no {name}"] = f"sum(CASE WHEN {q(name)} IS NULL THEN 1 ELSE 0 END)"
-    unique = [table.key] if table.key else []
-    unique += [(name,) for name, column in table.columns.items() if column.unique]
-    for names in dict.fromkeys(unique):
-        keys = ", ".join(map(q, names))
-        parts[f"repeat {', '.join(names)} of another"] = (
-            f"(SELECT sum(n) FROM (SELECT count(*) - 1 AS n FROM {rows} GROUP BY {keys}) AS k)"
-        )
-    if table.event_time and wall:
-        late = f"{q(table.event_time)} > {dialect.instant(wall + FAR)}"
-        parts[f"have {table.event_time} more than a year ahead"] = (
-            f"sum(CASE WHEN {late} THEN 1 ELSE 0 END)"
-        )
-    asked = ", ".join(f"{sql} AS {q(name)}" for name, sql in parts.items())
-    return f"SELECT {asked} FROM {rows}"
 
 
 def _size(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
-from interlock.app.leases import holder
+from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
@@ -45,9 +45,6 @@ from interlock.rollout.routes import route_after
 from interlock.rollout.state import ENDED, RolloutState, State
 from interlock.rollout.strata import matured
 
-# A killed controller is missed for this long. Safety does not rest on it: every write is a
-# compare-and-swap, and everything built is named by what it means.
-LEASE_S = 10.0
 IDLE = "nothing is being released"
 
 
@@ -60,6 +57,7 @@ def tick(workspace: Workspace) -> str:
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
         said.append(keep_online(workspace))
+        said.append(workspace.refreshing.look(workspace))
     finally:
         workspace.record.release(lease, me)
     return "; ".join(filter(None, said)) or IDLE
@@ -81,6 +79,18 @@ def drive(workspace: Workspace, every: float = 1.0) -> Iterator[str]:
             if not any(c.under_way or c.state in going for c in _due(workspace)):
                 return
             time.sleep(every)
+
+
+def look_until_fresh(workspace: Workspace, every: float = 1.0) -> Iterator[str]:
+    """One look, and further ones as long as a refresh that it began is under way."""
+    last = said = tick(workspace)
+    yield said
+    while workspace.refreshing.busy:
+        time.sleep(every)
+        said = tick(workspace)
+        if said != last:
+            yield said
+            last = said
 
 
 def _due(workspace: Workspace) -> list[Change]:

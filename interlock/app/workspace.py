@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from interlock.adapters.sqlrecord import SqlRecord
     from interlock.app.kept import KeptFolder
     from interlock.app.push import Pusher
+    from interlock.app.scheduled import Beside
     from interlock.app.stores import Mode
     from interlock.app.versions import Version
     from interlock.define.environment import Environment
@@ -81,6 +82,7 @@ class Workspace:
     source: str = EMBEDDED
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
     versions: dict[str, Version] = field(default_factory=dict)
+    _read: dict[str, Project] = field(default_factory=dict)
     # Wall seconds at which this process last decided to move the route; 0: never.
     decided_at: float = 0.0
 
@@ -238,7 +240,15 @@ class Workspace:
         stable = self.route().stable
         if stable in self.versions:
             return self.versions[stable].project
-        entry = self.record.get(Ref("release", stable)) if stable else None
+        if stable is not None and stable not in self._read:
+            found = self._definitions(stable)
+            if found is None:
+                return None
+            self._read[stable] = found  # looks ask for it again and again
+        return self._read.get(stable or "")
+
+    def _definitions(self, release: str) -> Project | None:
+        entry = self.record.get(Ref("release", release))
         if entry is None:
             return None
         try:
@@ -246,6 +256,20 @@ class Workspace:
         except (Corrupt, NotFound):
             return None
         return self.kept.project(texts) or read(texts).project
+
+    @cached_property
+    def refreshing(self) -> Beside:
+        """What this controller refreshes beside its looks."""
+        from interlock.app.scheduled import Beside
+
+        return Beside()
+
+    def beside(self) -> Workspace:
+        """The same engines for a thread beside this one; releases that are understood already."""
+        other = Workspace(self.folder, self.environment, source=self.source, versions=self.versions)
+        for name in ("record", "artifacts", "warehouse", "online", "clock"):
+            other.__dict__[name] = getattr(self, name)
+        return other
 
     def now(self) -> datetime:
         return self.clock.now()
@@ -268,6 +292,6 @@ class Workspace:
 
     def close(self) -> None:
         """Close every engine that was opened."""
-        for name in ("warehouse", "pusher", "online", "predictions", "record"):
+        for name in ("refreshing", "warehouse", "pusher", "online", "predictions", "record"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()

@@ -229,14 +229,16 @@ decisions.register(app, decisions.BEFORE)
 
 @app.command()
 def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
-    """One look: read, judge, and make at most one step; then tell whom it concerns."""
+    """One look: read, judge, make at most one step; then tell whom it concerns.
+
+    A refresh that is due is begun and waited for, with further looks meanwhile.
+    """
     from interlock.app.outbox import deliver
-    from interlock.app.tick import tick as look
+    from interlock.app.tick import look_until_fresh
 
     with project(folder, environment) as workspace:
-        said = look(workspace)
-        told = str(deliver(workspace))
-    say("; ".join(filter(None, (said, told))), as_json)
+        for said in look_until_fresh(workspace):
+            say("; ".join(filter(None, (said, str(deliver(workspace))))), as_json)
 
 
 decisions.register(app, decisions.AFTER)

@@ -119,6 +119,9 @@ def _environment(found: Standing) -> Iterator[RenderableType]:
             ("online stores", "; ".join(found.stores.sentences or map(_store, found.stores[0]))),
         )
     )
+    if found.refreshes:
+        yield heading("refreshes")
+        yield bullets(found.refreshes)
     yield heading("changes")
     yield changes(found.changes)
 

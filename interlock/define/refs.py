@@ -13,8 +13,7 @@ Kind = Literal[
     "route", "environment", "evidence", "signoff", "serving", "judgement", "policy",
     "dataset", "prediction", "trigger", "review", "clock", "calendar", "blocked", "note",
     "retirement", "look", "ledger", "decision", "delegation", "token", "refusal", "job",
-    "request",
-    "outbox",
+    "request", "outbox", "refresh",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from interlock.app.scheduled import planned
 from interlock.app.workspace import Workspace
 from interlock.change.calendar import Interval, conflicts, freezes_within
 from interlock.change.change import Change
@@ -167,7 +169,10 @@ class RecordDesk:
         made = self.ledger.change(release["change"])
         drawn: Json = (made.change.details.get("graph") if made else None) or {}
         project = self.ledger.project_of(route.stable)
-        return CatalogPage(route.stable, desk_evidence.catalog_rows(release, project, drawn))
+        rows = desk_evidence.catalog_rows(release, project, drawn)
+        fresh = {f"table:{one.table}": one for one in planned(self.workspace, project)}
+        told = (replace(r, note=fresh[r.ref].note(r.note)) if r.ref in fresh else r for r in rows)
+        return CatalogPage(route.stable, tuple(told))
 
     def version(self, id: str) -> str:
         entry, judged = self.ledger.get("change", id), self.ledger.get("judgement", id)

@@ -179,7 +179,8 @@ class Shop:
 def release(workspace: Workspace) -> None:
     """The folder's definitions as the release that runs, built."""
     project = workspace.project
-    body = release_body({}, keep_definitions(workspace, project), {}, "CR-1")
+    components = {name: node.fingerprint for name, node in workspace.facts.nodes.items()}
+    body = release_body(components, keep_definitions(workspace, project), {}, "CR-1")
     route = Route("prod", stable=RELEASE)
     puts = [Put(Ref("release", RELEASE), body, 0), Put(workspace.route_ref, route.to_json(), 0)]
     workspace.record.write(puts, by="test", at=workspace.now())
