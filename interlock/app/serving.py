@@ -9,85 +9,25 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+from interlock.app.asked import Answered, Ask, Asked, Share, ids_of, rows_of
 from interlock.app.push import Pushed, Pusher, spec_of
 from interlock.app.releases import Live, Pace, Releases
 from interlock.app.stores import Reading, standing_of
 from interlock.define.keys import entity_keys, instant_text
-from interlock.define.release import Route
-from interlock.errors import NotFound, Unavailable, Unusable
+from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
 from interlock.rollout.cohort import arm
 from interlock.serve.answer import Columns
-from interlock.serve.request import Sent, checked, sampled
-from interlock.serve.scoring import Answer, Loaded, Scored, score
+from interlock.serve.request import checked
+from interlock.serve.scoring import Loaded, Part, Scored, score_together
 
 USUAL = Pace()
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request as the protocol gave it. `upstream` is the release header, if there was one."""
-
-    model: str
-    sent: Mapping[str, Sent]
-    count: int
-    at: datetime | None = None
-    service: str = ""
-    upstream: str | None = None
-    version: str | None = None
-
-
-class Share(NamedTuple):
-    """The rows that one release answers. `arm` is `pinned` when the cohort did not decide."""
-
-    arm: str
-    loaded: Loaded
-    rows: Sequence[int] | None  # None: all of them
-
-
-@dataclass(frozen=True)
-class Answered:
-    """Everything said about one request: its shares of rows with their answers."""
-
-    ids: tuple[str, ...]
-    epoch: int
-    at: str
-    shares: tuple[tuple[Share, Scored], ...]
-    store: str = ""  # which of several online stores, and how far it is behind
-
-    def column(self, name: str) -> Sequence[Any]:
-        """One field of `Scored` over all rows, in the order they were asked."""
-        if len(self.shares) == 1:
-            found: Sequence[Any] = getattr(self.shares[0][1], name)
-            return found
-        out: list[Any] = [None] * len(self.ids)
-        for share, scored in self.shares:
-            for row, value in zip(share.rows or (), getattr(scored, name), strict=True):
-                out[row] = value
-        return out
-
-    def releases(self) -> list[str]:
-        """The digest that answered each row."""
-        if len(self.shares) == 1:
-            return [self.shares[0][1].release] * len(self.ids)
-        out = [""] * len(self.ids)
-        for share, scored in self.shares:
-            for row in share.rows or ():
-                out[row] = scored.release
-        return out
-
-    def answer(self, row: int) -> Answer:
-        """One row as a value."""
-        for share, scored in self.shares:
-            if share.rows is None or row in share.rows:
-                return scored.answer(row if share.rows is None else share.rows.index(row))
-        raise NotFound(f"the request had no row {row}")
 
 
 class Gateway:
@@ -143,35 +83,76 @@ class Gateway:
 
     def answer(self, ask: Ask) -> Answered:
         """The answers to `ask`, logged. Raises only for what the caller, or nobody, can mend."""
+        (found,) = self.answers([ask])
+        if isinstance(found, InterlockError):
+            raise found
+        return found
+
+    def answers(self, asks: Sequence[Ask]) -> list[Answered | InterlockError]:
+        """Requests that came together: scored together, logged in one write, each on its own.
+
+        A request that is refused, or whose rows break the model, costs the others nothing.
+        """
         began = time.perf_counter()
         live = self.live()
-        at = self._instant(ask.at)
+        found: dict[int, Answered | InterlockError] = {}
+        alike: dict[tuple[str, datetime], list[Asked]] = {}
+        for place, ask in enumerate(asks):
+            try:
+                key = ask.model, self._instant(ask.at)
+                alike.setdefault(key, []).append(self._held(live, ask, place))
+            except InterlockError as error:
+                found[place] = error
+        rows: list[Json] = []
+        for (model, at), group in alike.items():
+            for asked, answered, mirrors in self._together(live, model, at, group):
+                found[asked.place] = answered
+                latency = _micros(asked.ask.arrived or began)
+                rows += rows_of(live.route, asked, answered, mirrors, latency)
+                self._count(answered)
+        self._remember(rows)
+        return [found[place] for place in range(len(asks))]
+
+    def _held(self, live: Live, ask: Ask, place: int) -> Asked:
         columns = _columns(live, ask)
         subjects = _subjects(live, columns, ask.count)
-        shares = self._shares(live, ask, subjects)
-        seconds = at.timestamp()
-        reading = Reading(self._store)
-        part = partial(self._score, ask=ask, columns=columns, at=seconds, reading=reading)
-        scored = tuple((share, part(share.loaded, share)) for share in shares)
-        answered = Answered(
-            _ids(ask.count), live.epoch, instant_text(at), scored, reading.told.text
-        )
-        latency = _micros(began)
-        mirrors = self._mirrors(live, ask, answered, part)
-        self._remember(_rows(live.route, ask, answered, columns, subjects, mirrors, latency))
-        self._count(answered)
-        return answered
+        return Asked(place, ask, columns, subjects, self._shares(live, ask, subjects))
 
-    def _score(
-        self, loaded: Loaded, share: Share, ask: Ask, columns: Columns, at: float, reading: Reading
-    ) -> Scored:
-        """The rows of `share` by `loaded`, which is its own release or the mirrored one.
+    def _together(
+        self, live: Live, model: str, at: datetime, group: Sequence[Asked]
+    ) -> Iterator[tuple[Asked, Answered, Sequence[Json | None]]]:
+        """Each request of `group` with its answers, and what the other release said."""
+        reading = Reading(self._store)
+        score = partial(self._scored, model=model, at=at.timestamp(), reading=reading)
+        wanted = [(asked, share, share.loaded) for asked in group for share in asked.shares]
+        scored = iter(score(wanted))
+        mirrored = self._mirrored(live, group, score)
+        text = instant_text(at)
+        for asked in group:
+            shares = tuple((share, next(scored)) for share in asked.shares)
+            ids = ids_of(asked.ask.count)
+            answered = Answered(ids, live.epoch, text, shares, reading.told.text)
+            yield asked, answered, mirrored.get(asked.place) or [None] * asked.ask.count
+
+    def _scored(
+        self,
+        wanted: Sequence[tuple[Asked, Share, Loaded]],
+        model: str,
+        at: float,
+        reading: Reading,
+    ) -> list[Scored]:
+        """The rows of each share by a release: its own, or the mirrored one.
 
         What a store that missed something says is never called fresh.
         """
-        count = ask.count if share.rows is None else len(share.rows)
-        got = score(loaded, ask.model, _part(columns, share.rows), count, at, reading.read)
-        return got._replace(stale=[True] * count) if reading.told.behind else got
+        parts = [
+            Part(loaded, _part(asked.columns, share.rows), share.size(asked.ask))
+            for asked, share, loaded in wanted
+        ]
+        found = score_together(parts, model, at, reading.read)
+        if not reading.told.behind:
+            return found
+        return [got._replace(stale=[True] * len(got.values)) for got in found]
 
     def _instant(self, at: datetime | None) -> datetime:
         if self.replay_clock:
@@ -231,25 +212,33 @@ class Gateway:
             return Share("pinned", live.stable, None)
         return Share(_arm_of(live, found), found, None)
 
-    def _mirrors(
-        self, live: Live, ask: Ask, answered: Answered, part: Callable[[Loaded, Share], Scored]
-    ) -> list[Json | None]:
-        """The other release's scores, row by row. `score` gives a reason instead of failing."""
-        out: list[Json | None] = [None] * ask.count
-        if not live.route.mirror or live.candidate is None:
-            return out
-        for share, _ in answered.shares:
-            if share.arm == "pinned":
-                continue
-            other = live.candidate if share.loaded is live.stable else live.stable
-            began = time.perf_counter()
-            got = part(other, share)
-            took = _micros(began)
+    def _mirrored(
+        self,
+        live: Live,
+        group: Sequence[Asked],
+        score: Callable[[Sequence[tuple[Asked, Share, Loaded]]], list[Scored]],
+    ) -> dict[int, list[Json | None]]:
+        """By request, the other release's scores row by row: a reason where there is none."""
+        candidate = live.candidate
+        if not live.route.mirror or candidate is None:
+            return {}
+        began = time.perf_counter()
+        wanted = [
+            (asked, share, candidate if share.loaded is live.stable else live.stable)
+            for asked in group
+            for share in asked.shares
+            if share.arm != "pinned"
+        ]
+        scored = score(wanted)
+        took = _micros(began)
+        out: dict[int, list[Json | None]] = {
+            asked.place: [None] * asked.ask.count for asked, _, _ in wanted
+        }
+        for (asked, share, _), got in zip(wanted, scored, strict=True):
             self._counts["mirrored"] += len(got.values)
-            for row, value, why in zip(
-                share.rows or range(ask.count), got.values, got.errors, strict=True
-            ):
-                out[row] = {
+            rows = share.rows or range(asked.ask.count)
+            for row, value, why in zip(rows, got.values, got.errors, strict=True):
+                out[asked.place][row] = {
                     "release": got.release, "score": value, "error": why, "latency_us": took,
                 }  # fmt: skip
         return out
@@ -270,6 +259,10 @@ class Gateway:
             self._counts["fallbacks"] += scored.reasons.count("fallback")
             if share.arm == "candidate":
                 self._last_candidate = time.time()
+
+    def count(self, what: str) -> None:
+        """One more of `what`, for pages and metrics."""
+        self._counts[what] += 1
 
     def status(self) -> Json:
         """For pages and the controller: what is loaded here, and what was answered."""
@@ -329,46 +322,3 @@ def _part(columns: Columns, rows: Sequence[int] | None) -> Columns:
 
 def _micros(began: float) -> int:
     return int((time.perf_counter() - began) * 1e6)
-
-
-def _ids(count: int) -> tuple[str, ...]:
-    """Ids that sort by time: milliseconds, then chance, then the row."""
-    base = f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
-    return tuple(f"{base}{row:04x}" for row in range(count))
-
-
-def _asked(columns: Columns, row: int) -> Json:
-    """What was sent for one row, so that it can be asked again offline."""
-    return {"asked": {name: column[row] for name, column in columns.items()}}
-
-
-def _rows(
-    route: Route, ask: Ask, answered: Answered, columns: Columns,
-    subjects: Sequence[str | None], mirrors: Sequence[Json | None], latency: int,
-) -> list[Json]:  # fmt: skip
-    """The prediction log's rows. One dict per row, one share of constants per release."""
-    served = time.time()
-    rows: list[Json] = []
-    for share, got in answered.shares:
-        model = share.loaded.spec.models.get(ask.model)
-        keys = columns.get(model.key, ()) if model else ()
-        shared = {
-            "at": answered.at, "served_at": served, "model": ask.model, "service": ask.service,
-            "epoch": answered.epoch, "stage": route.stage, "change": route.change,
-            "arm": share.arm, "release": got.release, "latency_us": latency,
-            **({"store": answered.store} if answered.store else {}),
-        }  # fmt: skip
-        for row, i in zip(
-            share.rows or range(len(answered.ids)), range(len(got.values)), strict=True
-        ):
-            rows.append(
-                {
-                    "id": answered.ids[row], **shared, "subject": subjects[row] or "",
-                    "key": keys[row] if keys else None, "score": got.values[i],
-                    "reason": got.reasons[i], "stale": got.stale[i], "oldest_s": got.oldest[i],
-                    "fallbacks": got.fallbacks[i], "error": got.errors[i],
-                    "inputs": got.inputs[i], "mirror": mirrors[row],
-                    **(_asked(columns, row) if keys and sampled(keys[row]) else {}),
-                }
-            )  # fmt: skip
-    return rows

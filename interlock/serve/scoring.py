@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from math import isfinite
 from typing import Literal, NamedTuple
 
@@ -72,12 +73,60 @@ class Scored(NamedTuple):
     errors: Sequence[str | None]
     inputs: Sequence[Sequence[float]]
 
+    def cut(self, first: int, last: int) -> Scored:
+        """Rows [first, last)."""
+        part = slice(first, last)
+        return Scored(
+            self.release, self.version, self.features, self.values[part], self.reasons[part],
+            self.oldest[part], self.stale[part], self.fallbacks[part], self.absent[part],
+            self.errors[part], self.inputs[part],
+        )  # fmt: skip
+
     def answer(self, row: int) -> Answer:
         return Answer(
             self.values[row], self.release, self.version, self.features, self.reasons[row],
             self.oldest[row], self.stale[row], self.fallbacks[row], self.absent[row],
             self.errors[row],
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows for one release: the columns that were sent, each of `count` values."""
+
+    loaded: Loaded
+    columns: Columns
+    count: int
+
+
+def score_together(parts: Sequence[Part], model: str, at: float, read: Read) -> list[Scored]:
+    """`score` of each part; parts of one release that sent the same columns share a matrix."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, part in enumerate(parts):
+        alike.setdefault((part.loaded.spec.release, *part.columns), []).append(place)
+    found = {
+        place: scored
+        for places in alike.values()
+        for place, scored in zip(
+            places, _score_alike([parts[p] for p in places], model, at, read), strict=True
+        )
+    }
+    return [found[place] for place in range(len(parts))]
+
+
+def _score_alike(parts: Sequence[Part], model: str, at: float, read: Read) -> list[Scored]:
+    if len(parts) == 1:
+        return [score(parts[0].loaded, model, parts[0].columns, parts[0].count, at, read)]
+    columns = {
+        name: list(chain.from_iterable(part.columns[name] for part in parts))
+        for name in parts[0].columns
+    }
+    ends = list(accumulate(part.count for part in parts))
+    whole = score(parts[0].loaded, model, columns, ends[-1], at, read)
+    if not any(whole.inputs):
+        # Something broke. Alone, each part pays for its own rows and for nobody else's.
+        return [score(part.loaded, model, part.columns, part.count, at, read) for part in parts]
+    return [whole.cut(end - part.count, end) for part, end in zip(parts, ends, strict=True)]
 
 
 def score(

@@ -7,6 +7,7 @@ as much as the prediction itself; everything rarer goes through Starlette.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +19,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock import __version__
-from interlock.app.serving import Answered, Gateway
+from interlock.app.asked import Answered, Ask
+from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.web import ofrep, oip, push
+from interlock.web.batching import Batcher, Busy
 
 LARGEST_BODY = 8 * 1024 * 1024
 RELEASE_HEADER = b"x-interlock-release"
@@ -30,13 +33,14 @@ _JSON = (b"content-type", b"application/json")
 
 def gateway_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
+    batcher = Batcher(gateway)
     rest = Starlette(routes=[*_routes(gateway), *push.routes(gateway), *ofrep.routes(gateway)])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             found = _INFER.fullmatch(scope["path"])
             if found:
-                await _infer(gateway, found[1], found[2], scope, receive, send)
+                await _infer(batcher, found[1], found[2], scope, receive, send)
                 return
         await rest(scope, receive, send)
 
@@ -44,35 +48,33 @@ def gateway_app(gateway: Gateway) -> ASGIApp:
 
 
 async def _infer(
-    gateway: Gateway, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
+    batcher: Batcher, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
     headers = [_JSON]
+    arrived = time.perf_counter()
     try:
-        body = await _body(receive)
-        status, said, answered = infer(gateway, model, version, _upstream(scope), body)
+        ask, mine = oip.parse(model, await _body(receive))
+        ask = replace(ask, version=version, upstream=_upstream(scope), arrived=arrived)
+        answered = await batcher.answer(ask)
+        status, said = _reply_to(ask, mine, answered)
         header = _release_header(answered)
         if header is not None:
             headers.append((RELEASE_HEADER, header))
     except InterlockError as error:
         status, said = _status(error), orjson.dumps({"error": error.message})
+        if isinstance(error, Busy):
+            headers.append((b"retry-after", str(error.after).encode()))
     headers.append((b"content-length", str(len(said)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": said})
 
 
-def infer(
-    gateway: Gateway, model: str, version: str | None, upstream: str | None, body: bytes
-) -> tuple[int, bytes, Answered]:
-    """One request, from its bytes to the response's: status, body, and the answers."""
-    ask, mine = oip.parse(model, body)
-    if version is not None or upstream is not None:
-        ask = replace(ask, version=version, upstream=upstream)
-    answered = gateway.answer(ask)
+def _reply_to(ask: Ask, mine: str | None, answered: Answered) -> tuple[int, bytes]:
     reasons = answered.column("reasons")
     if "error" in reasons and all(reason == "error" for reason in reasons):
         # Nothing could be said about any row, and no fallback is declared.
-        return 503, orjson.dumps({"error": answered.column("errors")[0]}), answered
-    return 200, oip.reply(ask, answered, mine), answered
+        return 503, orjson.dumps({"error": answered.column("errors")[0]})
+    return 200, oip.reply(ask, answered, mine)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -111,6 +113,8 @@ def _release_header(answered: Answered) -> bytes | None:
 def _status(error: InterlockError) -> int:
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, Busy):
+        return 429
     return 503 if isinstance(error, Unavailable) else 400
 
 

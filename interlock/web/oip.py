@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from interlock.app.serving import Answered, Ask
+from interlock.app.asked import Answered, Ask
 from interlock.errors import Unusable
 from interlock.serve.request import DATATYPES, Sent, instant
 from interlock.serve.spec import ModelSpec

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from interlock.app import decide
+from interlock.app.asked import Ask
 from interlock.app.prepare import prepare
-from interlock.app.serving import Ask, Gateway
+from interlock.app.serving import Gateway
 from interlock.app.tick import tick
 from interlock.app.training import column_values, input_columns, scorer
 from interlock.app.versions import Version, stable, stored

@@ -12,7 +12,8 @@ import orjson
 import pytest
 from serving_world import CANDIDATE, NOW, STABLE, THIRD, World, body, world
 
-from interlock.app.serving import Answered, Ask, Pace
+from interlock.app.asked import Answered, Ask
+from interlock.app.serving import Pace
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Unavailable, Unusable
 from interlock.rollout.cohort import cohort
