@@ -46,7 +46,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...], int], ...] = (
 SENT = ("local_hour", "dow", "distance", "block_min", "plane_age", "plane_seats")
 CODES = {"origin": ("EWR", "JFK", "LGA"), "carrier": tuple(f"C{i}" for i in range(16))}
 STRINGS = ("origin", "carrier", "dest", "tailnum", "sched")
-CONNECTIONS = 6
+CONNECTIONS = 32
 
 
 def booster() -> bytes:
@@ -129,7 +129,12 @@ def serve(kind: str, folder: Path, listening: int) -> None:
 
     app = _gateway(folder) if kind == "gateway" else _bare(folder, kind)
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", log_level="warning", access_log=False
+        app,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=60,
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
 
@@ -137,13 +142,16 @@ def serve(kind: str, folder: Path, listening: int) -> None:
 def _gateway(folder: Path) -> Any:
     from interlock.app.serving import Gateway
     from interlock.web.gateway import gateway_app
+    from interlock.web.server import settle
 
     gateway = Gateway(
         SqlRecord(folder / "record.db"), FileArtifacts(folder / "artifacts"),
         LmdbOnlineStore(folder / "online", readonly=True),
         JsonLinesLog(folder / "predictions", f"gateway-{os.getpid()}"), "flights", True,
     )  # fmt: skip
-    return gateway_app(gateway.start())
+    app = gateway_app(gateway.start())
+    settle()
+    return app
 
 
 def _bare(folder: Path, kind: str) -> Any:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 from interlock.adapters import lightgbm
 from interlock.define.refs import Ref
@@ -18,6 +17,7 @@ from interlock.define.release import Route
 from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
 from interlock.ports import Artifacts, Entry, RecordReader, Scorer
 from interlock.serve.answer import Assembler
+from interlock.serve.request import Signature
 from interlock.serve.scoring import Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
 
@@ -37,13 +37,6 @@ class Pace:
     warm: int = 3
 
 
-class Takes(NamedTuple):
-    """What a request for one model may send (column types), and what it must."""
-
-    types: Mapping[str, str]
-    required: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class Live:
     """What is answered right now. Swapped as one value, so a request never sees half of it."""
@@ -54,7 +47,7 @@ class Live:
     candidate: Loaded | None
     ready: bool
     known: Mapping[str, Loaded]
-    takes: Mapping[str, Takes]
+    takes: Mapping[str, Signature]
 
 
 class Releases:
@@ -188,7 +181,7 @@ class Releases:
         self._warm = dict(list(kept.items())[max(spare, 0) :])
 
 
-def _takes(stable: ServingSpec, candidate: ServingSpec | None) -> dict[str, Takes]:
+def _takes(stable: ServingSpec, candidate: ServingSpec | None) -> dict[str, Signature]:
     """As the stable release says; columns that only the candidate knows are let through."""
     found = {}
     for name in [*(candidate.models if candidate else ()), *stable.models]:
@@ -196,7 +189,7 @@ def _takes(stable: ServingSpec, candidate: ServingSpec | None) -> dict[str, Take
         spec = stable.models.get(name) or other
         if spec is not None:
             types = {**(other.columns if other else {}), **spec.columns}
-            found[name] = Takes(types, spec.required(stable.subject))
+            found[name] = Signature(types, spec.required(stable.subject))
     return found
 
 

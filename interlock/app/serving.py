@@ -24,7 +24,6 @@ from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
 from interlock.rollout.cohort import arm
 from interlock.serve.answer import Columns
-from interlock.serve.request import checked
 from interlock.serve.scoring import Loaded, Part, Scored, score_together
 
 USUAL = Pace()
@@ -306,7 +305,7 @@ def _columns(live: Live, ask: Ask) -> dict[str, Sequence[object]]:
     takes = live.takes.get(ask.model)
     if takes is None:
         raise NotFound(f"no model {ask.model!r} here; known: {', '.join(sorted(live.takes))}")
-    return checked(ask.sent, takes.types, takes.required)
+    return takes.columns(ask.sent)
 
 
 def _subjects(live: Live, columns: Columns, count: int) -> Sequence[str | None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from math import isfinite
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import NamedTuple
 from zlib import crc32
 
@@ -45,39 +45,54 @@ def sampled(key: object) -> bool:
     return crc32(str(key).encode()) % SAMPLED == 0
 
 
-def checked(
-    sent: Mapping[str, Sent], types: Mapping[str, str], required: Sequence[str]
-) -> dict[str, Sequence[object]]:
-    """The columns of a request, instants in their one text form; raises `Unusable`.
+class Signature:
+    """What requests for one model may send and must, worked out once.
 
-    `types` are the declared column types. A value may be null: that is a missing value.
+    `types` are the declared column types by name, `required` names without which nothing
+    can be answered.
     """
-    for name in required:
-        if name not in sent:
-            raise Unusable(f"input {name!r} is missing; required: {', '.join(required)}")
-    return {name: _column(name, one, types) for name, one in sent.items()}
 
+    def __init__(self, types: Mapping[str, str], required: Sequence[str]) -> None:
+        self.types = types
+        self.required = tuple(required)
+        self._fits = {
+            (name, datatype): (_HOLDS[datatype], _TEXTS.get(declared))
+            for name, declared in types.items()
+            for datatype in _ACCEPTS[declared]
+        }
 
-def _column(name: str, sent: Sent, types: Mapping[str, str]) -> Sequence[object]:
-    declared = types.get(name)
-    if declared is None:
-        raise Unusable(f"unknown input {name!r}; known: {', '.join(types)}")
-    datatype, data = sent
-    if datatype not in _ACCEPTS[declared]:
-        wanted = "FP64" if declared == "double" else sorted(_ACCEPTS[declared])[0]
-        wanted = "INT64" if declared == "integer" else wanted
-        raise Unusable(f"input {name!r} is {declared}: send datatype {wanted}, not {datatype}")
-    held = set(map(type, data))
-    if not held <= _HOLDS[datatype]:
-        odd = next(iter(held - _HOLDS[datatype])).__name__
-        raise Unusable(f"input {name!r} says {datatype} but holds a value of type {odd}")
-    if float in held and not all(isfinite(v) for v in data if v is not None):  # type: ignore[arg-type]  # floats, as `held` says
-        raise Unusable(f"input {name!r} holds a value that is not finite; send null for missing")
-    if declared == "timestamp":
-        return [None if v is None else instant_text(instant(str(v), name)) for v in data]
-    if declared == "date":
-        return [None if v is None else _day(str(v), name) for v in data]
-    return data
+    def columns(self, sent: Mapping[str, Sent]) -> dict[str, Sequence[object]]:
+        """The columns of a request, instants in their one text form; raises `Unusable`.
+
+        A value may be null: that is a missing value.
+        """
+        for name in self.required:
+            if name not in sent:
+                said = ", ".join(self.required)
+                raise Unusable(f"input {name!r} is missing; required: {said}")
+        out: dict[str, Sequence[object]] = {}
+        for name, (datatype, data) in sent.items():
+            fit = self._fits.get((name, datatype))
+            if fit is None:
+                raise self._unfit(name, datatype)
+            holds, text = fit
+            held = set(map(type, data))
+            if not held <= holds:
+                odd = next(iter(held - holds)).__name__
+                raise Unusable(f"input {name!r} says {datatype} but holds a value of type {odd}")
+            if float in held and not all(isfinite(v) for v in data if v is not None):  # type: ignore[arg-type]  # floats, as `held` says
+                raise Unusable(
+                    f"input {name!r} holds a value that is not finite; send null for missing"
+                )
+            out[name] = data if text is None else [v if v is None else text(v, name) for v in data]
+        return out
+
+    def _unfit(self, name: str, datatype: str) -> Unusable:
+        declared = self.types.get(name)
+        if declared is None:
+            return Unusable(f"unknown input {name!r}; known: {', '.join(self.types)}")
+        wanted = {"double": "FP64", "integer": "INT64"}.get(declared, min(_ACCEPTS[declared]))
+        return Unusable(f"input {name!r} is {declared}: send datatype {wanted}, not {datatype}")
 
 
 def instant(text: str, name: str) -> datetime:
@@ -91,8 +106,17 @@ def instant(text: str, name: str) -> datetime:
     return found
 
 
-def _day(text: str, name: str) -> str:
+def _day(text: object, name: str) -> str:
     try:
-        return date.fromisoformat(text).isoformat()
+        return date.fromisoformat(str(text)).isoformat()
     except ValueError as error:
         raise Unusable(f"input {name!r}: {text!r} is not an ISO 8601 date") from error
+
+
+def _moment(text: object, name: str) -> str:
+    return instant_text(instant(str(text), name))
+
+
+_TEXTS: Mapping[str, Callable[[object, str], str]] = MappingProxyType(
+    {"timestamp": _moment, "date": _day}
+)

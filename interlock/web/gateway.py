@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -23,7 +22,7 @@ from interlock.app.asked import Answered, Ask
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.web import ofrep, oip, push
-from interlock.web.batching import Batcher, Busy
+from interlock.web.batching import MOST_WAITING, Batcher, Busy
 
 LARGEST_BODY = 8 * 1024 * 1024
 RELEASE_HEADER = b"x-interlock-release"
@@ -31,9 +30,9 @@ _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _JSON = (b"content-type", b"application/json")
 
 
-def gateway_app(gateway: Gateway) -> ASGIApp:
+def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
-    batcher = Batcher(gateway)
+    batcher = Batcher(gateway, most_waiting)
     rest = Starlette(routes=[*_routes(gateway), *push.routes(gateway), *ofrep.routes(gateway)])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,10 +50,9 @@ async def _infer(
     batcher: Batcher, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
     headers = [_JSON]
-    arrived = time.perf_counter()
+    door = oip.Door(model, version, _upstream(scope), time.perf_counter())
     try:
-        ask, mine = oip.parse(model, await _body(receive))
-        ask = replace(ask, version=version, upstream=_upstream(scope), arrived=arrived)
+        ask, mine = oip.parse(door, await _body(receive))
         answered = await batcher.answer(ask)
         status, said = _reply_to(ask, mine, answered)
         header = _release_header(answered)

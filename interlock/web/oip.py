@@ -6,7 +6,7 @@ https://github.com/open-inference/open-inference-protocol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,8 +19,17 @@ MOST_ROWS = 4096
 LABEL = 12  # characters
 
 
-def parse(model: str, body: bytes) -> tuple[Ask, str | None]:
-    """The request in `body` for `model`, and the caller's own id for it."""
+class Door(NamedTuple):
+    """What the request line and headers say, beside the body; `arrived` by `perf_counter`."""
+
+    model: str
+    version: str | None = None
+    upstream: str | None = None
+    arrived: float | None = None
+
+
+def parse(door: Door, body: bytes) -> tuple[Ask, str | None]:
+    """The request in `body`, and the caller's own id for it."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -37,40 +46,36 @@ def parse(model: str, body: bytes) -> tuple[Ask, str | None]:
     if not isinstance(mine, str | None):
         raise Unusable("`id` must be text")
     when = None if at is None else instant(at, "parameters.at")
-    return Ask(model, sent, count, when, service), mine
+    model, version, upstream, arrived = door
+    return Ask(model, sent, count, when, service, upstream, version, arrived), mine
 
 
 def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
     if not isinstance(said, list) or not said:
         raise Unusable("`inputs` must be a list with one tensor per column")
     sent: dict[str, Sent] = {}
+    count = -1
     for one in said:
-        name, tensor = _tensor(one)
+        try:
+            name, shape, datatype, data = one["name"], one["shape"], one["datatype"], one["data"]
+        except (KeyError, TypeError) as error:
+            raise Unusable("an input needs name, shape, datatype and data") from error
+        rows = len(data) if type(data) is list else -1
+        if type(name) is not str or rows < 0:
+            raise Unusable("an input's name must be text and its data a flat list")
+        if shape != [rows] and shape != [rows, 1]:
+            raise Unusable(f"input {name!r} has shape {shape} but {rows} values; send [rows]")
+        if datatype not in DATATYPES:
+            raise Unusable(f"input {name!r}: unknown datatype {datatype!r}")
         if name in sent:
             raise Unusable(f"input {name!r} was sent twice")
-        sent[name] = tensor
-    counts = {name: len(tensor.data) for name, tensor in sent.items()}
-    count = next(iter(counts.values()))
-    odd = next((name for name, found in counts.items() if found != count), None)
-    if odd is not None:
-        raise Unusable(f"input {odd!r} has {counts[odd]} rows, others have {count}")
+        count = rows if count < 0 else count
+        if rows != count:
+            raise Unusable(f"input {name!r} has {rows} rows, others have {count}")
+        sent[name] = Sent(datatype, data)
     if not 1 <= count <= MOST_ROWS:
         raise Unusable(f"a request holds 1 to {MOST_ROWS} rows, not {count}")
     return sent, count
-
-
-def _tensor(one: Any) -> tuple[str, Sent]:
-    try:
-        name, shape, datatype, data = one["name"], one["shape"], one["datatype"], one["data"]
-    except (KeyError, TypeError) as error:
-        raise Unusable("an input needs name, shape, datatype and data") from error
-    if not isinstance(name, str) or not isinstance(data, list):
-        raise Unusable("an input's name must be text and its data a flat list")
-    if datatype not in DATATYPES:
-        raise Unusable(f"input {name!r}: unknown datatype {datatype!r}")
-    if shape not in ([len(data)], [len(data), 1]):
-        raise Unusable(f"input {name!r} has shape {shape} but {len(data)} values; send [rows]")
-    return name, Sent(datatype, data)
 
 
 def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:

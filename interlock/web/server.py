@@ -6,6 +6,7 @@ The two share nothing but the record: a page that fails, or waits, costs no pred
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
@@ -29,6 +30,8 @@ from interlock.web.pages import pages_app
 DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock")
 # How long a thread may keep the interpreter when a prediction waits for it.
 SWITCH_SECONDS = 0.0005
+# New containers before the youngest are looked through; requests leave hardly any rings.
+COLLECT = (50_000, 20, 50)
 
 
 def create() -> ASGIApp:
@@ -77,6 +80,7 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await run_in_threadpool(self.gateway.start)
+        settle()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await run_in_threadpool(self.close)
@@ -86,6 +90,13 @@ class Application:
         self.gateway.stop()
         for close in self.closes:
             close()
+
+
+def settle() -> None:
+    """What is loaded by now stays: looking through it for garbage was 15 % of a prediction."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def _is_data(path: str) -> bool:
