@@ -214,7 +214,8 @@ def test_an_answer_names_its_store_and_a_store_that_missed_something_is_never_fr
     with RedisClient(server) as primary:
         primary.write(WEATHER.fingerprint, [], (None, NOW + 60))
         primary.write(LATE.fingerprint, [], (None, NOW + 60))
-    eventually(lambda: redis_first.standing()[0]["healthy"])
+    # Healthy is not enough: it must have been asked how far it is since it was written to.
+    eventually(lambda: redis_first.standing()[1]["behind_s"] == 60)
     server.kill()
     store, third = answered(served)
     assert (store, third["stale"]) == ("secondary, 60 s behind", True)
