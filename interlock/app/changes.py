@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.app.reviews import opening
 from interlock.app.stores import NO_STORES, Stores, stores_now
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, moved, next_id, with_review_due
@@ -76,9 +77,11 @@ def save(
     also: Sequence[Put] = (),
     buckets: Mapping[str, Sequence[Bucket]] | None = None,
 ) -> Held:
-    """One transaction: the change's next version, and whatever must happen with it."""
+    """One transaction: the change's next version, its review, whatever must happen with it."""
     put = Put(change.ref, change.to_json(), before.version)
-    workspace.record.write([put, *also], by=by, at=workspace.now(), buckets=buckets)
+    review = opening(workspace, before.change if before.version else None, change)
+    every = [put, *also, *review]
+    workspace.record.write(every, by=by, at=workspace.now(), buckets=buckets)
     return Held(change, before.version + 1)
 
 

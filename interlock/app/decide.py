@@ -16,6 +16,7 @@ from interlock.app.changes import (
     update,
 )
 from interlock.app.planning import bookings
+from interlock.app.reviews import reviews_of
 from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import Workspace
 from interlock.change.calendar import Booking, Interval
@@ -24,6 +25,7 @@ from interlock.change.evidence import Waiver
 from interlock.change.policy import principal
 from interlock.change.ready import Standing, ready
 from interlock.change.request import request_of
+from interlock.change.review import still_asked
 from interlock.change.signoff import Requirement, SignOff
 from interlock.define.digest import digest
 from interlock.define.project import Project
@@ -64,7 +66,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         now=now,
         current={name: node.fingerprint for name, node in version.facts.nodes.items()},
         stable=route.stable,
-        required=plan.evidence,
+        required=still_asked(reviews_of(workspace.record), plan.evidence),
         requirements=_signers(plan, running.project, project, change),
         evidence=evidence_of(workspace.record, change),
         # Of the release that runs: a change cannot give its own signers their roles.

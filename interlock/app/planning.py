@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.changes import all_changes, held
+from interlock.app.reviews import with_actions
 from interlock.app.versions import Version, calendar_over, stable, stored
 from interlock.change.calendar import Booking, Interval, next_free_slot
 from interlock.define.refs import Ref
@@ -86,6 +87,7 @@ def plan_between(workspace: Workspace, old: Version | None, new: Version, after:
     made = make_plan(_side(new), before, where)
     if after and old is not None:
         made = _waiting(made, stable(workspace), old, new, after)
+    made = with_actions(workspace.record, made)
     return made if made.empty else with_slot(made, free_slot(workspace, new, made))
 
 

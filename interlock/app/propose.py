@@ -15,12 +15,14 @@ from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kp
 from interlock.app.modelchecks import score_both as score
 from interlock.app.planning import plan_between, wanted
 from interlock.app.replays import missingness
+from interlock.app.reviews import high_risk, prove_action
 from interlock.app.training import TrainedModel, train
 from interlock.app.versions import Version, keep_definitions, release_body, stable
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, Planned, moved, planned, with_evidence
 from interlock.change.evidence import Evidence
 from interlock.change.request import Request
+from interlock.change.review import ACTION
 from interlock.define.definitions import Model
 from interlock.define.project import Project
 from interlock.define.refs import Ref
@@ -213,6 +215,7 @@ def _plan_it(
         "judge": judging,
         "graph": graph(old.facts if old else None, new.facts).to_json(),
         "tiers": [s.tier for s in new.project.services.values()],
+        "high_risk": high_risk(plan, new.project, workspace.environment),
         "cards_missing": [str(m.ref) for m in new.project.models.values() if unwritten(m)],
     }
     made = Planned(plan.to_json(), plan.digest, release.digest, plan.made_against)
@@ -242,6 +245,9 @@ def _gather(
         if kind == "contract":
             say(f"checking {check}")
             pieces.append(checks.contract(after, new.project.tables[name], workspace.now()))
+        elif check.startswith(ACTION):
+            say(f"checking {check}")
+            pieces.append(prove_action(after, check))
         elif kind == "values" and before and old:
             say(f"comparing {check}")
             model = _reader(new, name)

@@ -23,6 +23,7 @@ from interlock.cli import (
     datasets,
     decisions,
     impact,
+    lookback,
     privacy,
     profiles,
     refresh,
@@ -242,6 +243,7 @@ def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = Fal
 
 
 decisions.register(app, decisions.AFTER)
+app.command()(lookback.review)
 app.command()(telling.outbox)
 
 

@@ -54,6 +54,17 @@ class Budget(Definition):
     hours: float | None = Field(default=None, ge=0)
 
 
+class ReviewRule(Definition):
+    """Which changes are looked back at though nothing went wrong.
+
+    Those that reach a service of this `tier` or one that matters more (1 matters most), and
+    those that reach more than `services` services.
+    """
+
+    tier: int = 1
+    services: int | None = Field(default=None, ge=0)
+
+
 class Environment(Definition):
     """Where releases run. `clock: replay` takes the time from recorded traffic instead of the wall.
 
@@ -80,3 +91,4 @@ class Environment(Definition):
     signoffs_last: Duration = timedelta(days=90)
     emergency_role: Role = "emergency_approver"
     budget: Budget = Budget()
+    review: ReviewRule = ReviewRule()
