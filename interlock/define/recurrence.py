@@ -7,11 +7,12 @@ no more than one that does: nothing is looked at beyond what was asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Self
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rrulestr
+from dateutil.rrule import rrule, rruleset, rrulestr
 
 _UNTIL = re.compile(r"UNTIL=(\d{8}T\d{6})Z", re.IGNORECASE)
 _OFTEN = re.compile(r"FREQ=(SECONDLY|MINUTELY)", re.IGNORECASE)
@@ -40,8 +41,54 @@ def beginnings(
         raise ValueError(f"{text} repeats too often")
     # dateutil wants UNTIL in the same manner as the start: here local, without offset.
     text = _UNTIL.sub(lambda found: f"UNTIL={_local(found[1], zone)}", text)
-    found = rrulestr(text, dtstart=_nearer(text, start, low))
-    return found.between(low, high, inc=True)
+    begins = _nearer(text, start, low)
+    found = rrulestr(text, dtstart=begins)
+    return _within(found, low, high, _steps(text, begins, high))
+
+
+def _within(
+    rule: rrule | rruleset, low: datetime, high: datetime, most: int
+) -> Sequence[datetime]:
+    """Occurrences in [low, high]; stops where dateutil would look on to the year 9999."""
+    if isinstance(rule, rrule):
+        months = getattr(rule, "_bymonth", None) or range(1, 13)
+        rule._bymonth = _Months(months, most)  # type: ignore[attr-defined]  # asked of each day
+    found: list[datetime] = []
+    try:
+        for at in rule.xafter(low, inc=True):
+            if at > high:
+                break
+            found.append(at)
+    except _Enough:
+        pass
+    return found
+
+
+def _steps(text: str, start: datetime, high: datetime) -> int:
+    """How many days, or hours, a rule may look at before it is past `high`."""
+    days = 366 * (max(high.year - start.year, 0) + 2)
+    return days * 24 if "HOURLY" in text.upper() else days
+
+
+class _Enough(Exception):
+    """As many days were looked at as there are."""
+
+
+class _Months(tuple[int, ...]):
+    """The months of a rule, which count how often they are asked."""
+
+    left: int
+
+    def __new__(cls, months: Iterable[int], most: int) -> Self:
+        made = super().__new__(cls, tuple(months))
+        made.left = most
+        return made
+
+    def __contains__(self, month: object) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            raise _Enough
+        return super().__contains__(month)
 
 
 def _nearer(text: str, start: datetime, low: datetime) -> datetime:
