@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from interlock.app.booking import approve, bookings, cancelled, earliest, start, starting
 from interlock.app.changes import (
     ATTEMPTS,
     Held,
@@ -15,11 +16,9 @@ from interlock.app.changes import (
     told,
     update,
 )
-from interlock.app.planning import bookings
 from interlock.app.reviews import reviews_of
 from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import Workspace
-from interlock.change.calendar import Booking, Interval
 from interlock.change.change import Change, moved, signed, with_waiver
 from interlock.change.evidence import Waiver
 from interlock.change.policy import principal
@@ -60,7 +59,6 @@ def standing(workspace: Workspace, change: Change) -> Standing:
     project = version.project
     writes = tuple(Ref.parse(text) for text in change.details.get("writes", ()))
     now = workspace.now()
-    length = (plan.slot.end - plan.slot.start) if plan.slot else None
     route = workspace.route()
     return Standing(
         now=now,
@@ -73,8 +71,9 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         owners=running.project.owners,
         writes=writes,
         calendar=calendar_over(workspace, version),
-        booking=Booking(change.id, writes, Interval(now, now + length)) if length else None,
+        booking=starting(workspace, change, version) if plan.slot else None,
         bookings=bookings(workspace),
+        earliest=earliest(change),
         stages=stages_of(project.environments[workspace.environment]),
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
@@ -149,17 +148,9 @@ def sign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reject
 
     change = update(workspace, id, by, step)
     left = objections(workspace, change, "schedule", by)
-    if not left and change.state == "REVIEW":
-        update(workspace, id, NOBODY, _approved)
     word = "rejects" if reject else "signs"
-    lacks = f"; {len(left)} still open" if left else "; approved"
-    return f"{by} {word} {id} as {role} of {team}{lacks}"
-
-
-def _approved(change: Change) -> Change:
-    # The last two to sign may come at the same moment: both find nothing missing.
-    said = "everything required is there"
-    return moved(change, "APPROVED", said) if change.state == "REVIEW" else change
+    lacks = f"{len(left)} still open" if left else approve(workspace, id, NOBODY)
+    return f"{by} {word} {id} as {role} of {team}; {lacks}"
 
 
 def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reason: str) -> Change:
@@ -249,12 +240,21 @@ def _start(workspace: Workspace, before: Held, route: Route, by: str) -> None:
     # The Route says nothing new, but its epoch does: of two starts at once one is refused.
     claimed = replace(route, epoch=route.epoch + 1)
     put = Put(workspace.route_ref, claimed.to_json(), route.epoch)
-    save(workspace, before, replace(started, details=details), by=by, also=[put])
+    also = [put, *start(workspace, change)]
+    save(workspace, before, replace(started, details=details), by=by, also=also)
 
 
 def withdraw(workspace: Workspace, id: str, *, by: str, reason: str) -> Change:
     """Close a change that has not started; it stays in the record with its evidence."""
-    return update(workspace, id, by, lambda c: moved(c, "WITHDRAWN", f"withdrawn: {reason}"))
+    for _ in range(ATTEMPTS):
+        before = held(workspace.record, id)
+        after_ = moved(before.change, "WITHDRAWN", f"withdrawn: {reason}")
+        try:
+            puts = cancelled(workspace, after_, after_.said)
+            return save(workspace, before, after_, by=by, also=puts).change
+        except Stale:
+            continue
+    raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
 
 
 def hold(workspace: Workspace, id: str, *, by: str, reason: str, resume: bool = False) -> str:

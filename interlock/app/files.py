@@ -18,7 +18,7 @@ _OURS = {"data"}  # the state folder is hidden by its dot
 _DECLARED_IN = (
     ("interlock.yaml", "team"), ("tables", "table"), ("features", "view"), ("models", "model"),
 )  # fmt: skip
-_KINDS = {".yaml", ".yml", ".sql", ".py", ".cedar"}
+_KINDS = {".yaml", ".yml", ".sql", ".py", ".cedar", ".ics"}
 
 
 def read_folder(path: Path) -> Mapping[str, str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
+from interlock.app.lateness import age_of
 from interlock.app.measure import LOG, ingest
 from interlock.app.propose import propose
 from interlock.app.risk import behind, missing_days
@@ -34,7 +35,6 @@ from interlock.retrain.due import Facts, Proposal, Ruling, consider
 from interlock.retrain.due import propose as propose_window
 from interlock.watch.calibration import Calibration, DayCells, calibration, cells, window
 from interlock.watch.drift import Drift, ranking
-from interlock.watch.freshness import freshness, newest_sql
 
 WEEK = timedelta(days=7)
 # A label may come a day after the flight: days younger than this are not judged.
@@ -195,13 +195,8 @@ def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[
     """Tables whose newest known row is older than promised, with the services behind them."""
     said = []
     for table in version.project.tables.values():
-        if table.freshness is None or table.available_at is None:
-            continue
-        sql = newest_sql(table.name, table.available_at, now)
-        newest = workspace.warehouse.query(sql).to_pylist()[0]["newest"]
-        at = newest.replace(tzinfo=UTC) if newest else None
-        age = freshness(table.name, at, table.freshness, now)
-        if age.status != "ok":
+        age = age_of(workspace, table, now)
+        if age is not None and age.status != "ok":
             said.append(f"{age.sentence}; {_at_risk(version, table)}")
     return said
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from interlock.app.changes import all_changes, held
+from interlock.app.booking import bookings, slot_of, world_of
+from interlock.app.changes import held
 from interlock.app.reviews import with_actions
 from interlock.app.versions import Version, calendar_over, stable, stored
-from interlock.change.calendar import Booking, Interval, next_free_slot
-from interlock.define.refs import Ref
+from interlock.change.calendar import Agenda, next_free_slot
+from interlock.change.conflicts import Booking
+from interlock.change.footprint import footprint, outline, phases_of
 from interlock.errors import Refused
 from interlock.features.compile import column_names
 from interlock.impact.difference import differences
@@ -114,27 +116,20 @@ def _waiting(made: Plan, runs: Version | None, old: Version, new: Version, after
 
 
 def free_slot(workspace: Workspace, version: Version, plan: Plan) -> Slot:
-    """The first time at which nothing freezes or holds what this plan writes."""
-    length = timedelta(seconds=max(plan.estimate.least_s, 3600.0))
-    start = workspace.now()
+    """The first time at which no rule of the calendar stops this plan."""
+    calendar = calendar_over(workspace, version)
+    start = workspace.now() + calendar.notice
     if plan.after:
         before = (held(workspace.record, plan.after).change.plan or {}).get("slot")
         start = max(start, datetime.fromisoformat(before[1])) if before else start
-    calendar = calendar_over(workspace, version)
-    found = next_free_slot(calendar, bookings(workspace), plan.writes, length, start)
-    return Slot(found.start, found.end)
-
-
-def bookings(workspace: Workspace) -> tuple[Booking, ...]:
-    """What approved and running changes hold, and until when."""
-    found = []
-    for change in all_changes(workspace):
-        slot = (change.plan or {}).get("slot")
-        if not slot or not (change.under_way or change.state in ("APPROVED", "SCHEDULED")):
-            continue
-        plan = Plan.from_json(change.plan or {})
-        if plan.slot is not None:
-            refs = tuple(Ref.parse(text) for text in change.details.get("writes", ()))
-            time = Interval(plan.slot.start, plan.slot.end)
-            found.append(Booking(change.id, refs, time, change.title))
-    return tuple(found)
+    others, project = bookings(workspace), version.project
+    # Who reads what is followed only when somebody is there to meet.
+    known = (
+        footprint(plan, version.facts, project, calendar)
+        if others
+        else outline(plan, project, calendar)
+    )
+    times = phases_of(plan, project.environments[plan.environment], calendar, start)
+    wanted_ = Booking("", known, times, after=plan.after or "")
+    world = world_of(workspace, calendar)
+    return slot_of(next_free_slot(Agenda(others), wanted_, world, start))

@@ -17,10 +17,11 @@ from interlock.app.planning import plan_between, wanted
 from interlock.app.replays import missingness
 from interlock.app.reviews import high_risk, prove_action
 from interlock.app.training import TrainedModel, train
-from interlock.app.versions import Version, keep_definitions, release_body, stable
+from interlock.app.versions import Version, calendar_over, keep_definitions, release_body, stable
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, Planned, moved, planned, with_evidence
 from interlock.change.evidence import Evidence
+from interlock.change.footprint import footprint
 from interlock.change.request import Request
 from interlock.change.review import ACTION
 from interlock.define.definitions import Model
@@ -210,8 +211,11 @@ def _plan_it(
         # Other definitions, the same release: only now its digest is known.
         save(workspace, held, moved(held.change, "WITHDRAWN", "blocked"), by=held.change.author)
         raise _blocked(release.digest)
+    calendar = calendar_over(workspace, new)
+    touched = footprint(plan, new.facts, new.project, calendar, held.change.author)
     details = {
         "writes": [str(ref) for ref in plan.writes],
+        "footprint": touched.to_json(),
         "judge": judging,
         "graph": graph(old.facts if old else None, new.facts).to_json(),
         "tiers": [s.tier for s in new.project.services.values()],

@@ -13,16 +13,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from interlock.app.booking import Waits, footprint_of, moved_along, waits
 from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
+from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
-from interlock.app.versions import Version, calendar_over, stored
+from interlock.app.versions import Version, stored
 from interlock.app.workspace import CONTROLLER, Workspace
-from interlock.change.calendar import frozen
 from interlock.change.change import Change
 from interlock.define.notifications import COMMIT
 from interlock.define.refs import Ref
@@ -134,7 +135,7 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     change = before.change
     route = workspace.route()
     buckets, judgement = _judged(workspace, change, state, now)
-    facts = _facts(workspace, change, route, now)
+    facts = _facts(workspace, change, state, route)
     decision = advance(state, judgement, facts, now)
     first = state.stable is None and state.state is State.PREPARING
     begins = ahead(decision)
@@ -149,6 +150,8 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     if new_state == state and _known(workspace, change, state, judgement, buckets):
         return _line(change, state)
     puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
+    if (new_state.state, new_state.index) != (state.state, state.index):
+        puts += moved_along(workspace, new_state, now)
     if new_route != route:
         workspace.decided_at = time.time()
     record_buckets = {change.id: buckets} if buckets else None
@@ -185,7 +188,7 @@ def _first_release(workspace: Workspace, before: Held, state: RolloutState, rout
     said = "the first release of this environment: nothing to compare with"
     new_state = state.moved(State.COMMITTED, state.index, now, said)
     new_route = replace(route, epoch=route.epoch + 1, stable=state.release)
-    puts = [_route_put(workspace, route, new_route)]
+    puts = [_route_put(workspace, route, new_route), *moved_along(workspace, new_state, now)]
     save(workspace, before, told(before.change, new_state), by=CONTROLLER, also=puts)
     return f"{before.change.id} committed: {said}"
 
@@ -213,21 +216,29 @@ def _route_put(workspace: Workspace, before: Route, after_: Route) -> Put:
     return Put(workspace.route_ref, after_.to_json(), before.epoch)
 
 
-def _facts(workspace: Workspace, change: Change, route: Route, now: datetime) -> Facts:
+def _facts(workspace: Workspace, change: Change, state: RolloutState, route: Route) -> Facts:
     asked = change.details.get("request")
-    forward = change.under_way  # on the way back none of these is asked
+    # On the way back none of these is asked.
+    waiting = _waits(workspace, change, state) if change.under_way else Waits()
+    elsewhere = _elsewhere(change, route) if change.under_way else ""
     return Facts(
-        freeze=_freeze(workspace, change, now) if forward else "",
-        dependency=_elsewhere(change, route) if forward else "",
+        freeze=waiting.freeze,
+        dependency=elsewhere or waiting.dependency,
+        late_data=waiting.late,
         fallback=_stable_trouble(workspace, change),
         request=Request(**asked) if asked else None,
     )
 
 
-def _freeze(workspace: Workspace, change: Change, now: datetime) -> str:
-    calendar = calendar_over(workspace, stored(workspace, change.release))
-    refs = [Ref.parse(text) for text in change.details.get("writes", ())]
-    return "; ".join(frozen(calendar, refs, now))
+def _waits(workspace: Workspace, change: Change, state: RolloutState) -> Waits:
+    """Asked of the calendar and the data only once the stage has lasted its least time."""
+    now = workspace.now()
+    if state.stage is not None and now < state.entered_at + state.stage.hold:
+        return Waits()
+    version = stored(workspace, change.release)
+    # Nobody is asked anything by a first release, and nothing is fed from it yet.
+    loads = footprint_of(workspace, change).loads if state.stable else frozenset()
+    return waits(workspace, change, late(workspace, version, loads, now))
 
 
 def _elsewhere(change: Change, route: Route) -> str:

@@ -110,7 +110,7 @@ class Workspace:
 
     def learn(self, texts: Mapping[str, str]) -> tuple[Project, Facts]:
         """Definitions and what they mean, from a folder's texts or a stored snapshot."""
-        from interlock.change.calendar import problems_in
+        from interlock.change.windows import problems_in
         from interlock.impact.facts import learn
 
         project = self.kept.project(texts)

@@ -99,8 +99,7 @@ def moving(wanted: Booking, world: World) -> tuple[Conflict, ...]:
 
 def _frozen(wanted: Booking, world: World, when: Interval) -> Iterator[Conflict]:
     for freeze, held in freezes_of(world.calendar, wanted.footprint.guarded, when):
-        action = "warn" if wanted.emergency else "block"
-        yield Conflict("X7", frozen_by(freeze, held), action)
+        yield Conflict("X7", frozen_by(freeze, held), "warn" if wanted.emergency else "block")
 
 
 def _closed(wanted: Booking, world: World, at: datetime) -> Iterator[Conflict]:
@@ -199,9 +198,7 @@ def next_free_slot(agenda: Agenda, wanted: Booking, world: World, after: datetim
     return replace(wanted, phases=wanted.phases.at(found))
 
 
-def _first(
-    start: datetime, shut: Sequence[Interval], open_: Sequence[Interval]
-) -> datetime | None:
+def _first(start: datetime, shut: Sequence[Interval], open_: Sequence[Interval]) -> datetime | None:
     """The first instant from `start` on that lies in `open_` and strictly inside no `shut`."""
     at, i = start, 0
     for window in open_:
@@ -254,9 +251,7 @@ def _shut(wanted: Booking, world: World, when: Interval) -> list[Interval]:
     return [held for _, held in freezes_of(world.calendar, wanted.footprint.guarded, when)]
 
 
-def _taken(
-    agenda: Agenda, wanted: Booking, world: World, when: Interval
-) -> Iterator[Interval]:
+def _taken(agenda: Agenda, wanted: Booking, world: World, when: Interval) -> Iterator[Interval]:
     """Where everything there is of a resource is taken."""
     near = agenda.around(Interval(when.start - HORIZON, when.end))
     for need, resource in _declared(wanted, world):
@@ -318,7 +313,7 @@ def booked_at(agenda: Agenda, wanted: Booking, world: World) -> Booking:
 def forbids(
     bookings: Iterable[Booking], wanted: Booking, world: World, earliest: datetime | None = None
 ) -> tuple[str, ...]:
-    """Why `wanted` may not begin at its time, in sentences with their rule.
+    """Why `wanted` may not begin at its time, in sentences.
 
     A freeze that begins later stops nothing yet: the rollout waits there by itself.
     """
@@ -328,7 +323,7 @@ def forbids(
         for one in conflicts(Agenda(bookings), wanted, world)
         if one.rule not in ("X7", "X8", "X12")
     ]
-    said = [_told(one) for one in found if one.action in STOPS]
+    said = [one.sentence for one in found if one.action in STOPS]
     if earliest and world.now < earliest and world.calendar.notice and not wanted.emergency:
         said.append(f"the calendar asks for notice: not before {hour(earliest)} UTC")
     return tuple(said)

@@ -7,8 +7,8 @@ a rule looks at is in the table too, so that the same table finds conflicts and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Literal
 
 from interlock.change.footprint import Footprint, Names, Phases
@@ -81,6 +81,12 @@ class Booking:
     def time(self) -> Interval:
         """From the first build to the commit."""
         return self.phases.active
+
+    def lasting(self, longer: timedelta) -> Booking:
+        """The same, committed so much later than was booked."""
+        times = self.phases
+        phases = replace(times, commit=times.commit + longer, over=times.over + longer)
+        return replace(self, phases=phases)
 
 
 @dataclass(frozen=True)

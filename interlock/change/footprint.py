@@ -7,9 +7,9 @@ All of it follows from the plan. Names are texts of Refs, so that sets of them a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from interlock.change.windows import Interval, holder, touches
@@ -18,6 +18,7 @@ from interlock.define.environment import Environment, Stage
 from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.plan.steps import BuildTable, BuildView, RescoreModel, Retire, TrainModel
+from interlock.plan.timing import node_of, tables_below
 
 if TYPE_CHECKING:
     from interlock.impact.difference import Difference
@@ -187,26 +188,35 @@ def phases_of(plan: Plan, environment: Environment, calendar: Calendar, start: d
 # --- from a plan ---------------------------------------------------------------------
 
 
+def outline(plan: Plan, project: Project, calendar: Calendar, author: str = "") -> Footprint:
+    """What can be said of a plan without following who reads what: enough for windows."""
+    writes = frozenset(str(holder(ref)) for ref in plan.writes)
+    moved = {str(one.ref): one.verdict for one in plan.reached if one.verdict != "untouched"}
+    acting = frozenset(n for n in {*moved, *writes} if n.startswith(("model:", "service:")))
+    strong = {name for name, verdict in moved.items() if verdict in ("breaks", "moves")}
+    return Footprint(
+        writes=writes,
+        impact=acting,
+        high=frozenset(name for name in strong if _matters(project, name)),
+        retires=frozenset(str(s.ref) for s in plan.steps if isinstance(s, Retire)),
+        measures=_measures(plan, project, acting),
+        needs=needs(calendar, writes),
+        crews=crews(plan, author),
+    )
+
+
 def footprint(
     plan: Plan, facts: Facts, project: Project, calendar: Calendar, author: str = ""
 ) -> Footprint:
     """What `plan` touches. `facts` and `project` are those it leads to."""
-    writes = frozenset(str(holder(ref)) for ref in plan.writes)
-    breaking = {str(holder(d.ref)) for d in plan.differences if d.breaking or _unsure(d, facts)}
-    moved = {str(one.ref): one.verdict for one in plan.reached if one.verdict != "untouched"}
-    impact = frozenset(n for n in moved if n.startswith(("model:", "service:"))) | writes
-    strong = {name for name, verdict in moved.items() if verdict in ("breaks", "moves")}
-    return Footprint(
-        writes=writes,
-        breaking=frozenset(breaking),
-        reads=_reads(writes, facts) - writes,
-        impact=frozenset(n for n in impact if n.startswith(("model:", "service:"))),
-        high=frozenset(name for name in strong if _matters(project, name)),
-        retires=frozenset(str(s.ref) for s in plan.steps if isinstance(s, Retire)),
-        loads=_loads(frozenset(moved) | writes, facts),
-        measures=_measures(plan, project, impact),
-        needs=needs(calendar, writes),
-        crews=crews(plan, author),
+    known = outline(plan, project, calendar, author)
+    broken = (d for d in plan.differences if d.breaking or _unsure(d, facts))
+    touched = known.writes | {str(one.ref) for one in plan.reached if one.verdict != "untouched"}
+    return replace(
+        known,
+        breaking=frozenset(str(holder(d.ref)) for d in broken),
+        reads=_reads(known.writes, facts) - known.writes,
+        loads=tables_below(touched, facts),
     )
 
 
@@ -221,31 +231,9 @@ def _matters(project: Project, name: str) -> bool:
     return name.startswith("service:") and service is not None and service.tier == 1
 
 
-@lru_cache(maxsize=65536)
-def _owner(name: str) -> str:
-    return str(holder(Ref.parse(name)))
-
-
 def _reads(writes: Names, facts: Facts) -> Names:
     """What the written things read themselves, not what lies behind that."""
-    return frozenset(
-        _owner(edge.source) for edge in facts.edges if _owner(edge.reader) in writes
-    )
-
-
-def _loads(touched: Names, facts: Facts) -> Names:
-    """Tables below anything touched: late rows there are late rows here."""
-    below: dict[str, set[str]] = {}
-    for edge in facts.edges:
-        below.setdefault(_owner(edge.reader), set()).add(_owner(edge.source))
-    found: set[str] = set()
-    open_ = [_owner(name) for name in touched]
-    while open_:
-        name = open_.pop()
-        if name not in found:
-            found.add(name)
-            open_ += below.get(name, ())
-    return frozenset(name for name in found if name.startswith("table:"))
+    return frozenset(node_of(edge.source) for edge in facts.edges if node_of(edge.reader) in writes)
 
 
 def _measures(plan: Plan, project: Project, impact: Iterable[str]) -> tuple[Measure, ...]:

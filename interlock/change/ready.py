@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from interlock.change.calendar import Booking, conflicts, frozen
+from interlock.change.calendar import forbids
 from interlock.change.change import Change, waiver_objections
+from interlock.change.conflicts import Booking, World
 from interlock.change.evidence import Evidence, Waiver, gate
 from interlock.change.policy import BACKWARD, FORWARD, STEPS_UP, facts
 from interlock.change.signoff import Requirement, waiting
+from interlock.change.windows import closed, frozen
 from interlock.define.calendar import Calendar
 from interlock.define.environment import Owner, Stage
 from interlock.define.refs import Ref
@@ -37,6 +39,7 @@ class Standing:
     calendar: Calendar = field(default_factory=Calendar)
     booking: Booking | None = None
     bookings: Sequence[Booking] = ()
+    earliest: datetime | None = None
     stages: Sequence[Stage] = ()
     tiers: Sequence[int] = ()
     cards_missing: Sequence[str] = ()
@@ -119,9 +122,13 @@ def _emergency_lacks(change: Change, standing: Standing) -> Iterator[str]:
 
 
 def calendar_forbids(change: Change, standing: Standing) -> tuple[str, ...]:
-    """Freezes at this moment, and other changes that hold what this one writes."""
-    taken = conflicts(standing.bookings, standing.booking) if standing.booking else ()
-    return (*frozen(standing.calendar, standing.writes, standing.now), *taken)
+    """Every rule of the calendar against a start at this moment."""
+    if standing.booking is None:
+        held = (frozen(standing.calendar, standing.writes, standing.now),
+                closed(standing.calendar, standing.writes, standing.now))  # fmt: skip
+        return tuple(said for one in held for said in one)
+    world = World(standing.now, standing.calendar)
+    return forbids(standing.bookings, standing.booking, world, standing.earliest)
 
 
 def _surroundings(change: Change, standing: Standing) -> Json:

@@ -103,9 +103,7 @@ def holder(ref: Ref) -> Ref:
 
 def frozen(calendar: Calendar, refs: Sequence[Ref], at: datetime) -> list[str]:
     """Why nothing of `refs` may move forward at `at`, one sentence per freeze."""
-    return [
-        frozen_by(freeze, held) for freeze, held in freezes_within(calendar, refs, _moment(at))
-    ]
+    return [frozen_by(freeze, held) for freeze, held in freezes_within(calendar, refs, _moment(at))]
 
 
 def frozen_by(freeze: Freeze, held: Interval) -> str:

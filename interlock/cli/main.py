@@ -19,6 +19,7 @@ import typer
 
 from interlock import __version__
 from interlock.cli import (
+    calendar,
     consistency,
     datasets,
     decisions,
@@ -313,7 +314,13 @@ def demo(
         run_demo(folder.resolve(), teller, keep_serving=serve, port=port)
 
 
-for question in (impact.compare, impact.lineage, rehearsals.rehearse, *versions.COMMANDS):
+for question in (
+    impact.compare,
+    impact.lineage,
+    rehearsals.rehearse,
+    *versions.COMMANDS,
+    *calendar.COMMANDS,
+):
     app.command()(question)
 app.command()(refresh.refresh)
 app.command()(profiles.profile)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from interlock.define.base import Declared
-from interlock.define.calendar import Freeze
+from interlock.define.calendar import Recurring
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Environment
 from interlock.define.messages import mistakes
@@ -272,21 +272,31 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
 
 
 def _calendar(scope: _Scope) -> Iterator[Problem]:
-    file = scope.project.calendar.file
-    for i, freeze in enumerate(scope.project.calendar.freezes):
-        said = _interval(freeze)
-        if said:
-            yield scope.at(file, ("freezes", i, "start"), said, "write 2013-07-03T00:00:00")
+    calendar = scope.project.calendar
+    known: dict[str, Sequence[Recurring]] = {
+        "freezes": calendar.freezes, "allows": calendar.allows, "absences": calendar.absences,
+    }  # fmt: skip
+    for key, windows in known.items():
+        for i, window in enumerate(windows):
+            said = _interval(key.removesuffix("s"), window)
+            if said:
+                where = (key, i, "start")
+                yield scope.at(calendar.file, where, said, "write 2013-07-03T00:00:00")
+    people = {person for owner in scope.project.owners for person in owner.people}
+    for i, absence in enumerate(calendar.absences):
+        path = ("absences", i, "person")
+        yield from scope.known(calendar.file, path, absence.person, people, "person", "people")
 
 
-def _interval(freeze: Freeze) -> str:
+def _interval(kind: str, window: Recurring) -> str:
+    name = f"{kind} {getattr(window, 'name', '') or getattr(window, 'person', '')}"
     try:
-        start, end = (datetime.fromisoformat(text) for text in (freeze.start, freeze.end))
+        start, end = (datetime.fromisoformat(text) for text in (window.start, window.end))
     except ValueError as error:
-        return f"freeze {freeze.name}: {error}"
+        return f"{name}: {error}"
     if start.tzinfo or end.tzinfo:
-        return f"freeze {freeze.name}: local times carry no offset; `timezone` says where"
-    return "" if start < end else f"freeze {freeze.name} ends before it starts"
+        return f"{name}: local times carry no offset; `timezone` says where"
+    return "" if start < end else f"{name} ends before it starts"
 
 
 def _spines(project: Project, models: Iterable[str]) -> set[str]:

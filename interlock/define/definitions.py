@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interlock.define.base import Declared, Definition, Name, TableName
 from interlock.define.durations import Duration
@@ -199,13 +199,22 @@ class Label(Definition):
 
 
 class Trigger(Definition):
-    """One reason to retrain: `ece_over` on a window of arrived labels, or an age."""
+    """One reason to retrain: `ece` over a bound on a window of arrived labels, an age, or a time
+    that has come (`schedule`, `at`), which is its own cool-down.
+    """
 
-    metric: Literal["ece", "age"]
+    metric: Literal["ece", "age", "schedule"]
     over: float | None = None
+    at: Schedule | None = None
     window: Duration = timedelta(days=7)
     min_rows: int = 1000
     cooldown: Duration = timedelta(days=14)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if (self.metric == "schedule") != (self.at is not None):
+            raise ValueError("`at` says when a trigger on `schedule` is due, and no other")
+        return self
 
 
 class Card(Definition):

@@ -11,11 +11,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from interlock.define.base import Declared
-from interlock.define.calendar import Calendar
+from interlock.define.calendar import Absence, Calendar, Freeze
 from interlock.define.check import check, hidden_in
 from interlock.define.dbt import read_manifest
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Owner
+from interlock.define.ics import windows_in
 from interlock.define.odcs import is_odcs, tables_in
 from interlock.define.privacy import Privacy
 from interlock.define.project import Project
@@ -107,7 +108,26 @@ def _read_calendar(found: _Found, file: str) -> None:
     document = found.document(file, found.files[file])
     if document:
         calendar = _validated(found, Calendar, document, file=file)
-        found.calendar = calendar or found.calendar
+        found.calendar = _with_imports(found, document, calendar) if calendar else found.calendar
+
+
+def _with_imports(found: _Found, document: Document, calendar: Calendar) -> Calendar:
+    """The calendar with what its .ics files say."""
+    freezes, absences = list(calendar.freezes), list(calendar.absences)
+    for i, wanted in enumerate(calendar.imports):
+        if wanted.file not in found.files:
+            fix = "put the .ics file into the project, and name it from its root"
+            found.say(document, ("imports", i, "file"), f"{wanted.file} is not there", fix)
+            continue
+        if wanted.kind == "absence" and not wanted.person:
+            fix = "add `person:`, as owners name them"
+            found.say(document, ("imports", i), "an absence is somebody's", fix)
+            continue
+        windows, problems = windows_in(found.files[wanted.file], wanted)
+        found.problems += problems
+        freezes += [one for one in windows if isinstance(one, Freeze)]
+        absences += [one for one in windows if isinstance(one, Absence)]
+    return calendar.model_copy(update={"freezes": tuple(freezes), "absences": tuple(absences)})
 
 
 def _read_table(found: _Found, file: str) -> None:

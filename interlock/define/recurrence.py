@@ -46,9 +46,7 @@ def beginnings(
     return _within(found, low, high, _steps(text, begins, high))
 
 
-def _within(
-    rule: rrule | rruleset, low: datetime, high: datetime, most: int
-) -> Sequence[datetime]:
+def _within(rule: rrule | rruleset, low: datetime, high: datetime, most: int) -> Sequence[datetime]:
     """Occurrences in [low, high]; stops where dateutil would look on to the year 9999."""
     if isinstance(rule, rrule):
         months = getattr(rule, "_bymonth", None) or range(1, 13)

@@ -11,7 +11,7 @@ from interlock.errors import Unusable
 Kind = Literal[
     "table", "column", "view", "feature", "model", "service", "change", "release",
     "route", "environment", "evidence", "signoff", "serving", "judgement", "policy",
-    "dataset", "prediction", "trigger", "review", "clock", "calendar", "blocked", "note",
+    "dataset", "prediction", "trigger", "review", "clock", "calendar", "booking", "blocked", "note",
     "retirement", "look", "ledger", "decision", "delegation", "token", "refusal", "job",
     "request", "outbox", "refresh",
 ]  # fmt: skip

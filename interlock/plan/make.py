@@ -28,6 +28,7 @@ from interlock.plan.steps import (
     Step,
     TrainModel,
 )
+from interlock.plan.timing import untimely
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     signing, unsigned = requirements(projects, impact)
     remarks = (*_unknown(wanted.facts, found), *_words(wanted, stable, found))
     ended, fading = deprecated(wanted.project, stable.project if stable else None, where.now)
+    ended = (*ended, *untimely(wanted.project, wanted.facts, where.environment, where.now))
     mixing, notes = decisions(wanted.project, environment, _services(reached, found))
     return Plan(
         project=wanted.project.name,

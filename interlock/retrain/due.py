@@ -15,6 +15,7 @@ from typing import Any
 from interlock.define.definitions import Model, Trigger
 from interlock.define.digest import digest
 from interlock.define.durations import format_duration
+from interlock.define.schedules import latest
 from interlock.errors import Refused
 from interlock.watch.calibration import DayCells, calibration, window
 
@@ -96,7 +97,13 @@ def consider(facts: Facts, triggers: Sequence[Trigger], now: datetime) -> Ruling
 
 
 def _reason(facts: Facts, trigger: Trigger, now: datetime) -> _Reason | None:
-    return _ece(facts, trigger, now) if trigger.metric == "ece" else _age(facts, trigger, now)
+    match trigger.metric:
+        case "ece":
+            return _ece(facts, trigger, now)
+        case "age":
+            return _age(facts, trigger, now)
+        case "schedule":
+            return _scheduled(facts, trigger, now)
 
 
 def _ece(facts: Facts, trigger: Trigger, now: datetime) -> _Reason | None:
@@ -121,8 +128,23 @@ def _age(facts: Facts, trigger: Trigger, now: datetime) -> _Reason | None:
     return _Reason(trigger, sentence, {"age_days": age.days, "new_rows": facts.new_rows})
 
 
+def _scheduled(facts: Facts, trigger: Trigger, now: datetime) -> _Reason | None:
+    """A time that came since the last run, and since this model went live."""
+    came = latest(trigger.at, now) if trigger.at else None
+    live = datetime.combine(facts.live_since, time(), UTC)
+    before = max(live, facts.last_run) if facts.last_run else live
+    if came is None or came <= before or facts.new_rows < trigger.min_rows:
+        return None
+    sentence = (
+        f"scheduled {trigger.at}: {came:%d %b %Y %H:%M} UTC has come; "
+        f"{facts.new_rows} labelled rows came since the last training"
+    )
+    return _Reason(trigger, sentence, {"at": came.isoformat(), "new_rows": facts.new_rows})
+
+
 def _cooling(facts: Facts, reason: _Reason, now: datetime) -> str | None:
-    if facts.last_run is None or now >= facts.last_run + reason.trigger.cooldown:
+    own = reason.trigger.metric == "schedule"
+    if facts.last_run is None or own or now >= facts.last_run + reason.trigger.cooldown:
         return None
     until = (facts.last_run + reason.trigger.cooldown).isoformat(timespec="minutes")
     return f"{reason.sentence}; cooling down until {until}"

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from interlock.app.scheduled import planned
 from interlock.app.workspace import Workspace
-from interlock.change.calendar import Interval, conflicts, freezes_within
 from interlock.change.change import Change
 from interlock.define.definitions import Service
 from interlock.define.environment import Owner
@@ -20,9 +19,9 @@ from interlock.errors import NotFound, Unusable
 from interlock.ports import Json
 from interlock.web import desk_change as shown
 from interlock.web import desk_charts, desk_evidence, desk_standing
+from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_ledger import Ledger, Stored
-from interlock.web.desk_moves import state_label
-from interlock.web.figures import Booking, Chart, Tone, tone_of
+from interlock.web.figures import Chart
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -37,7 +36,6 @@ from interlock.web.views import (
 from interlock.web.words import short
 
 _HEALTH = {"harm": "breached", "safe": "healthy", "error": "not measured"}
-_BEHIND, _AHEAD = timedelta(days=5), timedelta(days=16)
 _FEW = 8
 
 
@@ -119,39 +117,10 @@ class RecordDesk:
         )
 
     def calendar(self) -> CalendarPage:
-        now, project = self.ledger.now(), self.ledger.project()
-        window = Interval(now - _BEHIND, now + _AHEAD)
-        changes = [one.change for one in self.ledger.changes()]
-        held = [b for change in changes if (b := desk_standing.booking_of(change)) is not None]
-        refs = [
-            thing.ref
-            for many in (project.tables, project.views, project.models, project.services)
-            for thing in many.values()
-        ]
-        freezes = [
-            Booking(f.name.replace("_", " "), "freeze", held.start, held.end, "wait")
-            for f, held in freezes_within(project.calendar, refs, window)
-        ]
-        found = [bar for one in changes if (bar := self._booked(one, now, window)) is not None]
-        said = [f"{b.change}: {line}" for b in held for line in conflicts(held, b)]
-        said += [
-            f"{one.change} reaches into the freeze {freeze.label}: it will wait there"
-            for one in found
-            for freeze in freezes
-            if one.tone == "wait" and one.start < freeze.end and freeze.start < one.end
-        ]
-        return CalendarPage(now, window.start, window.end, (*found, *freezes), tuple(said))
+        return calendar_page(self.ledger)
 
-    def _booked(self, change: Change, now: datetime, window: Interval) -> Booking | None:
-        time = _time_of(change, now)
-        if time is None or not time.overlaps(window):
-            return None
-        owners = desk_standing.owners_of(self.ledger)
-        tone: Tone = tone_of(state_label(change.__dict__))
-        return Booking(
-            change.title, "change", time.start, time.end, tone, change.id,
-            shown.team_of(change, owners), (), (change.expected,) if change.expected else (),
-        )  # fmt: skip
+    def feed(self) -> str:
+        return feed(self.ledger)
 
     def evidence(self, digest: str) -> EvidencePage | None:
         found = self.ledger.evidence(digest)
@@ -279,17 +248,3 @@ def _labels(change: Change) -> tuple[str, str]:
         return "Other releases", f"{short(change.release)} (this change)"
     before = f"Stable {short(change.made_against)}" if change.made_against else "No release yet"
     return before, f"Candidate {short(change.release) or 'not built'}"
-
-
-def _time_of(change: Change, now: datetime) -> Interval | None:
-    """When a change ran, runs, or is planned to run."""
-    slot = desk_standing.slot_of(change)
-    history = shown.rollout_of(change).get("history", ())
-    if not history:
-        return slot if change.open else None
-    # The end of the rollback window is no work: the bar ends at the commit.
-    times = [datetime.fromisoformat(m["at"]) for m in history if m["state"] != "retired"]
-    if not change.under_way:
-        return Interval(times[0], max(times[-1], times[0] + timedelta(hours=1)))
-    length = slot.end - slot.start if slot else timedelta(0)
-    return Interval(times[0], max(now, times[0] + length))

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from interlock.change.calendar import holder
 from interlock.change.change import Change
+from interlock.change.windows import holder
 from interlock.define.environment import Owner
 from interlock.define.refs import Ref
 from interlock.define.release import Route

@@ -15,6 +15,7 @@ from typing import Any
 
 from interlock.app.files import read_folder
 from interlock.app.workspace import ReplayClock, WallClock, Workspace
+from interlock.change.agenda import Booked
 from interlock.change.change import Change
 from interlock.change.evidence import Evidence
 from interlock.define.environment import Environment
@@ -130,6 +131,11 @@ class Ledger:
         found = [_stored(entry) for entry in self.workspace.record.list("change")]
         mine = [one for one in found if one.change.environment == self.workspace.environment]
         return sorted(mine, key=lambda one: _number(one.change.id), reverse=True)
+
+    def booked(self) -> list[Booked]:
+        """Every booking of this environment, over and cancelled ones too."""
+        found = map(Booked.read, self.workspace.record.list("booking"))
+        return [one for one in found if one.environment == self.workspace.environment]
 
     def change(self, id: str) -> Stored | None:
         entry = self.get("change", id)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from interlock.change.calendar import Booking, Interval
+from interlock.change.agenda import open_bookings
 from interlock.change.change import Change
+from interlock.change.conflicts import Booking
+from interlock.change.footprint import Footprint, of_writes, phases
 from interlock.change.policy import principal
 from interlock.change.ready import (
     Standing,
@@ -24,6 +26,7 @@ from interlock.change.ready import (
     signatures_lack,
 )
 from interlock.change.signoff import Requirement, SignOff, holders
+from interlock.change.windows import Interval
 from interlock.define.durations import parse_duration
 from interlock.define.environment import Owner
 from interlock.define.project import Project
@@ -92,8 +95,9 @@ def _standing(ledger: Ledger, change: Change) -> Standing:
         owners=owners_of(ledger),
         writes=writes,
         calendar=project.calendar,
-        booking=_booking(change, Interval(now, now + (slot.end - slot.start))) if slot else None,
-        bookings=[b for one in ledger.changes() if (b := booking_of(one.change)) is not None],
+        booking=starting(change, project, now) if slot else None,
+        bookings=open_bookings(ledger.booked(), now),
+        earliest=slot.start if slot else None,
         stages=project.environments[change.environment].stages,
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
@@ -108,15 +112,15 @@ def _policies_say(running: Project, change: Change, there: Standing) -> tuple[st
     return ready(change, there, policies, principal(there.owners, "controller"), "start")
 
 
-def booking_of(change: Change) -> Booking | None:
-    """What an approved or running change holds, and when."""
-    held = change.under_way or change.state in ("APPROVED", "SCHEDULED")
-    slot = _slot(change.plan or {})
-    return _booking(change, slot) if held and slot else None
-
-
-def _booking(change: Change, time: Interval) -> Booking:
-    return Booking(change.id, writes_of(change), time, change.title)
+def starting(change: Change, project: Project, now: datetime) -> Booking:
+    """The booking of a change that began now, as far as its record says."""
+    kept = change.details.get("footprint")
+    touched = Footprint.from_json(kept) if kept else of_writes(change.details.get("writes", ()))
+    environment = project.environments[change.environment]
+    times = phases(now, project.calendar.prepare, environment.stages, environment.rollback_window)
+    after = str((change.plan or {}).get("after") or "")
+    return Booking(change.id, touched, times, change.title, after=after,
+                   emergency=bool(change.emergency))  # fmt: skip
 
 
 def slot_of(change: Change) -> Interval | None:

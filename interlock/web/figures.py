@@ -102,11 +102,23 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One phase of a booked change."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Booking:
-    """One lane of the calendar: a booked change, a window of the warehouse, or a freeze."""
+    """One bar of the calendar: a booked change, a freeze, an allow window, a run by schedule.
+
+    Bars of one kind and label share a lane.
+    """
 
     label: str
-    kind: Literal["change", "window", "freeze"]
+    kind: Literal["change", "window", "freeze", "allow", "absence", "refresh", "retrain"]
     start: datetime
     end: datetime
     tone: Tone = "good"
@@ -114,3 +126,8 @@ class Booking:
     owner: str = ""
     after: tuple[str, ...] = ()
     criteria: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def lane(self) -> tuple[str, ...]:
+        return (self.kind, self.change or "", self.label)

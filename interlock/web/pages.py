@@ -96,6 +96,7 @@ class Pages:
         return [
             *self._page("/", "overview.html",
                         lambda _, asked: found(self.desk.overview(), asked.q)),
+            Route("/calendar.ics", self.feed),
             *self._page("/calendar", "calendar.html", lambda *_: self.desk.calendar()),
             *self._page("/catalog", "catalog.html",
                         lambda _, asked: catalog_found(self.desk.catalog(), asked.q)),
@@ -108,6 +109,11 @@ class Pages:
             Route(confirm, self.act, methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ]  # fmt: skip
+
+    async def feed(self, _: Request) -> Response:
+        """What calendar programs subscribe to."""
+        text = await run_in_threadpool(self.desk.feed)
+        return Response(text, headers=HEADERS, media_type="text/calendar; charset=utf-8")
 
     def _page(self, path: str, template: str, read: Read) -> list[BaseRoute]:
         # The twin goes first: `{id}` would also match `CR-4.json`.

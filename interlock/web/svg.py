@@ -6,12 +6,12 @@ exception from the content policy. All text goes through `Markup.escape`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from interlock.web.figures import Booking, StageDot
+from interlock.web.figures import Booking, Part, StageDot
 from interlock.web.words import cut, instant, percent, slug
 
 Number = float | int
@@ -116,17 +116,23 @@ _LEFT, _RIGHT, _TOP, _ROW = 210, 1140, 40, 34
 def calendar_lanes(
     bookings: tuple[Booking, ...], start: datetime, end: datetime, now: datetime
 ) -> Markup:
-    """A lane per booking; freezes are hatched; a line marks now."""
+    """A lane per change, window or schedule; freezes are hatched; a line marks now."""
     span = (end - start).total_seconds() or 1.0
 
     def place(at: datetime) -> float:
         share = (at - start).total_seconds() / span
         return _LEFT + (_RIGHT - _LEFT) * max(0.0, min(1.0, share))
 
-    bottom = _TOP + _ROW * max(1, len(bookings))
+    lanes: dict[tuple[str, ...], list[Booking]] = {}
+    for one in bookings:
+        lanes.setdefault(one.lane, []).append(one)
+    bottom = _TOP + _ROW * max(1, len(lanes))
     parts = [_hatch(), *(_tick(place(day), day, bottom) for day in _days(start, end))]
-    for row, booking in enumerate(bookings):
-        parts += _lane(booking, _TOP + row * _ROW, place(booking.start), place(booking.end))
+    for row, held in enumerate(lanes.values()):
+        y = _TOP + row * _ROW
+        parts.append(label(0, y + 15, cut(_lane_name(held[0]), 28), "lane-name"))
+        for booking in held:
+            parts += _bars(booking, y, place)
     if start <= now <= end:
         x = place(now)
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 12, y2=bottom, class_="today"))
@@ -160,9 +166,23 @@ def _tick(x: float, day: datetime, bottom: float) -> Markup:
     return line + label(x + 4, 26, f"{day:%a} {day.day}", "small")
 
 
-def _lane(booking: Booking, y: float, left: float, right: float) -> list[Markup]:
-    css = "freeze" if booking.kind == "freeze" else f"book {booking.kind} {booking.tone}"
-    said = f"{booking.label}: {instant(booking.start)} to {instant(booking.end)} UTC"
-    wide = max(4.0, right - left)
-    bar = el("rect", el("title", said), x=left, y=y, width=wide, height=20, rx=4, class_=css)
-    return [label(0, y + 15, cut(booking.label, 28), "lane-name"), bar]
+def _lane_name(booking: Booking) -> str:
+    return f"{booking.change} {booking.label}" if booking.change else booking.label
+
+
+def _bars(booking: Booking, y: float, place: Callable[[datetime], float]) -> list[Markup]:
+    """One bar, or one per phase of a change."""
+    if booking.kind == "freeze":
+        css = "freeze"
+    else:
+        css = f"book {booking.kind} {booking.tone}"
+    parts = booking.parts or (Part("", booking.start, booking.end),)
+    return [_bar(booking, part, y, (place(part.start), place(part.end)), css) for part in parts]
+
+
+def _bar(booking: Booking, part: Part, y: float, ends: tuple[float, float], css: str) -> Markup:
+    phase = f", {part.name}" if part.name else ""
+    said = f"{booking.label}{phase}: {instant(part.start)} to {instant(part.end)} UTC"
+    wide = max(4.0, ends[1] - ends[0])
+    css = f"{css} {part.name}".rstrip()
+    return el("rect", el("title", said), x=ends[0], y=y, width=wide, height=20, rx=4, class_=css)

@@ -238,6 +238,18 @@ class CalendarPage:
     bookings: tuple[Booking, ...] = ()
     conflicts: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> tuple[tuple[Booking, int], ...]:
+        """One row per lane: its first bar that is not over, and how many more follow."""
+        lanes: dict[tuple[str, ...], list[Booking]] = {}
+        for one in self.bookings:
+            lanes.setdefault(one.lane, []).append(one)
+        found = []
+        for bars in lanes.values():
+            left = [one for one in bars if one.end > self.now] or bars[-1:]
+            found.append((left[0], len(left) - 1))
+        return tuple(found)
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -302,6 +314,10 @@ class Desk(Protocol):
     def overview(self) -> Overview: ...
     def change(self, id: str) -> ChangePage | None: ...
     def calendar(self) -> CalendarPage: ...
+    def feed(self) -> str:
+        """The calendar as iCalendar text (RFC 5545)."""
+        ...
+
     def evidence(self, digest: str) -> EvidencePage | None: ...
     def catalog(self) -> CatalogPage: ...
     def version(self, id: str) -> str:

@@ -1,4 +1,4 @@
-"""Bookings: refused with a name and an hour, moved to where it is free, never in any other order."""
+"""Bookings: refused with a name and an hour, or moved to where it is free; in any order."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def test_a_freeze_that_begins_later_stops_no_start() -> None:
 
 def test_a_footprint_and_its_times_survive_the_record() -> None:
     kept = Footprint(
-        frozenset({"table:a"}), loads=frozenset({"table:b"}), measures=(Measure("split", 0.0, 0.5),),
+        frozenset({"table:a"}), loads=frozenset({"table:b"}),
+        measures=(Measure("split", 0.0, 0.5),),
         needs=(Need("gpu", "prepare"),), crews=(Crew("the author", ("ana",)),), exposed=0.25,
     )  # fmt: skip
     assert Footprint.from_json(kept.to_json()) == kept

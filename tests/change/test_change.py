@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.adapters.cedar import CedarPolicies
-from interlock.change.calendar import Booking, Interval
 from interlock.change.change import (
     NEXT,
     Change,
@@ -26,7 +25,9 @@ from interlock.change.change import (
     with_evidence,
     with_waiver,
 )
+from interlock.change.conflicts import Booking
 from interlock.change.evidence import Evidence, Waiver
+from interlock.change.footprint import of_writes, phases
 from interlock.change.policy import BACKWARD, principal
 from interlock.change.ready import Standing, ready, waived
 from interlock.change.signoff import Requirement, SignOff
@@ -100,7 +101,8 @@ def test_everything_against_it_is_said_at_once() -> None:
     freeze = Freeze(
         name="may", start="2013-05-01T00:00:00", end="2013-05-02T00:00:00", timezone="UTC"
     )
-    held = Booking("CR-9", (Ref.parse(VIEW),), Interval(NOON, NOON + timedelta(hours=1)))
+    hour = phases(NOON, timedelta(hours=1), (), timedelta(0))
+    held = Booking("CR-9", of_writes([VIEW]), hour)
     said = _ready(
         replace(_reviewed(), rollback_criteria=" "),
         evidence=(),

@@ -216,6 +216,9 @@ class SampleDesk:
     def calendar(self) -> CalendarPage:
         return calendar()
 
+    def feed(self) -> str:
+        return "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
+
     def evidence(self, digest: str) -> EvidencePage | None:
         row = next((e for e in EVIDENCE if e.digest == digest), None)
         inputs = (Fact("model:late", STABLE), Fact("table:wh.arrivals", CANDIDATE))
