@@ -96,7 +96,7 @@ def test_a_withdrawn_change_gives_its_time_back(ready: Workspace) -> None:
     decide.withdraw(ready, ID, by="wei", reason="not needed")
     assert booked(ready).standing == "cancelled"
     assert holding(ready) == set()
-    copy(ready, "CR-3", "CR-4")
+    copy(ready, ID, "CR-4")
     assert booking.approve(ready, "CR-4", "sam").startswith("approved, booked from 26 Feb 2013")
 
 
