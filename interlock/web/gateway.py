@@ -18,16 +18,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock import __version__
-from interlock.app.asked import Answered, Ask
+from interlock.app.asked import Answered
+from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
-from interlock.web import ofrep, oip, push
+from interlock.serve.scoring import Loaded
+from interlock.web import ofrep, oip, push, tensors
 from interlock.web.batching import MOST_WAITING, Batcher, Busy
 
 LARGEST_BODY = 8 * 1024 * 1024
 RELEASE_HEADER = b"x-interlock-release"
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _JSON = (b"content-type", b"application/json")
+_BYTES = (b"content-type", b"application/octet-stream")
 
 
 def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
@@ -50,14 +53,17 @@ async def _infer(
     batcher: Batcher, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
     headers = [_JSON]
-    door = oip.Door(model, version, _upstream(scope), time.perf_counter())
     try:
-        ask, mine = oip.parse(door, await _body(receive))
-        answered = await batcher.answer(ask)
-        status, said = _reply_to(ask, mine, answered)
+        door = _door(model, version, scope)
+        inquiry = oip.parse(door, await _body(receive))
+        answered = await batcher.answer(inquiry.ask)
+        status, said, json_length = _reply_to(inquiry, answered)
         header = _release_header(answered)
         if header is not None:
             headers.append((RELEASE_HEADER, header))
+        if json_length is not None:
+            headers[0] = _BYTES
+            headers.append((tensors.HEADER, str(json_length).encode()))
     except InterlockError as error:
         status, said = _status(error), orjson.dumps({"error": error.message})
         if isinstance(error, Busy):
@@ -67,12 +73,12 @@ async def _infer(
     await send({"type": "http.response.body", "body": said})
 
 
-def _reply_to(ask: Ask, mine: str | None, answered: Answered) -> tuple[int, bytes]:
+def _reply_to(inquiry: oip.Inquiry, answered: Answered) -> tuple[int, bytes, int | None]:
     reasons = answered.column("reasons")
     if "error" in reasons and all(reason == "error" for reason in reasons):
         # Nothing could be said about any row, and no fallback is declared.
-        return 503, orjson.dumps({"error": answered.column("errors")[0]})
-    return 200, oip.reply(ask, answered, mine)
+        return 503, orjson.dumps({"error": answered.column("errors")[0]}), None
+    return 200, *oip.reply(inquiry, answered)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -94,11 +100,15 @@ def _sized(body: bytes, size: int = 0) -> bytes:
     return body
 
 
-def _upstream(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == RELEASE_HEADER:
-            return str(value.decode("latin-1"))
-    return None
+def _door(model: str, version: str | None, scope: Scope) -> oip.Door:
+    said = dict(scope["headers"])
+    if said.get(b"content-encoding", b"identity") != b"identity":
+        raise Unusable("the body is compressed; send it as it is, without content-encoding")
+    upstream, length = said.get(RELEASE_HEADER), said.get(tensors.HEADER)
+    return oip.Door(
+        model, version, None if upstream is None else upstream.decode("latin-1"),
+        time.perf_counter(), None if length is None else length.decode("latin-1"),
+    )  # fmt: skip
 
 
 def _release_header(answered: Answered) -> bytes | None:
@@ -118,7 +128,9 @@ def _status(error: InterlockError) -> int:
 
 def _routes(gateway: Gateway) -> list[Route]:
     async def server(_: Request) -> Response:
-        return _reply({"name": "interlock", "version": __version__, "extensions": []})
+        return _reply(
+            {"name": "interlock", "version": __version__, "extensions": ["binary_tensor_data"]}
+        )
 
     async def alive(_: Request) -> Response:
         return _reply({"live": True})
@@ -132,10 +144,10 @@ def _routes(gateway: Gateway) -> list[Route]:
         return _reply(gateway.status())
 
     async def model(request: Request) -> Response:
-        return _described(gateway, request.path_params["model"])
+        return _described(gateway, **request.path_params)
 
     async def model_ready(request: Request) -> Response:
-        return _model_ready(gateway, request.path_params["model"])
+        return _model_ready(gateway, **request.path_params)
 
     return [
         Route("/v2", server),
@@ -143,34 +155,48 @@ def _routes(gateway: Gateway) -> list[Route]:
         Route("/v2/health/ready", ready),
         Route("/v2/models/{model}", model),
         Route("/v2/models/{model}/ready", model_ready),
+        Route("/v2/models/{model}/versions/{version}", model),
+        Route("/v2/models/{model}/versions/{version}/ready", model_ready),
         Route("/interlock/status", status),
     ]
 
 
-def _described(gateway: Gateway, name: str) -> Response:
+def _described(gateway: Gateway, model: str, version: str | None = None) -> Response:
     try:
         live = gateway.live()
     except Unavailable as error:
         return _reply({"error": error.message}, 503)
-    specs = [
-        one.spec.models[name]
-        for one in (live.stable, live.candidate)
-        if one is not None and name in one.spec.models
-    ]
-    if not specs:
-        return _reply({"error": f"no model {name!r} here"}, 404)
-    versions = list(dict.fromkeys(spec.version for spec in specs))
-    takes = live.takes[name]
+    versions = list(_served(live, model))
+    if version is not None and version not in versions:
+        versions = []
+    if not versions:
+        return _reply({"error": _nobody(model, version)}, 404)
+    takes = live.takes[model]
     columns = {column: takes.types[column] for column in takes.required}
-    return _reply(oip.metadata(name, columns, versions))
+    return _reply(oip.metadata(model, columns, versions))
 
 
-def _model_ready(gateway: Gateway, name: str) -> Response:
+def _model_ready(gateway: Gateway, model: str, version: str | None = None) -> Response:
     live = gateway.releases.live
-    if live is not None and name not in live.stable.spec.models:
-        return _reply({"error": f"no model {name!r} here"}, 404)
-    ready = live is not None and name in live.stable.scorers
-    return _reply({"name": name, "ready": ready}, 200 if ready else 503)
+    if live is None:
+        return _reply({"name": model, "ready": False}, 503)
+    served = _served(live, model)
+    version = version or next(iter(served), None)
+    if version not in served:
+        return _reply({"error": _nobody(model, version)}, 404)
+    ready = model in served[version].scorers
+    return _reply({"name": model, "ready": ready}, 200 if ready else 503)
+
+
+def _served(live: Live, model: str) -> dict[str, Loaded]:
+    """The releases that have `model`, by the version of it that they have; the stable one first."""
+    releases = (one for one in (live.candidate, live.stable) if one is not None)
+    found = {one.spec.models[model].version: one for one in releases if model in one.spec.models}
+    return dict(reversed(found.items()))
+
+
+def _nobody(model: str, version: str | None) -> str:
+    return f"no model {model!r} here" + ("" if version is None else f" in version {version!r}")
 
 
 def _reply(body: Any, status: int = 200) -> Response:

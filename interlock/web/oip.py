@@ -1,11 +1,12 @@
-"""Open Inference Protocol v2 as JSON: text in, an `Ask` out; answers in, text out.
+"""Open Inference Protocol v2: a request's bytes in, an `Ask` out; answers in, bytes out.
 
 https://github.com/open-inference/open-inference-protocol
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,40 +15,70 @@ from interlock.app.asked import Answered, Ask
 from interlock.errors import Unusable
 from interlock.serve.request import DATATYPES, Sent, instant
 from interlock.serve.spec import ModelSpec
+from interlock.web import tensors
 
 MOST_ROWS = 4096
 LABEL = 12  # characters
 
 
 class Door(NamedTuple):
-    """What the request line and headers say, beside the body; `arrived` by `perf_counter`."""
+    """What the request line and headers say, beside the body.
+
+    `arrived` is by `perf_counter`; `json_length` the length of the JSON part, where binary
+    tensors stand behind it.
+    """
 
     model: str
     version: str | None = None
     upstream: str | None = None
     arrived: float | None = None
+    json_length: str | None = None
 
 
-def parse(door: Door, body: bytes) -> tuple[Ask, str | None]:
-    """The request in `body`, and the caller's own id for it."""
+class Inquiry(NamedTuple):
+    """A request, the caller's own id for it, and the outputs wanted.
+
+    `wanted` says of each output whether as bytes (`""`: of every other); None: all, as JSON.
+    """
+
+    ask: Ask
+    id: str | None = None
+    wanted: Mapping[str, bool] | None = None
+
+
+def parse(door: Door, body: bytes) -> Inquiry:
+    """The request in `body`; raises `Unusable`."""
+    text, tail = body, None
+    if door.json_length is not None:
+        text, tail = tensors.split(body, door.json_length)
     try:
-        said = orjson.loads(body)
+        said = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Unusable(f"the body is not JSON: {error}") from error
     if not isinstance(said, dict):
         raise Unusable("the body must be a JSON object with `inputs`")
-    sent, count = _inputs(said.get("inputs"))
     parameters = said.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise Unusable("`parameters` must be an object")
+    if tail is not None:
+        tensors.fill(said.get("inputs"), tail)
+    sent, count = _inputs(said.get("inputs"))
     at, service, mine = parameters.get("at"), parameters.get("service", ""), said.get("id")
     if not isinstance(service, str) or not isinstance(at, str | None):
         raise Unusable("`parameters.at` and `parameters.service` must be text")
     if not isinstance(mine, str | None):
         raise Unusable("`id` must be text")
     when = None if at is None else instant(at, "parameters.at")
-    model, version, upstream, arrived = door
-    return Ask(model, sent, count, when, service, upstream, version, arrived), mine
+    model, version, upstream, arrived, _ = door
+    ask = Ask(model, sent, count, when, service, upstream, version, arrived)
+    return Inquiry(ask, mine, _wanted(tensors.wanted_binary(said, parameters)))
+
+
+def _wanted(outputs: dict[str, bool] | None) -> dict[str, bool] | None:
+    unknown = [name for name in outputs or () if name and name not in OUTPUTS]
+    if unknown:
+        raise Unusable(f"unknown output {unknown[0]!r}; known: {', '.join(OUTPUTS)}")
+    return outputs
 
 
 def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
@@ -61,6 +92,8 @@ def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
         except (KeyError, TypeError) as error:
             raise Unusable("an input needs name, shape, datatype and data") from error
         rows = len(data) if type(data) is list else -1
+        if shape == [rows, 1] and rows > 0 and type(data[0]) is list:
+            data = _flat(data)
         if type(name) is not str or rows < 0:
             raise Unusable("an input's name must be text and its data a flat list")
         if shape != [rows] and shape != [rows, 1]:
@@ -78,14 +111,19 @@ def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
     return sent, count
 
 
-def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:
-    """The response's text. NaN never appears: a row without a score has null."""
-    count = len(answered.ids)
-    releases = answered.releases()
+def _flat(data: list[Any]) -> list[Any]:
+    """Rows of one value each, as the protocol also lets them be written."""
+    if not all(type(row) is list and len(row) == 1 for row in data):
+        raise Unusable("data of shape [rows, 1] is a flat list, or a list of lists of one value")
+    return [row[0] for row in data]
 
-    def output(name: str, datatype: str, data: Sequence[Any]) -> dict[str, Any]:
-        return {"name": name, "shape": [count], "datatype": datatype, "data": data}
 
+def reply(inquiry: Inquiry, answered: Answered) -> tuple[bytes, int | None]:
+    """The response, and the length of its JSON part where tensors stand behind it.
+
+    In JSON NaN never appears: a row without a score has null.
+    """
+    ask, mine, wanted = inquiry
     versions = {
         got.release: {
             "model": got.version, "features": got.features,
@@ -97,28 +135,63 @@ def reply(ask: Ask, answered: Answered, mine: str | None) -> bytes:
         "epoch": answered.epoch, "at": answered.at, "releases": versions,
     }  # fmt: skip
     if len(versions) == 1:
-        parameters["release"] = releases[0]
+        parameters["release"] = answered.shares[0][1].release
     if answered.store:
         parameters["store"] = answered.store
-    return orjson.dumps(
+    outputs, tail = _outputs(answered, wanted)
+    text = orjson.dumps(
         {
             "model_name": ask.model,
             "model_version": ",".join(dict.fromkeys(got.version for _, got in answered.shares)),
             "id": mine or answered.ids[0],
             "parameters": parameters,
-            "outputs": [
-                output("score", "FP64", answered.column("values")),
-                output("release", "BYTES", releases),
-                output("oldest_input_seconds", "FP64", answered.column("oldest")),
-                output("stale", "BOOL", answered.column("stale")),
-                output("reason", "BYTES", answered.column("reasons")),
-                output("prediction_id", "BYTES", answered.ids),
-                output("fallbacks", "BYTES", _names(answered.column("fallbacks"))),
-                output("missing", "BYTES", _names(answered.column("absent"))),
-                output("error", "BYTES", [why or "" for why in answered.column("errors")]),
-            ],
+            "outputs": outputs,
         }
     )
+    return (text, None) if tail is None else (text + tail, len(text))
+
+
+def _outputs(
+    answered: Answered, wanted: Mapping[str, bool] | None
+) -> tuple[list[dict[str, Any]], bytes | None]:
+    """Every output wanted; the bytes of those that are wanted as bytes."""
+    shape = [len(answered.ids)]
+    if wanted is None:
+        return [
+            {"name": name, "shape": shape, "datatype": datatype, "data": column(answered)}
+            for name, (datatype, column) in OUTPUTS.items()
+        ], None
+    outputs, parts = [], []
+    names = wanted if "" not in wanted else OUTPUTS
+    for name in names:
+        datatype, column = OUTPUTS[name]
+        said: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+        if wanted.get(name, wanted.get("", False)):
+            parts.append(tensors.pack(datatype, column(answered)))
+            said["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            said["data"] = column(answered)
+        outputs.append(said)
+    return outputs, b"".join(parts) if parts else None
+
+
+def _names(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [",".join(names) if names else "" for names in rows]
+
+
+OUTPUTS: Mapping[str, tuple[str, Callable[[Answered], Sequence[Any]]]] = MappingProxyType(
+    {
+        "score": ("FP64", lambda got: got.column("values")),
+        "release": ("BYTES", Answered.releases),
+        "oldest_input_seconds": ("FP64", lambda got: got.column("oldest")),
+        "stale": ("BOOL", lambda got: got.column("stale")),
+        "reason": ("BYTES", lambda got: got.column("reasons")),
+        "prediction_id": ("BYTES", lambda got: got.ids),
+        "fallbacks": ("BYTES", lambda got: _names(got.column("fallbacks"))),
+        "missing": ("BYTES", lambda got: _names(got.column("absent"))),
+        "error": ("BYTES", lambda got: [why or "" for why in got.column("errors")]),
+    }
+)
 
 
 def _labels(model: ModelSpec | None) -> dict[str, str]:
@@ -126,18 +199,9 @@ def _labels(model: ModelSpec | None) -> dict[str, str]:
     return {one.view: one.fingerprint[:LABEL] for one in model.lookups} if model else {}
 
 
-def _names(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [",".join(names) if names else "" for names in rows]
-
-
 def metadata(model: str, columns: dict[str, str], versions: Sequence[str]) -> dict[str, Any]:
     """`GET /v2/models/{m}`: what may be sent, what comes back."""
     types = {"integer": "INT64", "double": "FP64", "boolean": "BOOL"}
-    outputs = {
-        "score": "FP64", "release": "BYTES", "oldest_input_seconds": "FP64", "stale": "BOOL",
-        "reason": "BYTES", "prediction_id": "BYTES", "fallbacks": "BYTES", "missing": "BYTES",
-        "error": "BYTES",
-    }  # fmt: skip
     return {
         "name": model,
         "versions": list(versions),
@@ -147,6 +211,6 @@ def metadata(model: str, columns: dict[str, str], versions: Sequence[str]) -> di
             for name, said in columns.items()
         ],
         "outputs": [
-            {"name": name, "datatype": said, "shape": [-1]} for name, said in outputs.items()
+            {"name": name, "datatype": said, "shape": [-1]} for name, (said, _) in OUTPUTS.items()
         ],
     }

@@ -51,7 +51,7 @@ def read(store: OnlineStore) -> None:
         gateway = Gateway(made.record, made.artifacts, store, made.log, "flights", True)
         made.route()
         gateway.releases.poll()
-        ask, _ = oip.parse(oip.Door("late"), orjson.dumps(body([*range(12)], origin=ORIGINS)))
+        ask = oip.parse(oip.Door("late"), orjson.dumps(body([*range(12)], origin=ORIGINS))).ask
         said = seen(gateway, ask)
         made.store.close()
     sys.stdout.write(json.dumps(said) + "\n")

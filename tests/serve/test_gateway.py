@@ -31,7 +31,7 @@ def served(tmp_path: Path) -> Iterator[World]:
 
 def ask(flights: list[int], **more: Any) -> Ask:
     columns = {k: v for k, v in more.items() if k in ("carrier", "origin", "distance")}
-    found, _ = oip.parse(oip.Door("late"), orjson.dumps(body(flights, **columns)))
+    found = oip.parse(oip.Door("late"), orjson.dumps(body(flights, **columns))).ask
     return replace(found, **{k: v for k, v in more.items() if k not in columns})
 
 

@@ -192,7 +192,7 @@ def served(redis_first: RedundantStore, tmp_path: Path) -> Iterator[World]:
 
 
 def answered(world: World) -> tuple[str, dict[str, object]]:
-    ask, _ = oip.parse(oip.Door("late"), orjson.dumps(body([7])))
+    ask = oip.parse(oip.Door("late"), orjson.dumps(body([7]))).ask
     got = world.gateway.answer(ask)
     said = orjson.loads(oip.reply(ask, got, None))
     outputs = {one["name"]: one["data"][0] for one in said["outputs"]}
