@@ -50,6 +50,7 @@ class CedarPolicies:
         problems += [*_without_names(found), *_named_twice(found)]
         if problems:
             raise Invalid.of(problems)
+        self.ids = tuple(policy.id for policy in found if policy.effect == "forbid")
         self._said = {policy.id: f"{policy.message} [{policy.id}]" for policy in found}
         text = "\n".join(policies[file] for file in sorted(policies))
         self._policies = cedarpy.PolicySet.from_str(text)

@@ -85,13 +85,22 @@ def save(
     return Held(change, before.version + 1)
 
 
-def update(workspace: Workspace, id: str, by: str, step: Callable[[Change], Change]) -> Change:
-    """Read, change, write; again when somebody else was faster."""
+def update(
+    workspace: Workspace,
+    id: str,
+    by: str,
+    step: Callable[[Change], Change],
+    also: Sequence[Put] = (),
+) -> Change:
+    """Read, change, write; again when somebody else was faster.
+
+    `also` is written with it: a list that `step` fills each time it is asked.
+    """
     for _ in range(ATTEMPTS):
         before = held(workspace.record, id)
         after = step(before.change)
         try:
-            return save(workspace, before, after, by=by).change
+            return save(workspace, before, after, by=by, also=also).change
         except Stale:
             continue
     raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
@@ -149,8 +158,8 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         known, stores = tuple(all_changes(workspace)), stores_now(workspace)
         fresh = refreshing(workspace)
         return Standing(workspace.environment, route, known, stores=stores, refreshes=fresh)
-    from interlock.app.decide import objections
     from interlock.app.deferred import waiting
+    from interlock.app.weighing import objections
 
     change = held(workspace.record, id).change
     judged = workspace.record.get(Ref("judgement", id))

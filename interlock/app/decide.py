@@ -2,170 +2,145 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from interlock.app.booking import approve, bookings, cancelled, earliest, start, starting
-from interlock.app.changes import (
-    ATTEMPTS,
-    Held,
-    all_changes,
-    evidence_of,
-    held,
-    save,
-    told,
-    update,
-)
-from interlock.app.reviews import reviews_of
-from interlock.app.versions import calendar_over, stable, stored
-from interlock.app.workspace import Workspace
-from interlock.change.change import Change, moved, signed, with_waiver
+from interlock.app.booking import approve, cancelled, start
+from interlock.app.changes import ATTEMPTS, Held, all_changes, held, save, told, update
+from interlock.app.delegate import on_behalf
+from interlock.app.versions import stored
+from interlock.app.weighing import keep_refused, kept, objections, standing, weigh
+from interlock.app.workspace import CONTROLLER, Workspace
+from interlock.change.accountable import refuse_early
+from interlock.change.agenda import Booked
+from interlock.change.change import Change, moved, sent_back, signed, with_waiver
 from interlock.change.evidence import Waiver
-from interlock.change.policy import principal
-from interlock.change.ready import Standing, ready
-from interlock.change.request import request_of
-from interlock.change.review import still_asked
-from interlock.change.signoff import Requirement, SignOff
-from interlock.define.digest import digest
-from interlock.define.project import Project
+from interlock.change.signoff import SignOff, Word
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Conflict, Refused, Stale
-from interlock.plan.plan import Plan
-from interlock.plan.require import Impact, emergency_signer, requirements
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
 from interlock.rollout.routes import route_after
 from interlock.rollout.state import RolloutState, State, stages_of
 
-NOBODY = "controller"
 
+def _allowed(workspace: Workspace, change: Change, action: str, by: str, puts: list[Put]) -> None:
+    """Policy has a word in what a person decides, not only in what then moves.
 
-def standing(workspace: Workspace, change: Change) -> Standing:
-    """Everything that decides about `change` and is not part of it."""
-    if change.plan is None:
-        raise Refused(
-            f"{change.id} has no plan yet",
-            help="if its proposing was cut off, propose it again or withdraw it",
-        )
-    if not change.release:
-        raise Refused(
-            f"{change.id} is {change.state} and has no release yet",
-            help=f"`interlock status {change.id}` says what it waits for",
-        )
-    version = stored(workspace, change.release)
-    running = stable(workspace) or version
-    plan = Plan.from_json(change.plan)
-    project = version.project
-    writes = tuple(Ref.parse(text) for text in change.details.get("writes", ()))
-    now = workspace.now()
-    route = workspace.route()
-    return Standing(
-        now=now,
-        current={name: node.fingerprint for name, node in version.facts.nodes.items()},
-        stable=route.stable,
-        required=still_asked(reviews_of(workspace.record), plan.evidence),
-        requirements=_signers(plan, running.project, project, change),
-        evidence=evidence_of(workspace.record, change),
-        # Of the release that runs: a change cannot give its own signers their roles.
-        owners=running.project.owners,
-        writes=writes,
-        calendar=calendar_over(workspace, version),
-        booking=starting(workspace, change, version) if plan.slot else None,
-        bookings=bookings(workspace),
-        earliest=earliest(change),
-        stages=stages_of(project.environments[workspace.environment]),
-        tiers=change.details.get("tiers", ()),
-        cards_missing=change.details.get("cards_missing", ()),
-        blocked=route.blocked,
-        emergency_role=running.project.environments[workspace.environment].emergency_role,
-    )
-
-
-def _signers(plan: Plan, running: Project, wanted: Project, change: Change) -> list[Requirement]:
-    """Who must sign, as the running release knows its owners: nobody is relieved by the change.
-
-    What is new is signed for by its new owner, if that team is known already.
+    `puts` then hold the decision, to be written with what was decided.
     """
-    impact = Impact(plan.differences, plan.reached, plan.steps)
-    found, unknown = requirements((running, wanted), impact)
-    # Where the running release knows nobody for a role, what was planned still binds.
-    asked = (*found, *plan.requirements) if unknown else found
-    if change.emergency:
-        role = running.environments[change.environment].emergency_role
-        asked = (*asked, *emergency_signer(running, role, change.author)[0])
-    return [Requirement(r.role, r.team, r.why) for r in asked]
-
-
-def objections(
-    workspace: Workspace, change: Change, action: str = "start", by: str = NOBODY
-) -> tuple[str, ...]:
-    """Everything that stands between `change` and `action`; empty before it has a plan."""
-    if change.plan is None or change.state not in ("EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED"):
-        return ()
-    other = digest(change.plan) != change.plan_digest
-    edited = (f"the plan of {change.id} is not the one that was signed",) if other else ()
-    promised = change.plan.get("request")
-    if promised and promised != request_of(change).digest:
-        edited = (*edited, f"what {change.author} promised is not what the plan was signed with")
-    return (*_asked(workspace, change, action, by), *edited)
-
-
-def _asked(workspace: Workspace, change: Change, action: str, by: str) -> tuple[str, ...]:
-    there = standing(workspace, change)
-    who = principal(there.owners, by)
-    return ready(change, there, _policies(workspace, change), who, action)
-
-
-def _refuse_by_policy(workspace: Workspace, change: Change, action: str, by: str) -> None:
-    """Policy has a word in what a person decides, not only in what then moves."""
-    found = _asked(workspace, change, action, by)
-    if found:
-        raise Refused(f"{by} may not {action} {change.id}", "see the project's policies", found)
-
-
-def _policies(workspace: Workspace, change: Change) -> Any:
-    """The policies of the release that runs: a change cannot weaken those that judge it."""
-    from interlock.adapters.cedar import CedarPolicies
-
-    version = stable(workspace) or stored(workspace, change.release)
-    return CedarPolicies(version.project.policies)
+    found, decision = weigh(workspace, change, action, by)
+    if found.objections:
+        keep_refused(workspace, decision, by)
+        help = "see the project's policies"
+        raise Refused(f"{by} may not {action} {change.id}", help, found.objections)
+    puts[:] = kept(workspace, decision)
 
 
 def sign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reject: str = "") -> str:
-    """One decision by one person for one team; APPROVED when nothing is missing any more."""
-    owners = standing(workspace, held(workspace.record, id).change).owners
+    """One decision by one person for one team; SCHEDULED when nothing is missing any more.
+
+    A rejection takes what was approved back to review, and the author reads why.
+    """
+    puts: list[Put] = []
 
     def step(change: Change) -> Change:
-        decision = SignOff(
-            by, role, team, change.plan_digest, workspace.now(),
-            "reject" if reject else "approve", reject,
-        )  # fmt: skip
-        after = signed(change, decision, owners)
-        if not reject:
-            _refuse_by_policy(workspace, change, "approve", by)
+        there, now = standing(workspace, change), workspace.now()
+        word: Word = "reject" if reject else "approve"
+        behalf = on_behalf(workspace, there.owners, change, SignOff(by, role, team, "", now))
+        decision = SignOff(by, role, team, change.plan_digest, now, word, reject, behalf)
+        after = signed(change, decision, there.owners)
+        if reject:
+            said = f"rejected by {by} ({role} of {team}): {reject}"
+            return _back(workspace, after, said, puts)
+        refuse_early(role, change, there)
+        _allowed(workspace, change, "approve", by, puts)
         return after
 
-    change = update(workspace, id, by, step)
-    left = objections(workspace, change, "schedule", by)
+    change = update(workspace, id, by, step, puts)
     word = "rejects" if reject else "signs"
-    lacks = f"{len(left)} still open" if left else approve(workspace, id, NOBODY)
-    return f"{by} {word} {id} as {role} of {team}; {lacks}"
+    return f"{by} {word} {id} as {role} of {team}{_settled(workspace, change, by)}"
+
+
+def unsign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reason: str) -> str:
+    """Take a signature back; what was approved by it goes back to review, what runs holds."""
+    puts: list[Put] = []
+
+    def step(change: Change) -> Change:
+        mine = [s for s in change.signoffs if (s.person, s.role, s.team) == (by, role, team)]
+        if not any(s.agrees and s.plan_digest == change.plan_digest for s in mine):
+            raise Refused(
+                f"{by} has not signed {id} as {role} of {team}",
+                help="`interlock status` lists who has",
+            )
+        last = replace(mine[-1], at=workspace.now(), decision="withdrawn", reason=reason)
+        after = replace(change, signoffs=(*(s for s in change.signoffs if s not in mine), last))
+        said = f"{by} withdrew the signature of {role} of {team}: {reason}"
+        return _back(workspace, after, said, puts)
+
+    change = update(workspace, id, by, step, puts)
+    held_ = "; the rollout holds" if change.under_way else ""
+    return f"{by} withdraws the signature of {role} of {team} from {id}{held_}"
+
+
+def _back(workspace: Workspace, change: Change, said: str, puts: list[Put]) -> Change:
+    """`change` in review again; the time that was taken for it is given back."""
+    puts[:] = [] if change.under_way else cancelled(workspace, change, said)
+    return sent_back(change, said)
+
+
+def _settled(workspace: Workspace, change: Change, by: str) -> str:
+    """What a decision led to: how much is open, or when it starts."""
+    if change.under_way:
+        return ""
+    left = objections(workspace, change, "schedule", by)
+    return f"; {len(left)} still open" if left else f"; {settle(workspace, change.id)}"
+
+
+def settle(workspace: Workspace, id: str) -> str:
+    """APPROVED, then SCHEDULED: two rows, each written once. Asked again it goes on from there."""
+    said = approve(workspace, id, CONTROLLER)
+    begins = begins_at(workspace, id)
+
+    def step(change: Change) -> Change:
+        if change.state != "APPROVED" or begins is None:
+            return change
+        return moved(change, "SCHEDULED", f"starts at {begins:%d %b %Y %H:%M} UTC")
+
+    change = held(workspace.record, id).change
+    if step(change) != change:
+        update(workspace, id, CONTROLLER, step)
+    return said
+
+
+def begins_at(workspace: Workspace, id: str) -> datetime | None:
+    """When the time begins that is taken for a change; None when none is."""
+    entry = workspace.record.get(Ref("booking", id))
+    if entry is None or entry.body["standing"] != "held":
+        return None
+    return Booked.read(entry).booking.phases.start
 
 
 def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reason: str) -> Change:
     """Lift one check, under a name and with a reason."""
-    there = standing(workspace, held(workspace.record, id).change)
-    if check not in there.required:
-        raise Refused(f"{id} does not need {check}", help=f"it needs: {', '.join(there.required)}")
-    waiver = Waiver(check, by, role, reason, workspace.now())
+    puts: list[Put] = []
 
     def step(change: Change) -> Change:
-        after = with_waiver(change, waiver, there.owners)
-        _refuse_by_policy(workspace, change, "waive", by)
+        there = standing(workspace, change)
+        if check not in there.required:
+            needs = f"it needs: {', '.join(there.required)}"
+            raise Refused(f"{id} does not need {check}", help=needs)
+        after = with_waiver(change, Waiver(check, by, role, reason, workspace.now()), there.owners)
+        _allowed(workspace, change, "waive", by, puts)
         return after
 
-    return update(workspace, id, by, step)
+    change = update(workspace, id, by, step, puts)
+    if change.state == "REVIEW" and not objections(workspace, change, "schedule", by):
+        settle(workspace, id)
+    return held(workspace.record, id).change
 
 
 def apply(workspace: Workspace, id: str, *, by: str) -> str:
@@ -177,16 +152,17 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
             return f"{id} is under way already"
         if before.change.state == "COMMITTED":
             return f"{id} is committed already"
-        _refuse_start(workspace, before.change, route, by)
+        puts = _refuse_start(workspace, before.change, route, by)
         try:
-            _start(workspace, before, route, by)
+            _start(workspace, before, route, by, puts)
         except Stale:
             continue  # a signature, or another start: what was true may not be true any more
         return f"{id} is being prepared"
     raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
 
 
-def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -> None:
+def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -> list[Put]:
+    """Every objection; when there is none, the decision to keep."""
     if change.release and change.made_against != route.stable:
         raise Stale(
             f"{change.id} was planned against a release that no longer runs",
@@ -195,16 +171,19 @@ def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -
     if change.state not in ("REVIEW", "APPROVED", "SCHEDULED"):
         standing(workspace, change)  # refuses what has no plan
         moved(change, "PREPARING")
-    found = objections(workspace, change, "start", by)
+    weighed, decision = weigh(workspace, change, "start", by)
+    found = weighed.objections
     other = route.change or _under_way(workspace)
     if other:
         busy = f"{other} is being rolled out in {workspace.environment}"
         help = f"wait until {other} has ended, or take it back"
         raise Conflict(f"{change.id} may not start", help, (busy, *found))
     if found:
+        keep_refused(workspace, decision, by)
         raise Refused(
             f"{change.id} may not start", help="each line says what is missing", objections=found
         )
+    return kept(workspace, decision)
 
 
 def _under_way(workspace: Workspace) -> str | None:
@@ -221,7 +200,7 @@ def _under_way(workspace: Workspace) -> str | None:
     )
 
 
-def _start(workspace: Workspace, before: Held, route: Route, by: str) -> None:
+def _start(workspace: Workspace, before: Held, route: Route, by: str, puts: list[Put]) -> None:
     if before.change.state == "REVIEW":
         before = save(workspace, before, moved(before.change, "APPROVED"), by=by)
     change = before.change
@@ -240,7 +219,7 @@ def _start(workspace: Workspace, before: Held, route: Route, by: str) -> None:
     # The Route says nothing new, but its epoch does: of two starts at once one is refused.
     claimed = replace(route, epoch=route.epoch + 1)
     put = Put(workspace.route_ref, claimed.to_json(), route.epoch)
-    also = [put, *start(workspace, change)]
+    also = [put, *start(workspace, change), *puts]
     save(workspace, before, replace(started, details=details), by=by, also=also)
 
 
@@ -269,13 +248,16 @@ def promote(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
         # The machine passes over a promotion without one: nobody should wait for it.
         raise Refused(f"{id} is not promoted", help="say what is waived, and why")
     change = held(workspace.record, id).change
+    puts: list[Put] = []
     if change.under_way:
-        _refuse_by_policy(workspace, change, "waive", by)
-    _ask(workspace, id, by, Request("promote", by, reason))
+        _allowed(workspace, change, "waive", by, puts)
+    _ask(workspace, id, by, Request("promote", by, reason), puts)
     return f"{id} goes on at the next look, at the word of {by}"
 
 
-def _ask(workspace: Workspace, id: str, by: str, request: Request | None) -> None:
+def _ask(
+    workspace: Workspace, id: str, by: str, request: Request | None, puts: Sequence[Put] = ()
+) -> None:
     def step(change: Change) -> Change:
         if not change.under_way:
             raise Refused(f"{id} is {change.state}: there is nothing to hold or promote")
@@ -285,7 +267,7 @@ def _ask(workspace: Workspace, id: str, by: str, request: Request | None) -> Non
             details["request"] = dict(request.__dict__)
         return replace(change, details=details)
 
-    update(workspace, id, by, step)
+    update(workspace, id, by, step, puts)
 
 
 def rollback(workspace: Workspace, id: str, *, by: str, reason: str) -> str:

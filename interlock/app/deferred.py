@@ -11,7 +11,8 @@ from dataclasses import replace
 from interlock.app.build import Say, quiet
 from interlock.app.changes import Held, held, open_new, save
 from interlock.app.planning import plan_between, post_state, wanted
-from interlock.app.propose import asked_for, draft, possible, propose, prove
+from interlock.app.proposable import asked_for, may_propose
+from interlock.app.propose import draft, possible, propose, prove
 from interlock.app.versions import definitions, keep_definitions, stable
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change, Planned, moved, planned
@@ -32,7 +33,9 @@ def propose_after(workspace: Workspace, request: Request, after: str, say: Say =
     old, new = post_state(workspace, after), wanted(workspace)
     made = plan_between(workspace, old, new, after)
     plan = possible(workspace, asked_for(made, request, old.project))
-    opened = open_new(workspace, draft(workspace, request))
+    opening = draft(workspace, request)
+    may_propose(workspace, opening, plan, (old, new))
+    opened = open_new(workspace, opening)
     say(f"{opened.change.id}: {request.title}; it waits for {after}")
     kept = keep_definitions(workspace, new.project)
     return _wait(workspace, opened, plan, kept)

@@ -14,6 +14,7 @@ from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
 from interlock.app.planning import plan_between, wanted
+from interlock.app.proposable import asked_for, may_propose, reached
 from interlock.app.replays import missingness
 from interlock.app.reviews import high_risk, prove_action
 from interlock.app.training import TrainedModel, train
@@ -25,14 +26,11 @@ from interlock.change.footprint import footprint
 from interlock.change.request import Request
 from interlock.change.review import ACTION
 from interlock.define.definitions import Model
-from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import Refused
 from interlock.impact.graph import graph
-from interlock.models.card import unwritten
 from interlock.models.compare import Comparison
 from interlock.plan.plan import Plan, wanted_release, with_artifacts
-from interlock.plan.require import emergency_signer
 from interlock.ports import Put
 
 
@@ -59,24 +57,11 @@ def propose(
     old, new = stable(workspace), wanted(workspace)
     made = plan_between(workspace, old, new)
     plan = possible(workspace, asked_for(made, request, (old or new).project))
-    held = open_new(workspace, draft(workspace, request, because))
+    opening = draft(workspace, request, because)
+    may_propose(workspace, opening, plan, (old, new))
+    held = open_new(workspace, opening)
     say(f"{held.change.id}: {request.title}")
     return prove(workspace, held, (old, new), plan, say)
-
-
-def asked_for(plan: Plan, request: Request, running: Project) -> Plan:
-    """`plan` bound to what was promised with it; an emergency asks for one more signature."""
-    plan = replace(plan, request=request.digest)
-    if not request.emergency.strip():
-        return plan
-    role = running.environments[plan.environment].emergency_role
-    extra, said = emergency_signer(running, role, request.by)
-    return replace(
-        plan,
-        requirements=(*plan.requirements, *extra),
-        objections=(*plan.objections, *said),
-        notes=(*plan.notes, f"emergency: {request.emergency.strip()}; to be reviewed afterwards"),
-    )
 
 
 def possible(workspace: Workspace, plan: Plan) -> Plan:
@@ -218,9 +203,8 @@ def _plan_it(
         "footprint": touched.to_json(),
         "judge": judging,
         "graph": graph(old.facts if old else None, new.facts).to_json(),
-        "tiers": [s.tier for s in new.project.services.values()],
         "high_risk": high_risk(plan, new.project, workspace.environment),
-        "cards_missing": [str(m.ref) for m in new.project.models.values() if unwritten(m)],
+        **reached(new, plan),
     }
     made = Planned(plan.to_json(), plan.digest, release.digest, plan.made_against)
     change = planned(held.change, made)

@@ -22,6 +22,7 @@ from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
+from interlock.app.slots import start_due
 from interlock.app.versions import Version, stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.change import Change
@@ -57,6 +58,7 @@ def tick(workspace: Workspace) -> str:
         return "another controller is at work here"
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
+        said.append(start_due(workspace))
         said.append(keep_online(workspace))
         said.append(workspace.refreshing.look(workspace))
     finally:

@@ -33,12 +33,14 @@ _UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
 NEXT: Mapping[State, tuple[State, ...]] = {
     "DRAFT": ("PLANNED", "WITHDRAWN"),
     "PLANNED": ("PLANNED", "DEFERRED", "EVIDENCE", "WITHDRAWN"),
-    # It waits for the change it builds on, and is planned again when that is through.
+    # It waits for the change it builds on, and is planned again when that is through. When
+    # that is taken back, it waits again, however far its own review had come.
     "DEFERRED": ("PLANNED", "WITHDRAWN"),
-    "EVIDENCE": ("EVIDENCE", "PLANNED", "REVIEW", "WITHDRAWN"),
-    "REVIEW": ("EVIDENCE", "PLANNED", "APPROVED", "WITHDRAWN"),
-    "APPROVED": ("PLANNED", "SCHEDULED", "PREPARING", "WITHDRAWN"),
-    "SCHEDULED": ("PLANNED", "PREPARING", "WITHDRAWN"),
+    "EVIDENCE": ("EVIDENCE", "PLANNED", "REVIEW", "DEFERRED", "WITHDRAWN"),
+    "REVIEW": ("EVIDENCE", "PLANNED", "APPROVED", "DEFERRED", "WITHDRAWN"),
+    # A rejection, or a signature that is taken back, opens the review again.
+    "APPROVED": ("PLANNED", "REVIEW", "SCHEDULED", "PREPARING", "DEFERRED", "WITHDRAWN"),
+    "SCHEDULED": ("PLANNED", "REVIEW", "PREPARING", "DEFERRED", "WITHDRAWN"),
     "PREPARING": ("SHADOW", "STEP", "SOAKING", "COMMITTED", "ABORTING"),
     "SHADOW": ("STEP", "SOAKING", "ABORTING"),
     "STEP": ("STEP", "SOAKING", "ABORTING"),
@@ -193,7 +195,7 @@ def with_more(change: Change, made: Sequence[Evidence]) -> Change:
 def with_waiver(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> Change:
     """`change` with one check lifted, by somebody who may and says why."""
     found = waiver_objections(change, waiver, owners)
-    if change.state not in _BEFORE:
+    if change.state not in (*_BEFORE, *_UNDER_WAY):
         found = (*found, f"{change.id} is {change.state}: nothing is waived any more")
     if found:
         raise Refused(f"{waiver.check} cannot be waived", "make the evidence instead", found)
@@ -220,11 +222,12 @@ def signed(change: Change, signoff: SignOff, owners: Sequence[Owner]) -> Change:
             help="read the plan again, then sign that one",
         )
     found = []
-    if change.state not in ("REVIEW", "APPROVED", "SCHEDULED"):
+    # What runs may be signed again: a signature that expired holds it until then.
+    if change.state not in ("REVIEW", "APPROVED", "SCHEDULED", *_UNDER_WAY):
         found.append(f"{change.id} is {change.state}: it is not up for review")
-    if signoff.decision == "approve" and signoff.person == change.author:
-        found.append(f"{signoff.person} is the author: somebody else must approve")
-    if signoff.person not in holders(owners, signoff.role, signoff.team):
+    if signoff.agrees and change.author in (signoff.person, signoff.on_behalf_of):
+        found.append(f"{change.author} is the author: somebody else must approve")
+    if signoff.holder not in holders(owners, signoff.role, signoff.team):
         found.append(f"{signoff.person} is not {signoff.role} of {signoff.team}")
     if signoff.decision == "reject" and not signoff.reason.strip():
         found.append("a rejection needs a reason, so that the author can act on it")
@@ -232,6 +235,13 @@ def signed(change: Change, signoff: SignOff, owners: Sequence[Owner]) -> Change:
         raise Refused(f"{signoff.person} cannot sign {change.id}", "see `owners`", found)
     kept = [s for s in change.signoffs if _desk(s) != _desk(signoff)]
     return replace(change, signoffs=(*kept, signoff))
+
+
+def sent_back(change: Change, said: str) -> Change:
+    """`change` in review again, when it was past that and has not started."""
+    if change.state in ("APPROVED", "SCHEDULED"):
+        return moved(change, "REVIEW", said)
+    return replace(change, said=said) if change.state == "REVIEW" else change
 
 
 def _desk(signoff: SignOff) -> tuple[str, ...]:

@@ -6,14 +6,12 @@ schema does not know, and a schema attribute without a fact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from interlock.change.change import Change
 from interlock.define.environment import Owner
-from interlock.define.yaml import parse
-from interlock.errors import Problem
-from interlock.ports import Json, PolicyEngine
+from interlock.define.privacy import Privacy
+from interlock.ports import Json
 
 # Forward moves obey freezes; scheduling needs everything else but may look past a freeze.
 FORWARD = frozenset({"start", "advance", "commit"})
@@ -26,6 +24,7 @@ entity Person {
   name: String,
   roles: Set<String>,
   teams: Set<String>,
+  clearance: String,
 };
 entity Change {
   author: String,
@@ -45,6 +44,9 @@ entity Change {
   has_soak: Bool,
   soak_hours: Long,
   emergency: Bool,
+  sensitive: Set<String>,
+  cleared_approvers: Set<String>,
+  over_budget: Set<String>,
   rolled_back_before: Bool,
 };
 action forward;
@@ -63,11 +65,6 @@ def facts(
     surroundings: Json,
 ) -> Json:
     """`change` as policies see it; `id` is its address, the rest are attributes of the schema."""
-    approved = {
-        s.person
-        for s in change.signoffs
-        if s.decision == "approve" and s.plan_digest == change.plan_digest
-    }
     return {
         "id": change.id,
         "author": change.author,
@@ -77,7 +74,7 @@ def facts(
         "expected": change.expected.strip(),
         "rollback_criteria": change.rollback_criteria.strip(),
         "risks": change.risks.strip(),
-        "approved_by": sorted(approved),
+        "approved_by": sorted(approvers(change)),
         "evidence_lacking": list(lacking),
         "signoffs_lacking": list(unsigned),
         "frozen": frozen,
@@ -85,39 +82,20 @@ def facts(
     }
 
 
-def principal(owners: Sequence[Owner], person: str) -> Json:
-    """A person as policies see one, with the roles and teams the project gives them."""
-    mine = [owner for owner in owners if person in owner.people]
-    roles = {role for owner in mine for role in owner.people[person]}
-    return {"id": person, "roles": sorted(roles), "teams": sorted({o.name for o in mine})}
-
-
-def check_cases(engine: PolicyEngine, file: str, text: str) -> tuple[Problem, ...]:
-    """Runs the cases of a policy test file; a problem for each that comes out otherwise.
-
-    A file has `given` (the facts all cases start from) and `cases`: `name`, `principal`
-    (its id, or all of it), `action`, `change` (facts that differ), `says`, the ids of the
-    policies that object ([] for allowed).
-    """
-    document, problems = parse(text, file)
-    if document is None or problems:
-        return tuple(problems)
-    given = document.value.get("given", {})
-    return tuple(
-        Problem(file, 0, f"{case['name']}: {said}", "mend the policy, or the case")
-        for case in document.value["cases"]
-        for said in _differs(engine, case, given)
+def approvers(change: Change) -> frozenset[str]:
+    """Who approved exactly this plan."""
+    return frozenset(
+        s.person for s in change.signoffs if s.agrees and s.plan_digest == change.plan_digest
     )
 
 
-def _differs(
-    engine: PolicyEngine, case: Mapping[str, Any], given: Mapping[str, Any]
-) -> Iterator[str]:
-    who = case.get("principal", given.get("principal", "controller"))
-    person = who if isinstance(who, dict) else {"id": who, "roles": [], "teams": []}
-    told = {**given.get("change", {}), **case.get("change", {})}
-    got = engine.decide(person, case["action"], told)
-    named = {said.rpartition("[")[2].removesuffix("]") for said in got}
-    wanted = set(case["says"])
-    if named != wanted:
-        yield f"expected {sorted(wanted) or 'allowed'}, got {sorted(got) or 'allowed'}"
+def principal(owners: Sequence[Owner], person: str, privacy: Privacy | None = None) -> Json:
+    """A person as policies see one, with the roles, teams and clearance the project gives."""
+    mine = [owner for owner in owners if person in owner.people]
+    roles = {role for owner in mine for role in owner.people[person]}
+    return {
+        "id": person,
+        "roles": sorted(roles),
+        "teams": sorted({o.name for o in mine}),
+        "clearance": (privacy or Privacy()).cleared(person, frozenset(roles)),
+    }

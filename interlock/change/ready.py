@@ -9,12 +9,13 @@ from datetime import datetime
 from interlock.change.calendar import forbids
 from interlock.change.change import Change, waiver_objections
 from interlock.change.conflicts import Booking, World
-from interlock.change.evidence import Evidence, Waiver, gate
-from interlock.change.policy import BACKWARD, FORWARD, STEPS_UP, facts
+from interlock.change.evidence import Evidence, gate
+from interlock.change.policy import BACKWARD, FORWARD, STEPS_UP, approvers, facts, principal
 from interlock.change.signoff import Requirement, waiting
 from interlock.change.windows import closed, frozen
 from interlock.define.calendar import Calendar
 from interlock.define.environment import Owner, Stage
+from interlock.define.privacy import Privacy
 from interlock.define.refs import Ref
 from interlock.ports import Json, PolicyEngine
 
@@ -26,6 +27,8 @@ class Standing:
     `current` are the digests that the candidate release holds now; `stable` is the release
     that runs; `writes` are the things the change writes; `tiers` and `cards_missing` come
     from the services and models it reaches; `blocked` are releases that were rolled back.
+    `sensitive` are the columns it touches that must be masked, `over_budget` what it takes
+    more than it may.
     """
 
     now: datetime
@@ -45,31 +48,62 @@ class Standing:
     cards_missing: Sequence[str] = ()
     blocked: Sequence[str] = ()
     emergency_role: str = ""
+    sensitive: Sequence[str] = ()
+    over_budget: Sequence[str] = ()
+    privacy: Privacy = field(default_factory=Privacy)
+
+    def cleared(self, person: str) -> bool:
+        """May `person` see sensitive values?"""
+        who = principal(self.owners, person, self.privacy)
+        return bool(who["clearance"] == "sensitive")
 
 
 def ready(
-    change: Change, standing: Standing, policies: PolicyEngine, principal: Json, action: str
+    change: Change, standing: Standing, policies: PolicyEngine, who: Json, action: str
 ) -> tuple[str, ...]:
-    """Everything against `principal` doing `action`; empty lets it go.
+    """Everything against `who` doing `action`; empty lets it go.
 
     A way back is never asked anything: it must work in a freeze, and when the policy
     engine is broken.
     """
+    return weighed(change, standing, policies, who, action).objections
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """All `objections`, and of them what policies `said` when they were told `facts`."""
+
+    objections: tuple[str, ...]
+    said: tuple[str, ...]
+    facts: Json
+
+
+def weighed(
+    change: Change, standing: Standing, policies: PolicyEngine, who: Json, action: str
+) -> Weighed:
+    """The same as `ready`, with what was asked of the policies and what they answered."""
+    told = told_of(change, standing)
     if action in BACKWARD:
-        return ()
-    lacking = evidence_lacks(change, standing) if action in STEPS_UP else ()
-    unsigned = signatures_lack(change, standing) if action in STEPS_UP else ()
-    closed = calendar_forbids(change, standing) if action in FORWARD else ()
-    against = facts(
+        return Weighed((), (), told)
+    said = policies.decide(who, action, told)
+    found: list[str] = []
+    if action in STEPS_UP:
+        found += plan_objections(change, standing)
+        found += [*told["evidence_lacking"], *told["signoffs_lacking"]]
+    if action in FORWARD:
+        found += calendar_forbids(change, standing)
+    return Weighed(tuple(dict.fromkeys((*found, *said))), said, told)
+
+
+def told_of(change: Change, standing: Standing) -> Json:
+    """What policies are told of `change`: the same whatever is asked."""
+    return facts(
         change,
-        lacking=lacking,
-        unsigned=unsigned,
+        lacking=evidence_lacks(change, standing),
+        unsigned=signatures_lack(change, standing),
         frozen=bool(frozen(standing.calendar, standing.writes, standing.now)),
         surroundings=_surroundings(change, standing),
     )
-    said = policies.decide(principal, action, against)
-    whole = plan_objections(change, standing) if action in STEPS_UP else ()
-    return tuple(dict.fromkeys((*whole, *lacking, *unsigned, *closed, *said)))
 
 
 def plan_objections(change: Change, standing: Standing) -> tuple[str, ...]:
@@ -86,16 +120,24 @@ def plan_objections(change: Change, standing: Standing) -> tuple[str, ...]:
 
 def evidence_lacks(change: Change, standing: Standing) -> tuple[str, ...]:
     """What the gate says, counting only waivers that count."""
-    valid: list[Waiver] = []
-    wrong: list[str] = []
-    for waiver in change.waivers:
-        said = waiver_objections(change, waiver, standing.owners)
-        wrong += said
-        if not said:
-            valid.append(waiver)
+    lacking = lacking_by_check(change, standing)
+    found = [said for check in lacking.values() for said in check]
+    wrong = [
+        said
+        for waiver in change.waivers
+        for said in waiver_objections(change, waiver, standing.owners)
+    ]
+    return (*dict.fromkeys(found), *wrong)
+
+
+def lacking_by_check(change: Change, standing: Standing) -> dict[str, tuple[str, ...]]:
+    """By required check: what it lacks of itself; empty for one that passed or is waived."""
+    valid = [w for w in change.waivers if not waiver_objections(change, w, standing.owners)]
     kept = [piece for piece in standing.evidence if piece.digest in change.evidence]
-    lacking = gate(standing.required, kept, valid, standing.now, standing.current)
-    return (*lacking, *wrong)
+    return {
+        check: gate((check,), kept, valid, standing.now, standing.current)
+        for check in standing.required
+    }
 
 
 def waived(change: Change) -> tuple[str, ...]:
@@ -140,5 +182,8 @@ def _surroundings(change: Change, standing: Standing) -> Json:
         "has_soak": bool(soak),
         "soak_hours": int(sum(stage.hold.total_seconds() for stage in soak) // 3600),
         "emergency": bool(change.emergency),
+        "sensitive": list(standing.sensitive),
+        "cleared_approvers": sorted(filter(standing.cleared, approvers(change))),
+        "over_budget": list(standing.over_budget),
         "rolled_back_before": change.release in standing.blocked,
     }

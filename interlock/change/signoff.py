@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from interlock.define.environment import Owner
 
+Word = Literal["approve", "reject", "withdrawn"]
+
 
 @dataclass(frozen=True, order=True)
 class Requirement:
@@ -26,15 +28,24 @@ class Requirement:
 
 @dataclass(frozen=True)
 class SignOff:
-    """One decision of one person. A rejection needs a reason."""
+    """One decision of one person. A rejection needs a reason.
+
+    `on_behalf_of` is who lent the role, when the person does not hold it.
+    """
 
     person: str
     role: str
     team: str
     plan_digest: str
     at: datetime
-    decision: Literal["approve", "reject"] = "approve"
+    decision: Word = "approve"
     reason: str = ""
+    on_behalf_of: str = ""
+
+    @property
+    def holder(self) -> str:
+        """Whose role it is signed with."""
+        return self.on_behalf_of or self.person
 
     @property
     def agrees(self) -> bool:
@@ -74,15 +85,17 @@ def waiting(
     author: str,
 ) -> tuple[str, ...]:
     """Who has still to sign this plan, and who said no; empty when all agreed."""
-    counting = [s for s in _latest(signoffs) if s.person in holders(owners, s.role, s.team)]
+    counting = [s for s in _latest(signoffs) if s.holder in holders(owners, s.role, s.team)]
     here = [signoff for signoff in counting if signoff.plan_digest == plan_digest]
     rejected = [
         f"rejected by {s.person} ({s.role} of {s.team}): {s.reason or 'no reason given'}"
         for s in here
         if s.decision == "reject"
     ]
-    agreed = {(s.role, s.team) for s in here if s.decision == "approve" and s.person != author}
-    before = {(s.role, s.team): s.person for s in counting if s.plan_digest != plan_digest}
+    agreed = {(s.role, s.team) for s in here if s.agrees and author not in (s.person, s.holder)}
+    before = {
+        (s.role, s.team): s.person for s in counting if s.agrees and s.plan_digest != plan_digest
+    }
     missing = [
         _sentence(needed, holders(owners, *needed), author, before.get(needed, ""), whys)
         for needed, whys in _whys(requirements).items()

@@ -25,6 +25,7 @@ from interlock.cli import (
     decisions,
     impact,
     lookback,
+    policy,
     privacy,
     profiles,
     refresh,
@@ -332,6 +333,7 @@ app.command()(privacy.synth)
 
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")
+app.add_typer(policy.app, name="policy")
 
 
 app.command()(contract)

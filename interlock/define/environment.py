@@ -44,13 +44,13 @@ class MixedDecision(Definition):
 
 
 class Budget(Definition):
-    """What one change may take. None: no limit. A number that is not known is over its limit.
+    """What one change may take; None is no limit.
 
-    `rows` are those of built tables, `hours` the least time of the rollout.
+    `builds` are tables and views that are built, `hours` the least time of the rollout.
     """
 
     trainings: int | None = Field(default=None, ge=0)
-    rows: int | None = Field(default=None, ge=0)
+    builds: int | None = Field(default=None, ge=0)
     hours: float | None = Field(default=None, ge=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -92,8 +93,8 @@ def test_a_promotion_needs_a_reason_and_something_to_promote(folder: Path) -> No
     assert (done.code, done.error["help"]) == (3, "say what is waived, and why")
     done = world.command(folder, "promote", ID, "--by", "sam", "--reason", "go on")
     assert done.code == 3
-    assert "CR-2 is APPROVED: there is nothing to hold or promote" in done.error["message"]
-    assert state_of(folder, ID) == "APPROVED"
+    assert "CR-2 is SCHEDULED: there is nothing to hold or promote" in done.error["message"]
+    assert state_of(folder, ID) == "SCHEDULED"
 
 
 def test_the_author_does_not_promote_by_command(stages: Stages, tmp_path: Path) -> None:
@@ -194,8 +195,7 @@ def test_a_change_cut_off_while_adopted_is_adopted_by_asking_again(folder: Path)
 def test_a_folder_that_cannot_be_written_stays_as_it_was(folder: Path) -> None:
     """A file stands where a folder must be; on the way there one file was laid down already."""
     world.edit(folder, "services/crew.yaml", "  margin: 0.05", "  margin: 0.07")
-    (folder / "policies/tests/change.yaml").unlink()
-    (folder / "policies/tests").rmdir()
+    shutil.rmtree(folder / "policies/tests")
     (folder / "policies/tests").write_text("not a folder")
     before = read_folder(folder)
     done = world.command(folder, "adopt", ID, "--force")

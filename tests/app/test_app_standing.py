@@ -100,7 +100,7 @@ def everybody_signs(workspace: Workspace) -> None:
 
 def test_a_freeze_is_not_lifted_by_the_change_it_would_hold(grabbed: Workspace) -> None:
     everybody_signs(grabbed)
-    assert world.current(grabbed, ID).state == "APPROVED"
+    assert world.current(grabbed, ID).state == "SCHEDULED"
     decide.apply(grabbed, ID, by="sam")
     world.at(world.FREEZE[0], grabbed)
     assert "frozen by stocktaking" in tick(grabbed)
@@ -247,8 +247,9 @@ def test_one_change_at_a_time(stages: Any, tmp_path: Path, state: str) -> None:
         decide.rollback(workspace, ID, by="sam", reason="make room")
         with pytest.raises(Conflict):  # it is on its way back, and not back yet
             decide.apply(workspace, "CR-3", by="sam")
-        tick(workspace)
-        assert decide.apply(workspace, "CR-3", by="sam") == "CR-3 is being prepared"
+        # Its slot has begun: it does not wait to be asked a second time.
+        assert "CR-3 is being prepared" in tick(workspace)
+        assert decide.apply(workspace, "CR-3", by="sam") == "CR-3 is under way already"
 
 
 def test_a_conflict_tells_the_other_reasons_too(stages: Any, tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_of_two_starts_at_once_one_is_a_conflict(ready: Workspace) -> None:
     # The hour was booked for CR-2 already; who looks after its start is told of that instead.
     assert {"conflict", "refused"} & set(told), told
     states = sorted(world.current(ready, id).state for id in (ID, "CR-3"))
-    assert states == ["APPROVED", "PREPARING"]
+    assert states == ["PREPARING", "SCHEDULED"]
 
 
 def test_what_slipped_past_another_start_waits_its_turn(ready: Workspace) -> None:

@@ -82,7 +82,7 @@ STANDING = Standing(
     stages=(Stage(name="soak", weight=1, hold=timedelta(days=2)),),
     tiers=(1, 2),
 )  # fmt: skip
-CONTROLLER: Json = {"id": "controller", "roles": [], "teams": []}
+CONTROLLER: Json = {"id": "controller", "roles": [], "teams": [], "clearance": "public"}
 
 
 def _ready(change: Change, action: str = "start", **standing: Any) -> tuple[str, ...]:
@@ -252,6 +252,8 @@ def test_ids_count_on() -> None:
 
 def test_a_person_brings_their_roles_to_the_policies() -> None:
     found = principal(OWNERS, "gina")
-    assert found == {"id": "gina", "roles": ["service_owner"], "teams": ["ops-gates"]}
+    assert found == {
+        "id": "gina", "roles": ["service_owner"], "teams": ["ops-gates"], "clearance": "public",
+    }  # fmt: skip
     said = ready(_reviewed(), STANDING, ENGINE, principal(OWNERS, "amina"), "approve")
     assert [sentence.rpartition("[")[2] for sentence in said] == ["four_eyes]"]
