@@ -64,12 +64,12 @@ def test_an_approved_change_has_its_time_and_its_footprint(ready: Workspace) -> 
     assert "view:origin_weather@1" in touched.reads
     assert "model:late" in touched.evidence
     assert any(one.metric.startswith("split of prod") for one in touched.measures)
-    assert "booked from" in world.current(ready, ID).said
+    assert "starts at 26 Feb 2013 00:00 UTC" in world.current(ready, ID).said
 
 
 def test_the_next_one_takes_its_turn_after_the_freeze(ready: Workspace) -> None:  # X4, X7
     world.signed(ready, "CR-3")
-    assert world.current(ready, "CR-3").state == "APPROVED"
+    assert world.current(ready, "CR-3").state == "SCHEDULED"
     # CR-2 is through on the fifth, and seven days do not fit before the stocktaking.
     assert booked(ready, "CR-3").booking.phases.start == world.FREEZE[1]
 

@@ -9,6 +9,7 @@ import app_world as world
 import pytest
 
 from interlock.app import decide
+from interlock.app.booking import book
 from interlock.app.changes import held, save
 from interlock.app.tick import tick
 from interlock.app.weighing import decisions
@@ -37,31 +38,17 @@ def test_the_last_signature_approves_and_books(ready: Workspace) -> None:  # R-C
 
 
 def test_the_controller_starts_it_when_its_slot_begins(ready: Workspace) -> None:
-    before = held(ready.record, ID)
     later = ready.now() + timedelta(hours=2)
-    moved_(ready, later)
+    book(ready, ID, by=world.AUTHOR, at=later)
+    assert world.current(ready, ID).state == "REVIEW", "another time is another plan"
+    world.signed(ready, ID)
     assert ID not in tick(ready)
     assert world.current(ready, ID).state == "SCHEDULED"
     world.at(later, ready)
-    assert before.change.plan_digest
     assert f"{ID} is being prepared" in tick(ready)
     assert world.current(ready, ID).state == "PREPARING"
     (start,) = [one for one in decisions(ready, ID) if one.action == "start"]
     assert (start.principal["id"], start.said) == ("controller", ())
-
-
-def moved_(workspace: Workspace, to: datetime) -> None:
-    """The slot begins at `to`, as signed."""
-    from interlock.define.digest import digest
-
-    before = held(workspace.record, ID)
-    plan = dict(before.change.plan or {})
-    start, end = map(datetime.fromisoformat, plan["slot"])
-    plan["slot"] = [to.isoformat(), (to + (end - start)).isoformat()]
-    made = digest(plan)
-    signed = tuple(replace(s, plan_digest=made) for s in before.change.signoffs)
-    change = replace(before.change, plan=plan, plan_digest=made, signoffs=signed)
-    save(workspace, before, change, by="a test")
 
 
 def test_one_that_may_not_start_waits_and_nothing_is_written(ready: Workspace) -> None:
@@ -105,7 +92,7 @@ def test_a_rejection_opens_the_review_again_with_its_reason(ready: Workspace, st
         ready, ID
     )
     said = decide.sign(ready, ID, by="carlos", role="service_owner", team="ops-crew")
-    assert "; approved, starts at " in said
+    assert "; approved, booked from " in said
     assert world.current(ready, ID).state == "SCHEDULED"
 
 
