@@ -7,7 +7,7 @@ that cross these doors stand beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,13 +46,52 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Entry:
-    """One version of one thing in the record. `version` counts from 1 without gaps."""
+    """One version of one thing in the record. `version` counts from 1 without gaps.
+
+    `by` wrote it from `source`; whoever was erased stands there under a pseudonym.
+    """
 
     ref: Ref
     version: int
     body: Json
     written_at: datetime
     by: str
+    source: str = ""
+
+
+class Stored(NamedTuple):
+    """An entry exactly as it is kept: texts, canonical JSON, pseudonyms for people."""
+
+    ref: str
+    version: int
+    body: str
+    written_at: str
+    by: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The root (hex) of the first `size` leaves. Keep it where the record's writers cannot."""
+
+    size: int
+    root: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name and what stands for it. `salt` is hex; with it anybody can check the pseudonym."""
+
+    pseudonym: str
+    name: str
+    salt: str
+
+
+class Written(NamedTuple):
+    """An audit leaf and the entry it speaks of; None is the one that is missing."""
+
+    leaf: Json | None
+    entry: Stored | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +135,29 @@ class RecordReader(Protocol):
 
     def buckets(self, change: str) -> tuple[Bucket, ...]: ...
     def audit(self) -> tuple[Json, ...]:
-        """All audit leaves in order: `{seq, ref, version, body_digest, written_at, by, leaf}`."""
+        """All audit leaves in order.
+
+        `{rules, seq, ref, version, body_digest, written_at, by, source, leaf}`.
+        """
+        ...
+
+    def written(self, after: int | None = None) -> Iterator[Written]:
+        """Every leaf in order with its entry, a page at a time; then entries without a leaf.
+
+        With `after`, only leaves whose number is higher.
+        """
+        ...
+
+    def head(self) -> Checkpoint:
+        """The tree over all leaves, as the last write left it."""
+        ...
+
+    def origin(self) -> str:
+        """What no other record is called: checkpoints and their keys carry it."""
+        ...
+
+    def names(self) -> tuple[Named, ...]:
+        """Everybody who is still known by name, and the pseudonyms that stand for them."""
         ...
 
 
@@ -116,6 +177,17 @@ class Record(RecordReader, Protocol):
         `buckets` (by change) replace the stored buckets with the same address. Each put
         appends one audit leaf in the same transaction.
         """
+        ...
+
+    def forget(self, name: str, *, by: str, at: datetime) -> str:
+        """From now on only the pseudonym, which is given back, stands for `name`, everywhere.
+
+        That it was done is an entry of its own. Raises `NotFound` for an unknown name.
+        """
+        ...
+
+    def written_from(self, source: str) -> Record:
+        """The same record, whose writes come from elsewhere: one request of a server."""
         ...
 
     def claim(self, name: str, holder: str, seconds: float) -> int | None:
@@ -271,6 +343,14 @@ class PolicyEngine(Protocol):
     def decide(self, principal: Json, action: str, change: Json) -> tuple[str, ...]:
         """Empty means allowed; an error inside the engine is an objection, never an allow."""
         ...
+
+
+class Signer(Protocol):
+    """A private Ed25519 key that never leaves its place; `public` is its public half, 32 bytes."""
+
+    public: bytes
+
+    def sign(self, data: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True)

@@ -5,46 +5,74 @@ They keep the same promises as the engines on disk; the same contract suites hol
 
 from __future__ import annotations
 
+import copy
 import json
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from interlock.change.audit import leaf_of
+from interlock.change.names import (
+    SALT_BYTES,
+    hidden,
+    new_name,
+    nobody,
+    people_in,
+    shown,
+    unknown,
+)
+from interlock.change.tree import Peaks
 from interlock.define.digest import canonical, digest_bytes
 from interlock.define.refs import Kind, Ref
 from interlock.errors import NotFound, Stale, Unusable
-from interlock.ports import Bucket, Entry, Json, OnlineRow, Put, Span
+from interlock.ports import (
+    Bucket,
+    Checkpoint,
+    Entry,
+    Json,
+    Named,
+    OnlineRow,
+    Put,
+    Span,
+    Stored,
+    Written,
+)
 from interlock.serve.packed import due, moved, pack, unpack
 
 _Address = tuple[str, str, str, int, str]
 
 
 class MemoryRecord:
-    """The Record port in memory. `wall` gives seconds for leases."""
+    """The Record port in memory. `wall` gives seconds for leases, `source` is where writes
+    come from."""
 
-    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, source: str = "memory") -> None:
         self._wall = wall
+        self._source = source
         self._lock = threading.RLock()
-        self._things: dict[Ref, tuple[Entry, ...]] = {}
+        self._things: dict[str, tuple[Stored, ...]] = {}
         self._buckets: dict[str, dict[_Address, Bucket]] = {}
         self._leaves: list[Json] = []
+        self._peaks = Peaks()
+        self._names: dict[str, Named] = {}
         self._leases: dict[str, tuple[str, int, float]] = {}
+        self._origin = f"interlock/{secrets.token_hex(8)}"
 
     def get(self, ref: Ref) -> Entry | None:
         with self._lock:
-            found = self._things.get(ref)
-        return _copy(found[-1]) if found else None
+            found = self._things.get(str(ref))
+            return self._entry(found[-1]) if found else None
 
     def list(self, kind: Kind) -> tuple[Entry, ...]:
         with self._lock:
-            found = [many[-1] for ref, many in self._things.items() if ref.kind == kind]
-        return tuple(map(_copy, found))
+            found = [many[-1] for ref, many in self._things.items() if ref.startswith(f"{kind}:")]
+            return tuple(map(self._entry, found))
 
     def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
         with self._lock:
-            return tuple(map(_copy, self._things.get(ref, ())[after:]))
+            return tuple(map(self._entry, self._things.get(str(ref), ())[after:]))
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:
         with self._lock:
@@ -53,6 +81,23 @@ class MemoryRecord:
     def audit(self) -> tuple[Json, ...]:
         with self._lock:
             return tuple(dict(row) for row in self._leaves)
+
+    def written(self, after: int | None = None) -> Iterator[Written]:
+        with self._lock:
+            leaves, things = self.audit(), dict(self._things)
+        for leaf in leaves[after or 0 :]:
+            yield Written(leaf, things[leaf["ref"]][leaf["version"] - 1])
+
+    def head(self) -> Checkpoint:
+        with self._lock:
+            return self._peaks.checkpoint()
+
+    def origin(self) -> str:
+        return self._origin
+
+    def names(self) -> tuple[Named, ...]:
+        with self._lock:
+            return tuple(self._names.values())
 
     def write(
         self,
@@ -64,24 +109,55 @@ class MemoryRecord:
     ) -> tuple[Entry, ...]:
         if at.tzinfo is None:
             raise Unusable(f"{at} has no time zone", help="pass an aware instant")
-        entries = [
-            Entry(put.ref, put.expected + 1, _plain(put), at.astimezone(UTC), by) for put in puts
-        ]
+        bodies = [_plain(put) for put in puts]
         with self._lock:
             self._refuse_moved(puts)
-            for entry in entries:
-                self._things[entry.ref] = (*self._things.get(entry.ref, ()), entry)
-                self._leaves.append(leaf_of(len(self._leaves) + 1, entry))
+            kept = [
+                self._stored(put, body, by, at.astimezone(UTC).isoformat())
+                for put, body in zip(puts, bodies, strict=True)
+            ]
+            for stored in kept:
+                self._things[stored.ref] = (*self._things.get(stored.ref, ()), stored)
+                self._leaves.append(leaf_of(self._peaks.size + 1, stored))
+                self._peaks.add(bytes.fromhex(self._leaves[-1]["leaf"]))
             for change, many in (buckets or {}).items():
-                kept = self._buckets.setdefault(change, {})
-                kept.update({(b.stage, b.metric, b.arm, b.at, b.slice): b for b in many})
-        return tuple(map(_copy, entries))
+                mine = self._buckets.setdefault(change, {})
+                mine.update({(b.stage, b.metric, b.arm, b.at, b.slice): b for b in many})
+            return tuple(map(self._entry, kept))
+
+    def forget(self, name: str, *, by: str, at: datetime) -> str:
+        with self._lock:
+            if name not in self._names:
+                raise nobody(name)
+            gone = self._names.pop(name).pseudonym
+            self.write([Put(Ref("erasure", gone), {"pseudonym": gone}, 0)], by=by, at=at)
+        return gone
+
+    def _stored(self, put: Put, body: Json, by: str, at: str) -> Stored:
+        known = self._known({by, self._source, *people_in(body)})
+        text = canonical(hidden(body, known, canonical(body).decode())).decode()
+        who, where = known.get(by, by), known.get(self._source, self._source)
+        return Stored(str(put.ref), put.expected + 1, text, at, who, where)
+
+    def _known(self, names: set[str]) -> dict[str, str]:
+        known = {named.name: named.pseudonym for named in self._names.values()}
+        for name in unknown(names, known):
+            named = new_name(name, secrets.token_bytes(SALT_BYTES))
+            self._names[name], known[name] = named, named.pseudonym
+        return known
+
+    def _entry(self, kept: Stored) -> Entry:
+        # Parsed anew each time: a reader may change what it got.
+        names = {named.pseudonym: named.name for named in self._names.values()}
+        body, at = json.loads(shown(kept.body, names)), datetime.fromisoformat(kept.written_at)
+        by, source = names.get(kept.by, kept.by), names.get(kept.source, kept.source)
+        return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
 
     def _refuse_moved(self, puts: Sequence[Put]) -> None:
         newest: dict[Ref, int] = {}
         moved: dict[str, str] = {}
         for put in puts:
-            version = newest.get(put.ref, len(self._things.get(put.ref, ())))
+            version = newest.get(put.ref, len(self._things.get(str(put.ref), ())))
             if version != put.expected:
                 moved[str(put.ref)] = f"{put.ref} is at version {version}, expected {put.expected}"
             newest[put.ref] = version + 1
@@ -108,6 +184,11 @@ class MemoryRecord:
             if by == holder and fence:
                 self._leases[name] = (holder, fence, 0.0)
 
+    def written_from(self, source: str) -> MemoryRecord:
+        other = copy.copy(self)
+        other._source = source
+        return other
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -120,12 +201,6 @@ def _plain(put: Put) -> Json:
             f"the body of {put.ref} is not JSON: {error}", help="keep plain values in it"
         ) from error
     return body
-
-
-def _copy(entry: Entry) -> Entry:
-    # A reader may change what it got; the record must not change with it.
-    body = json.loads(canonical(entry.body))
-    return Entry(entry.ref, entry.version, body, entry.written_at, entry.by)
 
 
 class MemoryOnlineStore:

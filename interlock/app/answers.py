@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from interlock.change.change import Change
 
 if TYPE_CHECKING:
+    from interlock.app.audit import Audited
     from interlock.app.changes import Standing
-    from interlock.app.history import Audited
     from interlock.change.evidence import Evidence
     from interlock.plan.plan import Plan
 

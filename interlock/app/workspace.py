@@ -78,6 +78,8 @@ class Workspace:
     environment: str = "prod"
     # Who only looks leaves no trace: no state folder appears because of it.
     looking: bool = False
+    # By which door this process came in: the audit keeps it, with the machine, for each write.
+    door: str = "python"
     # Where writes come from: a process here, where names are as given, or `token:<id>`.
     source: str = EMBEDDED
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
@@ -137,7 +139,7 @@ class Workspace:
 
         Opened engines are shared: close the original, never this one.
         """
-        other = Workspace(self.folder, self.environment, versions=self.versions)
+        other = Workspace(self.folder, self.environment, versions=self.versions, door=self.door)
         for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock", "kept"):
             other.__dict__[name] = getattr(self, name)
         other.__dict__["_learned"] = self.learn(texts)
@@ -147,6 +149,11 @@ class Workspace:
     def settings(self) -> Environment:
         """The environment's definition; raises `NotFound` naming those that exist."""
         return self._settings_in(self.project)
+
+    @property
+    def declared(self) -> Environment:
+        """The environment as the release that runs declares it; before the first, as the files."""
+        return self._settings_in(self.released or self.project)
 
     def _settings_in(self, project: Project) -> Environment:
         known = project.environments
@@ -169,13 +176,21 @@ class Workspace:
     @cached_property
     def record(self) -> SqlRecord | MemoryRecord:
         from interlock.adapters.memory import MemoryRecord
-        from interlock.adapters.sqlrecord import SqlRecord
+        from interlock.app.records import (
+            address_of,
+            file_of,
+            is_beside,
+            open_record,
+            source_of,
+        )
 
-        file = self.state / "record.db"
-        if self.looking and not file.exists():
+        address = address_of(self.folder, self.state, self.environment)
+        beside = is_beside(address)
+        if self.looking and beside and not file_of(address, self.folder, self.state).exists():
             return MemoryRecord()
         self._make_state()
-        return SqlRecord(file)
+        source = source_of(self.door) if self.source == EMBEDDED else self.source
+        return open_record(address, self.folder, self.state, self.environment, source)
 
     @cached_property
     def artifacts(self) -> FileArtifacts:
@@ -188,7 +203,7 @@ class Workspace:
         from interlock.app.engines import open_warehouse
 
         self._make_state()
-        declared = self._settings_in(self.released or self.project).warehouse
+        declared = self.declared.warehouse
         return open_warehouse(declared, self.folder, self.state)
 
     @cached_property

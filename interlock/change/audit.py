@@ -1,222 +1,178 @@
-"""The audit: a Merkle tree over every write, so that an edited past cannot be hidden.
+"""The audit: a leaf for every write, so that an edited past cannot be hidden.
 
-Hashes, proofs and their checks are those of RFC 6962 section 2.1. Every put of the
-record appends one leaf; `verify_audit` compares leaves with what the record holds now.
-Leaves alone cannot show that the newest rows were cut off, nor that somebody rewrote
-rows and leaves together: a `Checkpoint` kept elsewhere does.
+A leaf says who wrote what, when and from where; people stand in it under pseudonyms
+(`names`). `Verifier` reads leaves and what the record holds in one pass, in order, and keeps
+only the peaks of the tree. Leaves alone cannot show that the newest rows were cut off, nor
+that somebody rewrote rows and leaves together: a checkpoint kept elsewhere does.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from typing import Any
 
-from interlock.define.digest import canonical, digest
-from interlock.define.refs import KINDS
-from interlock.ports import Entry, Json, RecordReader
+from interlock.change.tree import WIDTH, Peaks, leaf_hash
+from interlock.define.digest import canonical, digest_bytes
+from interlock.ports import Checkpoint, Json, RecordReader, Stored, Written
 
-_FIELDS = ("seq", "ref", "version", "body_digest", "written_at", "by")
+RULES = 2
+"""Of new leaves. A leaf keeps the rules it was written by, so that older ones stay valid."""
+_FIRST = ("seq", "ref", "version", "body_digest", "written_at", "by")
+FIELDS: Mapping[int, tuple[str, ...]] = {1: _FIRST, 2: ("rules", *_FIRST, "source")}
+"""What is hashed, by the rules of the leaf."""
+MOST = 100  # objections told one by one
+
+
+def leaf_of(seq: int, entry: Stored) -> Json:
+    """The audit leaf of `entry`, which was write number `seq` (from 1) of its record."""
+    row: Json = {
+        "rules": RULES,
+        "seq": seq,
+        "ref": entry.ref,
+        "version": entry.version,
+        "body_digest": digest_bytes(entry.body.encode()),
+        "written_at": entry.written_at,
+        "by": entry.by,
+        "source": entry.source,
+    }
+    return {**row, "leaf": hash_of(row).hex()}
+
+
+def hash_of(leaf: Mapping[str, Any]) -> bytes:
+    """What the leaf must hash to; raises KeyError for rules that nobody knows."""
+    return leaf_hash(canonical({name: leaf[name] for name in FIELDS[leaf["rules"]]}))
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The root (hex) of the first `size` leaves. Keep it where the record's writers cannot."""
+class Verified:
+    """A record's audit: its head as the leaves give it, and everything that does not add up.
 
-    size: int
-    root: str
+    `backwards` counts writes that claim to be older than one before them: the clock of
+    whoever wrote them went back. That is told, and it is no edit.
+    """
 
-
-# --- the tree -----------------------------------------------------------------------
-
-
-def leaf_hash(data: bytes) -> bytes:
-    """The hash of one leaf; the prefix keeps a leaf from posing as a node."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    now: Checkpoint
+    objections: tuple[str, ...]
+    backwards: int
 
 
-def _node(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
+def verify(record: RecordReader, kept: Sequence[Checkpoint] = ()) -> Verified:
+    """Read the whole record once and hold it against its leaves, its head and `kept`."""
+    verifier = Verifier(kept)
+    verifier.take(record.written())
+    head = record.head()
+    while head.size > verifier.peaks.size:
+        # Others write meanwhile. What claims leaves that are not there ends this too.
+        before = verifier.peaks.size
+        verifier.take(record.written(after=before))
+        if verifier.peaks.size == before:
+            break
+        head = record.head()
+    found = tuple(verifier.objections(head))
+    return Verified(verifier.peaks.checkpoint(), found, verifier.backwards)
 
 
-def _split(size: int) -> int:
-    """The largest power of two below `size`."""
-    return 1 << (size - 1).bit_length() - 1
+class Verifier:
+    """Takes every `Written` of a record in order; what does not add up, one sentence each.
 
+    `kept` are checkpoints of earlier, whose roots must still be those of the beginning.
+    """
 
-def root(hashes: Sequence[bytes]) -> bytes:
-    """The tree head over leaf hashes, in linear time."""
-    stack: list[bytes] = []
-    for index, hashed in enumerate(hashes):
-        stack.append(hashed)
-        # Every trailing one bit of the index is a pair of equal subtrees now complete.
-        for _ in range((index + 1 & -(index + 1)).bit_length() - 1):
-            right = stack.pop()
-            stack.append(_node(stack.pop(), right))
-    if not stack:
-        return hashlib.sha256(b"").digest()
-    head = stack.pop()
-    while stack:
-        head = _node(stack.pop(), head)
-    return head
+    def __init__(self, kept: Sequence[Checkpoint] = ()) -> None:
+        self.peaks = Peaks()
+        self.more = 0  # objections beyond those told
+        self.backwards = 0  # writes that claim to be older than the one before them
+        self._said: list[str] = []
+        self._newest: dict[str, int] = {}
+        self._kept = {point.size: point for point in kept}
+        self._last = ""
+        self._ordered = True
 
+    def take(self, written: Iterable[Written]) -> None:
+        """The next ones."""
+        self._reach()
+        for leaf, entry in written:
+            if leaf is None:
+                assert entry is not None
+                self._say(f"{_named(entry)} was written without an audit leaf")
+            else:
+                self._take(leaf, entry)
 
-def inclusion_proof(index: int, hashes: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The audit path that leads from leaf `index` to the root."""
-    if not 0 <= index < len(hashes):
-        raise ValueError(f"leaf {index} is not in a tree of {len(hashes)}")
-    if len(hashes) == 1:
-        return ()
-    cut = _split(len(hashes))
-    left, right = hashes[:cut], hashes[cut:]
-    if index < cut:
-        return (*inclusion_proof(index, left), root(right))
-    return (*inclusion_proof(index - cut, right), root(left))
+    def objections(self, head: Checkpoint | None = None) -> list[str]:
+        """All of them, once every leaf was taken; `head` is what the record says of itself."""
+        found = list(self._said)
+        if self.more:
+            found.append(f"and {self.more:,} more")
+        for size in sorted(self._kept):
+            found.append(f"the audit was cut: {self.peaks.size} leaves, {size} at the checkpoint")
+        now = self.peaks.checkpoint()
+        if head is not None and head != now:
+            found.append(
+                f"the record says it has {head.size} leaves with root {head.root[:12]};"
+                f" there are {now.size} with root {now.root[:12]}"
+            )
+        return found
 
+    def _take(self, leaf: Json, entry: Stored | None) -> None:
+        for said in self._against(leaf, entry):
+            self._say(said)
+        self.peaks.add(stored_hash(leaf))
+        if leaf["written_at"] < self._last:
+            self.backwards += 1
+        self._last = max(self._last, leaf["written_at"])
+        self._reach()
 
-def consistency_proof(size: int, hashes: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Shows that the tree over the first `size` leaves is a beginning of this one."""
-    if not 0 < size <= len(hashes):
-        raise ValueError(f"a tree of {size} is no beginning of one of {len(hashes)}")
-    return _subproof(size, hashes, True)
+    def _reach(self) -> None:
+        """Compare with the checkpoint of this size, if there is one."""
+        kept = self._kept.pop(self.peaks.size, None)
+        if kept is not None and self.peaks.root().hex() != kept.root:
+            self._say(f"the first {kept.size} audit leaves are not those of the checkpoint")
 
+    def _against(self, leaf: Json, entry: Stored | None) -> Iterator[str]:
+        expected = self.peaks.size + 1
+        if leaf["seq"] != expected and self._ordered:
+            self._ordered = False  # everything behind it is out of place too
+            yield f"audit leaf {expected} is missing or moved: found number {leaf['seq']} there"
+        ref = leaf["ref"]
+        before = self._newest.get(ref, 0)
+        if leaf["version"] != before + 1 and self._ordered:
+            yield f"audit leaf {expected}: {ref} goes from {before} to {leaf['version']}"
+        self._newest[ref] = leaf["version"]
+        yield from _leaf_objections(leaf, entry)
 
-def _subproof(size: int, hashes: Sequence[bytes], whole: bool) -> tuple[bytes, ...]:
-    if size == len(hashes):
-        return () if whole else (root(hashes),)
-    cut = _split(len(hashes))
-    left, right = hashes[:cut], hashes[cut:]
-    if size <= cut:
-        return (*_subproof(size, left, whole), root(right))
-    return (*_subproof(size - cut, right, False), root(left))
-
-
-def verify_inclusion(
-    hashed: bytes, index: int, size: int, proof: Sequence[bytes], head: bytes
-) -> bool:
-    """Is the leaf `hashed` number `index` of the tree of `size` leaves with root `head`?"""
-    if not 0 <= index < size:
-        return False
-    at, last, got = index, size - 1, hashed
-    for step in proof:
-        if last == 0:
-            return False
-        if at & 1 or at == last:
-            got = _node(step, got)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
+    def _say(self, said: str) -> None:
+        if len(self._said) < MOST:
+            self._said.append(said)
         else:
-            got = _node(got, step)
-        at, last = at >> 1, last >> 1
-    return last == 0 and got == head
+            self.more += 1
 
 
-def verify_consistency(first: Checkpoint, second: Checkpoint, proof: Sequence[bytes]) -> bool:
-    """Is the tree of `first` a beginning of the tree of `second`?"""
-    if first.size == second.size:
-        return first.root == second.root and not proof
-    if not 0 < first.size < second.size or not proof:
-        return False
-    at, last = first.size - 1, second.size - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
-    # A complete left subtree is its own first step, and is left out of the proof.
-    steps = [*([] if at else [bytes.fromhex(first.root)]), *proof]
-    old = new = steps[0]
-    for step in steps[1:]:
-        if last == 0:
-            return False
-        if at & 1 or at == last:
-            old, new = _node(step, old), _node(step, new)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            new = _node(new, step)
-        at, last = at >> 1, last >> 1
-    return last == 0 and old.hex() == first.root and new.hex() == second.root
-
-
-# --- the record's leaves ------------------------------------------------------------
-
-
-def leaf_of(seq: int, entry: Entry) -> Json:
-    """The audit row of `entry`, which was write number `seq` (from 1) of its record."""
-    row: Json = {
-        "seq": seq,
-        "ref": str(entry.ref),
-        "version": entry.version,
-        "body_digest": digest(entry.body),
-        "written_at": entry.written_at.astimezone(UTC).isoformat(),
-        "by": entry.by,
-    }
-    return {**row, "leaf": _hash_row(row)}
-
-
-def _hash_row(row: Json) -> str:
-    return leaf_hash(canonical({field: row.get(field) for field in _FIELDS})).hex()
-
-
-def checkpoint(leaves: Sequence[Json]) -> Checkpoint:
-    """What to keep elsewhere: the number of leaves and their root."""
-    return Checkpoint(len(leaves), root([bytes.fromhex(row["leaf"]) for row in leaves]).hex())
-
-
-def entries_of(record: RecordReader) -> Iterator[Entry]:
-    """Every version of everything the record holds."""
-    for kind in sorted(KINDS):
-        for newest in record.list(kind):  # type: ignore[arg-type]  # KINDS holds exactly the kinds
-            yield from record.history(newest.ref)
-
-
-def verify_audit(
-    leaves: Sequence[Json], entries: Iterable[Entry], kept: Checkpoint | None = None
-) -> list[str]:
-    """Everything that does not add up, one sentence each; empty when the past is intact."""
-    entry_at = {(str(entry.ref), entry.version): entry for entry in entries}
-    leaf_at = {(row["ref"], row["version"]): row for row in leaves}
-    return [
-        *_order_objections(leaves),
-        *(said for row in leaves for said in _leaf_objections(row, entry_at)),
-        *(
-            f"{ref} version {version} was written without an audit leaf"
-            for ref, version in entry_at
-            if (ref, version) not in leaf_at
-        ),
-        *_checkpoint_objections(leaves, kept),
-    ]
-
-
-def _order_objections(leaves: Sequence[Json]) -> Iterator[str]:
-    newest: dict[str, int] = {}
-    for expected, row in enumerate(leaves, 1):
-        if row["seq"] != expected:
-            yield f"audit leaf {expected} is missing or moved: found number {row['seq']} there"
-            return
-        before = newest.get(row["ref"], 0)
-        if row["version"] != before + 1:
-            yield f"audit leaf {expected}: {row['ref']} goes from {before} to {row['version']}"
-        newest[row["ref"]] = row["version"]
-
-
-def _leaf_objections(row: Json, entry_at: dict[tuple[str, int], Entry]) -> Iterator[str]:
-    name = f"{row['ref']} version {row['version']}"
-    if _hash_row(row) != row["leaf"]:
-        yield f"audit leaf {row['seq']} ({name}) was edited: its hash is another"
-    entry = entry_at.get((row["ref"], row["version"]))
+def _leaf_objections(leaf: Json, entry: Stored | None) -> Iterator[str]:
+    name = f"{leaf['ref']} version {leaf['version']}"
+    if leaf["rules"] not in FIELDS:
+        yield f"audit leaf {leaf['seq']} ({name}) follows rules {leaf['rules']}: nobody knows them"
+    elif hash_of(leaf).hex() != leaf["leaf"]:
+        yield f"audit leaf {leaf['seq']} ({name}) was edited: its hash is another"
     if entry is None:
         yield f"{name} is in the audit and gone from the record"
         return
-    for field, value in leaf_of(row["seq"], entry).items():
-        if field != "leaf" and value != row[field]:
-            what = "body" if field == "body_digest" else field
-            yield f"{name} was edited: its {what} is not what the audit holds"
+    if digest_bytes(entry.body.encode()) != leaf["body_digest"]:
+        yield f"{name} was edited: its body is not what the audit holds"
+    for field in ("written_at", "by", "source"):
+        if getattr(entry, field) != leaf[field]:
+            yield f"{name} was edited: its {field} is not what the audit holds"
 
 
-def _checkpoint_objections(leaves: Sequence[Json], kept: Checkpoint | None) -> Iterator[str]:
-    if kept is None:
-        return
-    if len(leaves) < kept.size:
-        yield f"the audit was cut: {len(leaves)} leaves, {kept.size} at the checkpoint"
-    elif checkpoint(leaves[: kept.size]).root != kept.root:
-        yield f"the first {kept.size} audit leaves are not those of the checkpoint"
+def stored_hash(leaf: Mapping[str, Any]) -> bytes:
+    """The hash that stands in a leaf, as the tree takes it, whatever stands there."""
+    try:
+        found = bytes.fromhex(leaf["leaf"])
+    except ValueError:
+        found = b""
+    # Said already: its hash is another. What stands here only has to be no valid hash.
+    return found if len(found) == WIDTH else leaf_hash(canonical(str(leaf["leaf"])))
+
+
+def _named(entry: Stored) -> str:
+    return f"{entry.ref} version {entry.version}"

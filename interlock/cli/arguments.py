@@ -26,7 +26,7 @@ def project(folder: Path, environment: str, looking: bool = False) -> Iterator[A
     """The opened project; its engines are closed whatever happens. `looking` leaves no trace."""
     from interlock.app.workspace import Workspace
 
-    workspace = Workspace(folder.resolve(), environment, looking=looking)
+    workspace = Workspace(folder.resolve(), environment, looking=looking, door="cli")
     try:
         yield workspace
     finally:

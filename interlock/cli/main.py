@@ -19,6 +19,7 @@ import typer
 
 from interlock import __version__
 from interlock.cli import (
+    audit,
     calendar,
     consistency,
     datasets,
@@ -209,24 +210,6 @@ def evidence(
         show(find(workspace, digest), as_json, views.evidence, answers.evidence_json)
 
 
-@app.command()
-def audit(
-    kept: Annotated[str, typer.Option(help="SIZE:ROOT of an earlier audit")] = "",
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Verify that nothing in the record was edited, moved or removed since it was written."""
-    from interlock.app import answers
-    from interlock.app.history import audit as verify
-    from interlock.cli import views
-
-    with project(folder, environment, looking=True) as workspace:
-        found = verify(workspace, kept)
-    show(found, as_json, views.audited, answers.audited_json)
-    raise typer.Exit(3 if found.objections else 0)
-
-
 decisions.register(app, decisions.BEFORE)
 
 
@@ -332,6 +315,7 @@ app.command()(privacy.synth)
 
 
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="token")
 app.add_typer(policy.app, name="policy")
 

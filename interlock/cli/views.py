@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from interlock.app.adopt import Adopted
+    from interlock.app.audit import Audited, Erased
     from interlock.app.changes import Standing
-    from interlock.app.history import Audited
     from interlock.app.traffic import Played
     from interlock.change.evidence import Evidence
     from interlock.define.project import Project
@@ -272,10 +272,27 @@ def evidence(found: Evidence) -> str:
 
 def audited(found: Audited) -> str:
     """The root to keep elsewhere, and everything that does not add up."""
-    said = facts((("writes", found.size), ("root", found.root)))
+    held = f"{found.against} checkpoint" + ("s" if found.against > 1 else "")
+    back = f"{found.backwards} writes are dated before an earlier one: a clock went back"
+    said = facts(
+        (
+            ("writes", found.size),
+            ("root", found.root),
+            ("held against", held if found.against else ""),
+            ("clock", back if found.backwards else ""),
+        )
+    )
     if not found.objections:
         return page(said, "every write is there and unchanged")
     return page(said, heading("does not add up"), bullets(found.objections))
+
+
+def erased(found: Erased) -> str:
+    """Who stands there now, and where the name still stands."""
+    said = f"{found.pseudonym} stands for this person now, and nothing leads back"
+    if not found.left:
+        return page(said)
+    return page(said, heading("the name still stands here"), bullets(found.left))
 
 
 # --- traffic and watching -----------------------------------------------------------

@@ -13,3 +13,7 @@ WarehouseAddress = Annotated[
     str,
     StringConstraints(pattern=r"^(\$\{\w+\}|(duckdb|postgres(ql)?|spark)://|spark:local)"),
 ]
+RecordAddress = Annotated[
+    str, StringConstraints(pattern=r"^(\$\{\w+\}|sqlite://|postgres(ql)?://)")
+]
+Secret = Annotated[str, StringConstraints(pattern=r"^\$\{\w+\}$")]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from interlock.define.addresses import StoreAddress, WarehouseAddress
+from interlock.define.addresses import RecordAddress, Secret, StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
 from interlock.define.notifications import Hook
@@ -71,6 +71,8 @@ class Environment(Definition):
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
     `warehouse` is where tables live; `online` are the online stores, the first preferred.
+    `record` is where changes, the Route and the audit are kept. `signing_key` signs checkpoints
+    and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
     `hooks` are asked before a stage begins. Signatures count for `signoffs_last`. An emergency
     change needs one more, of somebody of another team than its author's who holds
@@ -80,6 +82,8 @@ class Environment(Definition):
     clock: Literal["wall", "replay"] = "wall"
     warehouse: WarehouseAddress = "duckdb://"
     online: tuple[StoreAddress, ...] = ("lmdb://",)
+    record: RecordAddress = "sqlite://"
+    signing_key: Secret | None = None
     refresh: Schedule | None = None
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()

@@ -11,13 +11,15 @@ takes `self.wall` as the clock of its leases, so that a test can let them run ou
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from interlock.change.audit import checkpoint, entries_of, verify_audit
+from interlock.change.audit import verify
+from interlock.change.names import true
 from interlock.define.digest import digest, digest_bytes
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Stale, Unusable
@@ -145,7 +147,63 @@ class RecordContract:
         assert [row["seq"] for row in leaves] == [1, 2, 3]
         assert [row["ref"] for row in leaves] == ["change:CR-1", "route:prod", "change:CR-1"]
         assert leaves[2]["body_digest"] == digest({"a": 2})
-        assert verify_audit(leaves, entries_of(record), checkpoint(leaves)) == []
+        assert [row["version"] for row in leaves] == [1, 1, 2]
+        found = verify(record, [record.head()])
+        assert (found.objections, found.now.size) == ((), 3)
+        assert {row["source"] for row in leaves} != {""}
+
+    def test_what_is_stored_holds_no_names_and_what_is_read_does(  # R-A8
+        self, record: Record
+    ) -> None:
+        body = {"author": "zoë", "said": "zoë waits for dana", "model": "dana", "by": ["wei"]}
+        record.write([Put(FIRST, body, 0)], by="dana", at=NOON)
+        record.write([Put(FIRST, body, 1)], by="zoë", at=NOON)
+        kept = [row.entry for row in record.written()]
+        assert len(kept) == 2
+        for one in kept:
+            assert one is not None
+            assert "zoë" not in one.body
+            assert "wei" not in one.body
+            assert json.loads(one.body)["model"] == "dana", "an address is no person"
+            assert one.by.startswith("anon-")
+        found = record.get(FIRST)
+        assert found is not None
+        assert (found.body, found.by) == (body, "zoë")
+        assert {"dana", "wei", "zoë"} <= {named.name for named in record.names()}
+        assert all(true(named) for named in record.names())
+
+    def test_who_is_forgotten_is_a_pseudonym_everywhere_and_the_audit_holds(  # R-A8
+        self, record: Record
+    ) -> None:
+        body = {"author": "dana", "said": "started by dana", "waits_for": "wei"}
+        record.write([Put(FIRST, body, 0)], by="dana", at=NOON)
+        before = record.head()
+        gone = record.forget("dana", by="wei", at=NOON)
+        found = record.get(FIRST)
+        assert found is not None
+        assert found.by == gone
+        assert found.body == {"author": gone, "said": f"started by {gone}", "waits_for": "wei"}
+        assert "dana" not in {named.name for named in record.names()}
+        assert [(e.body, e.by) for e in record.list("erasure")] == [({"pseudonym": gone}, "wei")]
+        assert verify(record, [before, record.head()]).objections == ()
+        with pytest.raises(NotFound, match="dana"):
+            record.forget("dana", by="wei", at=NOON)
+        # Who comes back is somebody else: nothing leads to what was forgotten.
+        (again,) = record.write([Put(ROUTE, {}, 0)], by="dana", at=NOON)
+        assert again.by == "dana"
+        assert {row["by"] for row in record.audit() if row["ref"] == "route:prod"} != {gone}
+
+    def test_a_request_writes_from_where_it_came(self, record: Record) -> None:
+        record.write([Put(ROUTE, {}, 0)], by="dana", at=NOON)
+        record.written_from("token:7").write([Put(ROUTE, {}, 1)], by="dana", at=NOON)
+        record.write([Put(ROUTE, {}, 2)], by="dana", at=NOON)
+        first, second, third = (entry.source for entry in record.history(ROUTE))
+        assert (first, second) == (third, "token:7")
+        assert verify(record).objections == ()
+
+    def test_each_record_is_a_log_of_its_own(self, record: Record) -> None:
+        assert record.origin() == record.origin()
+        assert record.origin() != self.make(Path(tempfile.mkdtemp())).origin()
 
     def test_a_lease_is_held_by_one(self, record: Record) -> None:
         assert record.claim("tick", "one", 10) == 1

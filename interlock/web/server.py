@@ -42,7 +42,7 @@ def create() -> ASGIApp:
 
 def application(folder: Path, environment: str) -> Application:
     """The application of a project folder. What it opens is closed by the end of its lifespan."""
-    workspace = Workspace(folder, environment)
+    workspace = Workspace(folder, environment, door="server")
     desk = RecordDesk(workspace)
     replayed = desk.ledger.environment.clock == "replay"
     # An environment that takes rows writes them online too, and LMDB opens a folder once.

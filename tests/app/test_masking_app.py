@@ -216,9 +216,9 @@ def test_who_is_cleared_sees_and_the_look_is_a_leaf_of_the_audit(workspace: Work
     assert "wh.departures.tailnum" in found.clear
     leaves = workspace.record.audit()
     assert len(leaves) == before + 1
-    assert (leaves[-1]["ref"], leaves[-1]["by"]) == ("look:amina", "amina")
     entry = workspace.record.get(Ref("look", "amina"))
     assert entry is not None
+    assert (leaves[-1]["ref"], entry.by) == ("look:amina", "amina")
     assert "wh.departures.dep_delay" in entry.body["columns"]
     assert not TAIL.search(json.dumps(entry.body)), "what was seen is not written down again"
     look(workspace, "amina", sql="SELECT * FROM wh.flights WHERE tailnum = 'N10001X'")

@@ -43,10 +43,10 @@ def test_a_plan_says_there_is_something_to_do_and_writes_nothing(fresh: Path) ->
     assert contents(fresh) == before, "planning left a trace"
 
 
-@pytest.mark.parametrize("command", ["check", "changes", "status", "audit"])
+@pytest.mark.parametrize("command", ["check", "changes", "status", "audit verify"])
 def test_looking_leaves_no_trace(fresh: Path, command: str) -> None:
     before = contents(fresh)
-    assert interlock(command, "-C", fresh, "--json").code == 0
+    assert interlock(*command.split(), "-C", fresh, "--json").code == 0
     assert contents(fresh) == before
 
 
@@ -229,14 +229,15 @@ def test_a_lost_artifact_is_never_replaced_by_other_bytes(project: Path) -> None
 
 # R-H5
 def test_an_edited_record_does_not_pass_the_audit(project: Path) -> None:
-    clean = interlock("audit", "-C", project, "--json")
+    clean = interlock("audit", "verify", "-C", project, "--json")
     assert clean.code == 0
     assert clean.json["objections"] == []
-    kept = f"{clean.json['size']}:{clean.json['root']}"
+    kept = project.parent / "kept"
+    assert interlock("audit", "checkpoint", "-C", project, "--out", kept).code == 0
     with contextlib.closing(sqlite3.connect(project / ".interlock" / "record.db")) as record:
-        record.execute("DELETE FROM audit WHERE seq > 10")
+        record.execute("DELETE FROM leaf WHERE seq > 10")
         record.commit()
-    cut = interlock("audit", "-C", project, "--kept", kept)
+    cut = interlock("audit", "verify", "-C", project, "--against", kept)
     assert cut.code == 3
     assert "the audit was cut: 10 leaves" in cut.out
     assert "written without an audit leaf" in cut.out

@@ -121,7 +121,9 @@ def test_nothing_is_left_to_be_written(file: Path) -> None:
 def test_a_room_exports_nothing_from_its_door() -> None:
     for door in HERE.rglob("__init__.py"):
         rest = ast.parse(door.read_text()).body[1:]
-        allowed = rest if door.parent == HERE else []
+        # An engine in several files is one module to everybody else.
+        engine = door.parent.parent == HERE / "adapters"
+        allowed = rest if door.parent == HERE or engine else []
         assert rest == allowed, f"{name_of(door)} holds more than its docstring"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
+
+import pytest
 
 from interlock.adapters.files import FileArtifacts
 from interlock.adapters.memory import (
@@ -27,6 +30,16 @@ class TestMemoryRecord(RecordContract):
 class TestSqliteRecord(RecordContract):
     def make(self, folder: Path) -> Record:
         return SqlRecord(folder / "record.db", self.wall)
+
+
+class TestPostgresRecord(RecordContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_url: str) -> None:
+        self.url = postgres_url
+
+    def make(self, folder: Path) -> Record:
+        schema = f"t{secrets.token_hex(6)}"
+        return SqlRecord(f"{self.url}&schema={schema}", self.wall)
 
 
 class TestMemoryArtifacts(ArtifactsContract):

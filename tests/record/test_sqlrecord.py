@@ -1,8 +1,9 @@
-"""The SQLite record among processes, kills, full disks and files that are something else."""
+"""The SQL record among processes and kills, on both engines; SQLite's own troubles with files."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from interlock.adapters.sqlrecord import SqlRecord
-from interlock.change.audit import checkpoint, entries_of, verify_audit
+from interlock.adapters.sqlrecord.connect import reach
+from interlock.adapters.sqlrecord.tables import HEAD
+from interlock.change.audit import verify
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, Unavailable
@@ -31,17 +34,26 @@ from interlock.errors import Stale, Unavailable
 from interlock.ports import Put
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
 ROUTE = Ref("route", "prod")
-file, name = Path(sys.argv[1]), sys.argv[2]
+target, name = sys.argv[1:]
 """
 
 
-def _spawn(body: str, file: Path, name: str) -> subprocess.Popen[str]:
+def _spawn(body: str, target: Path | str, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", START + body, str(file), name],
+        [sys.executable, "-c", START + body, str(target), name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a record is to be made: a file, or a schema of its own on a real server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "record.db")
+    url = request.getfixturevalue("postgres_url")
+    return f"{url}&schema=t{secrets.token_hex(6)}"
 
 
 def _line(process: subprocess.Popen[str]) -> str:
@@ -50,7 +62,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 RACE = """
-record = SqlRecord(file)
+record = SqlRecord(target)
 print("ready", flush=True)
 sys.stdin.readline()
 won = []
@@ -65,10 +77,9 @@ print(*won, flush=True)
 
 
 @pytest.mark.slow
-def test_of_two_processes_exactly_one_wins_each_version(tmp_path: Path) -> None:  # R-C5
-    file = tmp_path / "record.db"
-    processes = {name: _spawn(RACE, file, name) for name in ("one", "two")}
-    # Both make the tables of a file that is not there yet, which is a race of its own.
+def test_of_two_processes_exactly_one_wins_each_version(target: str) -> None:  # R-C5
+    processes = {name: _spawn(RACE, target, name) for name in ("one", "two")}
+    # Both make the tables of a record that is not there yet, which is a race of its own.
     assert [_line(process) for process in processes.values()] == ["ready", "ready"]
     for process in processes.values():
         assert process.stdin is not None
@@ -77,12 +88,14 @@ def test_of_two_processes_exactly_one_wins_each_version(tmp_path: Path) -> None:
     won = {name: list(map(int, _line(process).split())) for name, process in processes.items()}
     assert [process.wait() for process in processes.values()] == [0, 0]
     assert sorted(won["one"] + won["two"]) == list(range(1, 101))
-    found = SqlRecord(file).history(ROUTE)
+    record = SqlRecord(target)
+    found = record.history(ROUTE)
+    assert verify(record).objections == ()
     assert {name: [e.version for e in found if e.by == name] for name in won} == won
 
 
 STREAM = """
-record = SqlRecord(file)
+record = SqlRecord(target)
 version = 0
 while True:
     puts = [Put(ROUTE, {"n": version}, version), Put(Ref("note", str(version)), {"of": version}, 0)]
@@ -95,29 +108,28 @@ while True:
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 17, 60])
 def test_a_kill_in_a_stream_of_writes_loses_nothing_committed(  # R-B12
-    tmp_path: Path, lines: int
+    target: str, lines: int
 ) -> None:
-    file = tmp_path / "record.db"
-    process = _spawn(STREAM, file, "victim")
+    process = _spawn(STREAM, target, "victim")
     said = [int(_line(process)) for _ in range(lines)][-1]
     process.kill()
     assert process.stdout is not None
     rest = [int(text) for text in process.stdout.read().split("\n")[:-1] if text]
     assert process.wait() == -signal.SIGKILL
-    record = SqlRecord(file)
+    record = SqlRecord(target)
     versions = [entry.version for entry in record.history(ROUTE)]
     assert versions == list(range(1, len(versions) + 1))
     assert len(versions) >= max([said, *rest])
     # Both puts of a write, and its leaves, are there together or not at all.
     assert len(record.list("note")) == len(versions)
     assert len(record.audit()) == 2 * len(versions)
-    assert verify_audit(record.audit(), entries_of(record)) == []
+    assert verify(record).objections == ()
     record.write([Put(ROUTE, {"after": True}, versions[-1])], by="next", at=NOON)
 
 
 FULL = """
 import resource
-record = SqlRecord(file)
+record = SqlRecord(target)
 record.write([Put(ROUTE, {"n": 0}, 0)], by=name, at=NOON)
 # No file may grow past this size: a disk with that much room.
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
@@ -140,21 +152,22 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(tmp_path: Pa
     assert (error, written) == ("Unavailable", seen)
     record = SqlRecord(file)
     assert len(record.history(ROUTE)) == int(written)
-    assert verify_audit(record.audit(), entries_of(record)) == []
+    assert verify(record).objections == ()
     record.write([Put(ROUTE, {"room": "again"}, int(written))], by="dana", at=NOON)
 
 
-def test_a_record_outlives_the_process(tmp_path: Path) -> None:
-    record = SqlRecord(tmp_path / "record.db")
+def test_a_record_outlives_the_process(target: str) -> None:
+    record = SqlRecord(target)
     route = Route("prod", stable="a" * 64, weight=0.25, salt="CR-1", blocked=("b",))
     record.write([Put(ROUTE, route.to_json(), 0)], by="dana", at=NOON)
-    kept = checkpoint(record.audit())
+    kept, origin = record.head(), record.origin()
     record.close()
-    again = SqlRecord(tmp_path / "record.db")
+    again = SqlRecord(target)
+    assert again.origin() == origin
     found = again.get(ROUTE)
     assert found is not None
     assert Route.from_json(found.body) == route
-    assert verify_audit(again.audit(), entries_of(again), kept) == []
+    assert verify(again, [kept]).objections == ()
 
 
 def test_a_reader_is_not_held_up_by_a_writer(tmp_path: Path) -> None:
@@ -192,7 +205,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     file = tmp_path / "record.db"
     SqlRecord(file).close()
     with sqlite3.connect(file) as other:
-        other.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+        other.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")
     with pytest.raises(Unavailable, match="newer Interlock") as caught:
         SqlRecord(file)
     assert "upgrade" in caught.value.help
@@ -229,38 +242,100 @@ def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 EDITS = {
     "edited body": "UPDATE entry SET body = '{\"n\":7}' WHERE version = 2",
-    "edited author": "UPDATE entry SET by = 'nobody' WHERE version = 2",
+    "edited author": "UPDATE entry SET \"by\" = 'nobody' WHERE version = 2",
+    "edited source": "UPDATE entry SET source = 'elsewhere' WHERE version = 2",
     "edited time": "UPDATE entry SET written_at = '2013-01-01T00:00:00+00:00' WHERE version = 1",
     "removed row": "DELETE FROM entry WHERE version = 3",
-    "removed leaf": "DELETE FROM audit WHERE seq = 2",
-    "edited leaf": "UPDATE audit SET by = 'nobody' WHERE seq = 2",
+    "removed leaf": "DELETE FROM leaf WHERE seq = 2",
+    "removed newest": "DELETE FROM entry WHERE version = 3; DELETE FROM leaf WHERE seq = 3",
+    "edited leaf": "UPDATE leaf SET \"by\" = 'nobody' WHERE seq = 2",
+    "older rules": "UPDATE leaf SET rules = 1 WHERE seq = 2",
+    "moved leaf": "UPDATE leaf SET seq = -seq WHERE seq = 2",
+    "edited head": "UPDATE head SET size = 2, peaks = substr(peaks, 1, 64)",
     "row without a leaf": (
-        "INSERT INTO entry VALUES ('route:test', 1, '{}', '2013-04-01T12:00:00+00:00', 'x')"
+        "INSERT INTO entry VALUES ('route:test', 1, '{}', '2013-04-01T12:00:00+00:00', 'x', 'y')"
     ),
 }
 
 
+def _edit(target: str, statements: str) -> None:
+    """Behind the record's back."""
+    with reach(target).engine.begin() as connection:
+        for statement in statements.split("; "):
+            connection.exec_driver_sql(statement)
+
+
 @pytest.mark.parametrize("how", EDITS)
-def test_an_edit_behind_the_records_back_is_found(tmp_path: Path, how: str) -> None:  # R-A8
-    record = SqlRecord(tmp_path / "record.db")
+def test_an_edit_behind_the_records_back_is_found(target: str, how: str) -> None:  # R-A8
+    record = SqlRecord(target)
     for version in range(3):
         record.write([Put(ROUTE, {"n": version}, version)], by="dana", at=NOON)
-    with sqlite3.connect(tmp_path / "record.db") as other:
-        other.execute(EDITS[how])
-    assert verify_audit(record.audit(), entries_of(record)) != []
+    assert verify(record).objections == ()
+    _edit(target, EDITS[how])
+    assert verify(record).objections != ()
 
 
-def test_what_leaves_alone_cannot_show_a_checkpoint_does(tmp_path: Path) -> None:
-    record = SqlRecord(tmp_path / "record.db")
-    for version in range(3):
-        record.write([Put(ROUTE, {"n": version}, version)], by="dana", at=NOON)
-    kept = checkpoint(record.audit())
-    with sqlite3.connect(tmp_path / "record.db") as other:
-        other.execute("DELETE FROM entry WHERE version = 3")
-        other.execute("DELETE FROM audit WHERE seq = 3")
-    assert verify_audit(record.audit(), entries_of(record)) == []
-    (said,) = verify_audit(record.audit(), entries_of(record), kept)
+def test_what_leaves_alone_cannot_show_a_checkpoint_does(target: str) -> None:
+    record = SqlRecord(target)
+    record.write([Put(ROUTE, {"n": 0}, 0), Put(ROUTE, {"n": 1}, 1)], by="dana", at=NOON)
+    head = record.head()
+    with reach(target).engine.connect() as connection:
+        before = connection.execute(HEAD).one()
+    record.write([Put(ROUTE, {"n": 2}, 2)], by="dana", at=NOON)
+    kept = record.head()
+    _edit(target, EDITS["removed newest"])
+    _edit(target, f"UPDATE head SET size = {before.size}, peaks = '{before.peaks}'")
+    found = verify(record)
+    assert (found.objections, found.now) == ((), head)
+    (said,) = verify(record, [kept]).objections
     assert "cut" in said
+
+
+def test_a_head_that_cannot_be_is_corrupt_and_nothing_is_written(target: str) -> None:
+    record = SqlRecord(target)
+    record.write([Put(ROUTE, {"n": 0}, 0)], by="dana", at=NOON)
+    _edit(target, "UPDATE head SET size = 7")
+    with pytest.raises(Corrupt, match="cannot go on"):
+        record.write([Put(ROUTE, {"n": 1}, 1)], by="dana", at=NOON)
+    assert len(record.audit()) == 1
+
+
+OLD = (Path(__file__).parent / "record-schema-1.sql").read_text()
+
+
+def test_a_record_of_the_first_schema_is_taken_over_with_its_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "record.db"
+    with sqlite3.connect(file) as other:
+        other.executescript(OLD)
+    record = SqlRecord(file)
+    found = verify(record)
+    assert (found.objections, found.now.size) == ((), 3)
+    assert [row["rules"] for row in record.audit()] == [1, 1, 1]
+    first = record.history(ROUTE)[0]
+    assert (first.body, first.by, first.source) == ({"n": 0}, "dana", "")
+    record.write([Put(ROUTE, {"n": 2}, 2)], by="dana", at=NOON)
+    assert [row["rules"] for row in record.audit()] == [1, 1, 1, 2]
+    assert verify(SqlRecord(file), [found.now]).objections == ()
+    assert record.claim("tick", "two", 10) is not None
+
+
+def test_an_older_program_stops_at_a_record_that_was_taken_over(tmp_path: Path) -> None:
+    """It would append leaves that the head does not count."""
+    file = tmp_path / "record.db"
+    with sqlite3.connect(file) as other:
+        other.executescript(OLD)
+    SqlRecord(file).close()
+    with sqlite3.connect(file) as other, pytest.raises(sqlite3.OperationalError, match="audit"):
+        other.execute("SELECT max(seq) FROM audit")
+
+
+def test_an_erased_name_is_not_left_in_the_file(tmp_path: Path) -> None:  # R-A8
+    file = tmp_path / "record.db"
+    record = SqlRecord(file)
+    record.write([Put(ROUTE, {"author": "Ottilie"}, 0)], by="Ottilie", at=NOON)
+    assert any(b"Ottilie" in path.read_bytes() for path in tmp_path.iterdir())
+    record.forget("Ottilie", by="dana", at=NOON)
+    assert not any(b"Ottilie" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_the_newest_version_is_found_by_the_key(tmp_path: Path) -> None:
@@ -275,13 +350,12 @@ def test_the_newest_version_is_found_by_the_key(tmp_path: Path) -> None:
     assert len(plan) == 1
 
 
-def test_processes_share_a_lease(tmp_path: Path) -> None:
-    file = tmp_path / "record.db"
-    body = "print(SqlRecord(file).claim('tick', name, 60), flush=True)"
-    record = SqlRecord(file)
+def test_processes_share_a_lease(target: str) -> None:
+    body = "print(SqlRecord(target).claim('tick', name, 60), flush=True)"
+    record = SqlRecord(target)
     assert record.claim("tick", f"here {os.getpid()}", 60) == 1
-    other = _spawn(body, file, "there")
+    other = _spawn(body, target, "there")
     assert (_line(other), other.wait()) == ("None", 0)
     record.release("tick", f"here {os.getpid()}")
-    other = _spawn(body, file, "there")
+    other = _spawn(body, target, "there")
     assert (_line(other), other.wait()) == ("2", 0)

@@ -1,0 +1,372 @@
+"""The record over SQL: one writer at a time, many processes, one or many machines.
+
+The compare-and-swap IS the primary key of `entry`: two writers of the same version
+cannot both be stored. A write is one transaction that holds the puts, their audit
+leaves, the head of the tree and the buckets, so a process killed at any moment leaves all
+of it or nothing. On SQLite (WAL, synchronous=NORMAL) a commit survives the death of the
+process; a power cut may lose the newest commits, never half of one. On Postgres it is as
+durable as the server. Reading is tried again once when the connection went; writing only
+where nothing was written yet.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from interlock.adapters.sqlrecord import tables
+from interlock.adapters.sqlrecord.connect import lost, reach
+from interlock.adapters.sqlrecord.values import stored, to_write, with_names
+from interlock.change.audit import leaf_of
+from interlock.change.names import (
+    SALT_BYTES,
+    new_name,
+    nobody,
+    people_in,
+    shown,
+    unknown,
+)
+from interlock.change.tree import Peaks
+from interlock.define.refs import Kind, Ref
+from interlock.errors import Corrupt, Stale, Unavailable
+from interlock.ports import Bucket, Checkpoint, Entry, Json, Named, Put, Stored, Written
+
+PAGE = 5000  # leaves read at once
+_T = TypeVar("_T")
+_BEFORE_ALL = -(1 << 62)
+
+
+class SqlRecord:
+    """The Record port over `target`: a file of SQLite, or the URL of a Postgres.
+
+    `wall` gives seconds for leases; they are about processes, never about replayed time.
+    Without it they go by this machine's clock, and on Postgres by the server's, which is
+    one for all machines. `source` is where this process's writes come from.
+    """
+
+    def __init__(
+        self, target: Path | str, wall: Callable[[], float] | None = None, source: str = "python"
+    ) -> None:
+        self._place = reach(target)
+        self._source = source
+        self._wall = wall or (None if self._place.server else time.time)
+        self._claim = tables.claim(tables.TOLD_CLOCK if self._wall else tables.SERVER_CLOCK)
+        # How often names had changed when they were read, and the pseudonym of each.
+        self._known: tuple[int, Mapping[str, str]] = (-1, {})
+        try:
+            with self._place.errors():
+                self._open()
+        except Unavailable:
+            self._place.engine.dispose()
+            raise
+
+    # --- reading ---
+
+    def get(self, ref: Ref) -> Entry | None:
+        found = self._entries(lambda c: c.execute(tables.NEWEST, {"ref": str(ref)}).all())
+        return found[0] if found else None
+
+    def list(self, kind: Kind) -> tuple[Entry, ...]:
+        # ";" follows ":" in the order of characters, so this range is exactly one kind.
+        ends = {"low": f"{kind}:", "high": f"{kind};"}
+        return self._entries(lambda c: c.execute(tables.LIST, ends).all())
+
+    def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
+        asked = {"ref": str(ref), "after": after}
+        return self._entries(lambda c: c.execute(tables.HISTORY, asked).all())
+
+    def buckets(self, change: str) -> tuple[Bucket, ...]:
+        columns = [tables.bucket.c[name] for name in Bucket.__dataclass_fields__]
+        query = sa.select(*columns).where(tables.bucket.c.change == change)
+        query = query.order_by(*tables.bucket.primary_key.columns)
+        return tuple(Bucket(*row) for row in self._reading(lambda c: c.execute(query).all()))
+
+    def audit(self) -> tuple[Json, ...]:
+        query = sa.select(tables.leaf).order_by(tables.leaf.c.seq)
+        rows = self._reading(lambda c: c.execute(query).mappings().all())
+        return tuple(dict(row) for row in rows)
+
+    def written(self, after: int | None = None) -> Iterator[Written]:
+        at = _BEFORE_ALL if after is None else after
+        width = len(tables.leaf.c)
+        names = [column.name for column in tables.leaf.c]
+        while True:
+            rows = self._page(at)
+            for row in rows:
+                kept = None if row[width] is None else Stored(*row[width:])
+                yield Written(dict(zip(names, row[:width], strict=True)), kept)
+            if len(rows) < PAGE:
+                break
+            at = rows[-1][0]
+        if after is None:
+            left = self._reading(lambda c: c.execute(tables.WITHOUT_LEAF).all())
+            yield from (Written(None, Stored(*row)) for row in left)
+
+    def _page(self, after: int) -> Sequence[Any]:
+        asked = {"after": after, "many": PAGE}
+        return self._reading(lambda c: c.execute(tables.WRITTEN, asked).all())
+
+    def head(self) -> Checkpoint:
+        return self._reading(lambda c: self._head(c, tables.HEAD))[0].checkpoint()
+
+    def origin(self) -> str:
+        query = sa.select(tables.meta.c.value).where(tables.meta.c.name == "origin")
+        return str(self._reading(lambda c: c.execute(query).scalar()))
+
+    def names(self) -> tuple[Named, ...]:
+        columns = (tables.name.c[part] for part in Named.__dataclass_fields__)
+        query = sa.select(*columns).order_by(tables.name.c.name)
+        return tuple(Named(*row) for row in self._reading(lambda c: c.execute(query).all()))
+
+    # --- writing ---
+
+    def write(
+        self,
+        puts: Sequence[Put],
+        *,
+        by: str,
+        at: datetime,
+        buckets: Mapping[str, Sequence[Bucket]] | None = None,
+    ) -> tuple[Entry, ...]:
+        entries = to_write(puts, at, by, self._source)
+        rows = [{"change": c, **b.__dict__} for c, many in (buckets or {}).items() for b in many]
+        with self._writing() as (connection, peaks, names):
+            self._refuse_moved(connection, puts)
+            self._store(connection, entries, peaks, names)
+            if rows:
+                connection.execute(tables.UPSERT, rows)
+        return entries
+
+    def forget(self, name: str, *, by: str, at: datetime) -> str:
+        gone = sa.delete(tables.name).where(tables.name.c.name == name)
+        with self._writing(erasing=True) as (connection, peaks, names):
+            found = connection.execute(gone.returning(tables.name.c.pseudonym)).scalar()
+            if found is None:
+                raise nobody(name)
+            put = Put(Ref("erasure", found), {"pseudonym": found}, 0)
+            self._store(connection, to_write([put], at, by, self._source), peaks, names + 1)
+        self._sweep()
+        return str(found)
+
+    def _refuse_moved(self, connection: sa.Connection, puts: Sequence[Put]) -> None:
+        newest: dict[str, int] = {}
+        moved: dict[str, str] = {}
+        for put in puts:
+            ref = str(put.ref)
+            if ref not in newest:
+                row = connection.execute(tables.NEWEST, {"ref": ref}).first()
+                newest[ref] = row.version if row else 0
+            if newest[ref] != put.expected:
+                moved[ref] = f"{ref} is at version {newest[ref]}, expected {put.expected}"
+            newest[ref] += 1
+        if moved:
+            raise _stale(tuple(moved), tuple(moved.values()))
+
+    def _store(
+        self, connection: sa.Connection, entries: Sequence[Entry], peaks: Peaks, names: int
+    ) -> None:
+        """The entries, a leaf for each, and the head over them."""
+        if not entries:
+            return
+        known, new = self._pseudonyms(connection, entries, names)
+        kept = [stored(entry, known) for entry in entries]
+        leaves = [leaf_of(number, one) for number, one in enumerate(kept, peaks.size + 1)]
+        for leaf in leaves:
+            peaks.add(bytes.fromhex(leaf["leaf"]))
+        try:
+            connection.execute(sa.insert(tables.entry), [one._asdict() for one in kept])
+        except sa.exc.IntegrityError as error:
+            raise _stale([one.ref for one in kept], [str(error.orig)]) from error
+        connection.execute(sa.insert(tables.leaf), leaves)
+        head = {"size": peaks.size, "peaks": peaks.text, "names": names + new}
+        connection.execute(sa.update(tables.head), head)
+
+    def _pseudonyms(
+        self, connection: sa.Connection, entries: Sequence[Entry], changed: int
+    ) -> tuple[Mapping[str, str], int]:
+        """Of everybody known and everybody new in `entries`; how many are new."""
+        if self._known[0] != changed:
+            rows = connection.execute(sa.select(tables.name.c.name, tables.name.c.pseudonym))
+            self._known = (changed, {row.name: row.pseudonym for row in rows})
+        known = self._known[1]
+        people = {who for one in entries for who in (one.by, one.source, *people_in(one.body))}
+        fresh = [new_name(who, secrets.token_bytes(SALT_BYTES)) for who in unknown(people, known)]
+        if fresh:
+            connection.execute(sa.insert(tables.name), [dict(one.__dict__) for one in fresh])
+            # Not remembered here: this transaction may yet come to nothing.
+            known = {**known, **{one.name: one.pseudonym for one in fresh}}
+        return known, len(fresh)
+
+    def _sweep(self) -> None:
+        """What was deleted must not stay readable in the database's own files."""
+        with self._place.errors(), self._place.engine.connect() as connection:
+            if self._place.server:
+                alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+                alone.exec_driver_sql("VACUUM name")
+            else:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # --- leases ---
+
+    def claim(self, name: str, holder: str, seconds: float) -> int | None:
+        asked: Json = {"name": name, "holder": holder, "seconds": seconds}
+        if self._wall:
+            asked["now"] = self._wall()
+        with self._place.errors(), self._place.engine.begin() as connection:
+            fence = connection.execute(self._claim, asked).scalar()
+        return None if fence is None else int(fence)
+
+    def release(self, name: str, holder: str) -> None:
+        lease = tables.lease
+        mine = (lease.c.name == name) & (lease.c.holder == holder)
+        with self._place.errors(), self._place.engine.begin() as connection:
+            # The row stays, because its number must never be given out again.
+            connection.execute(sa.update(lease).where(mine).values(until=0.0))
+
+    def written_from(self, source: str) -> SqlRecord:
+        other = copy.copy(self)
+        other._source = source
+        return other
+
+    def close(self) -> None:
+        self._place.engine.dispose()
+
+    # --- inside ---
+
+    def _entries(self, ask: Callable[[sa.Connection], Sequence[Any]]) -> tuple[Entry, ...]:
+        """Rows as entries, with the names of everybody who is still known."""
+        rows, names = self._reading(lambda connection: with_names(connection, ask(connection)))
+        return tuple(self._entry(Stored(*row), names) for row in rows)
+
+    def _entry(self, kept: Stored, names: Mapping[str, str]) -> Entry:
+        by, source = names.get(kept.by, kept.by), names.get(kept.source, kept.source)
+        try:
+            body = json.loads(shown(kept.body, names))
+            at = datetime.fromisoformat(kept.written_at)
+        except ValueError as error:
+            raise Corrupt(
+                f"{kept.ref} version {kept.version} in {self._place.name} cannot be read: {error}",
+                help="restore the record from a backup",
+            ) from error
+        return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
+
+    def _head(self, connection: sa.Connection, query: sa.Select[Any]) -> tuple[Peaks, int]:
+        row = connection.execute(query).first()
+        try:
+            if row is None:
+                raise ValueError("its head is gone")
+            return Peaks.parse(row.size, row.peaks), int(row.names)
+        except ValueError as error:
+            raise Corrupt(
+                f"the audit of {self._place.name} cannot go on: {error}",
+                help="restore the record from a backup",
+            ) from error
+
+    def _open(self) -> None:
+        tables_there = self._reading(self._tables)
+        if not tables_there:
+            self._make(lambda c: None if self._tables(c) else tables.create(c))
+        elif "meta" not in tables_there:
+            raise Corrupt(
+                f"{self._place.name} is a database, but not a record of Interlock",
+                help="move it away, or name another file",
+            )
+        found = self._reading(_schema)
+        if found > tables.SCHEMA_VERSION:
+            raise Unavailable(
+                f"{self._place.name} was written by a newer Interlock:"
+                f" its schema is {found}, this program knows {tables.SCHEMA_VERSION}",
+                help="upgrade Interlock; nothing was changed",
+            )
+        if found < tables.SCHEMA_VERSION:
+            self._make(lambda c: tables.migrate(c, _schema(c)))
+
+    def _tables(self, connection: sa.Connection) -> set[str]:
+        return set(sa.inspect(connection).get_table_names(self._place.schema))
+
+    def _make(self, work: Callable[[sa.Connection], None]) -> None:
+        """Tables, made or changed by one process while others wait and then find them done."""
+        with self._place.engine.connect() as connection, connection.begin():
+            if self._place.server:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+                connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._place.schema}"')
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            work(connection)
+
+    def _reading(self, ask: Callable[[sa.Connection], _T]) -> _T:
+        """Asked again once on another connection when this one went."""
+        with self._place.errors():
+            try:
+                with self._place.engine.connect() as connection:
+                    return ask(connection)
+            except (sa.exc.DBAPIError, OSError) as error:
+                if not lost(error):
+                    raise
+            with self._place.engine.connect() as connection:
+                return ask(connection)
+
+    @contextmanager
+    def _writing(self, erasing: bool = False) -> Iterator[tuple[sa.Connection, Peaks, int]]:
+        """A transaction that no other writer is in, and the head of the tree as it finds it."""
+        with self._place.errors():
+            connection, (peaks, names) = self._queued(erasing)
+            with connection:
+                yield connection, peaks, names
+                self._commit(connection)
+
+    def _queued(self, erasing: bool) -> tuple[sa.Connection, tuple[Peaks, int]]:
+        """Nothing is written yet, so that a connection that went can be replaced."""
+        try:
+            return self._begin(erasing)
+        except (sa.exc.DBAPIError, OSError) as error:
+            if not lost(error):
+                raise
+        return self._begin(erasing)
+
+    def _begin(self, erasing: bool) -> tuple[sa.Connection, tuple[Peaks, int]]:
+        connection = self._place.engine.connect()
+        try:
+            if self._place.server:
+                return connection, self._head(connection, tables.HEAD.with_for_update())
+            if erasing:
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return connection, self._head(connection, tables.HEAD)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _commit(self, connection: sa.Connection) -> None:
+        try:
+            connection.commit()
+        except (sa.exc.DBAPIError, OSError) as error:
+            if not lost(error):
+                raise
+            raise Unavailable(
+                f"the record {self._place.name} went away while a write was being kept:"
+                " it may be there and it may not",
+                help="look at it (`interlock status`) before trying again",
+            ) from error
+
+
+def _schema(connection: sa.Connection) -> int:
+    query = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema")
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _stale(refs: Sequence[str], said: Sequence[str]) -> Stale:
+    return Stale(
+        f"{', '.join(refs)} moved since it was read; nothing was written",
+        help="read again, look at what changed, and retry",
+        objections=said,
+    )
