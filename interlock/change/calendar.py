@@ -51,6 +51,9 @@ class Agenda:
         self._starts = [booking.phases.start for booking in self.bookings]
         lengths = (booking.phases.whole.length for booking in self.bookings)
         self._longest = max(lengths, default=timedelta(0))
+        # Few changes wait for another; who does stands in line whatever the time.
+        waited = {one.after for one in self.bookings if one.after}
+        self.lines = tuple(b for b in self.bookings if b.after or b.change in waited)
 
     def around(self, window: Interval) -> tuple[Booking, ...]:
         """Those that touch `window`, rollback window included, earliest first."""
@@ -69,7 +72,7 @@ def conflicts(agenda: Agenda, wanted: Booking, world: World) -> tuple[Conflict, 
     found = [*_alone(wanted, world), *_needs(near, wanted, world)]
     for other in near:
         found += between(wanted, other, world)
-    ring = cycle(wanted, agenda.bookings)
+    ring = cycle(wanted, (*near, *agenda.lines))
     if ring:
         said = f"{' after '.join((*ring, ring[0]))}: none of them can be first"
         found.append(Conflict("X10", said, "block", ring[1] if len(ring) > 1 else ""))

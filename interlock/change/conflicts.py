@@ -179,12 +179,11 @@ def they_retire_mine(mine: Footprint, theirs: Footprint) -> Names:
 
 def only_impact(mine: Footprint, theirs: Footprint) -> Names:
     """X11: services both reach, where nothing closer is shared."""
-    shared = mine.impact & theirs.impact
-    if not shared or not mine.writes.isdisjoint(theirs.writes | theirs.reads):
-        return frozenset()
-    if not mine.reads.isdisjoint(theirs.writes):
-        return frozenset()
-    return frozenset(name for name in shared if name.startswith("service:"))
+    shared = mine.services & theirs.services
+    closer = shared and (
+        both_write(mine, theirs) or builds_on_theirs(mine, theirs) or builds_on_theirs(theirs, mine)
+    )
+    return frozenset() if closer else shared
 
 
 @dataclass(frozen=True)
@@ -227,22 +226,26 @@ PAIRS = (
 )  # fmt: skip
 
 
+# Most bookings meet in some spans only: each two spans are compared once, for all their rules.
+_TOGETHER: Mapping[tuple[Span, Span], tuple[Pair, ...]] = {
+    key: tuple(pair for pair in PAIRS if (pair.mine, pair.theirs) == key)
+    for key in dict.fromkeys((pair.mine, pair.theirs) for pair in PAIRS)
+}
+
+
 def span(phases: Phases, name: Span) -> Interval:
     """A span of a booking as an interval."""
-    match name:
-        case "active":
-            return phases.active
-        case "live":
-            return phases.live
-        case "rollback":
-            return phases.phase("rollback")
-        case "whole":
-            return phases.whole
+    held: Interval = getattr(phases, name)
+    return held
 
 
 def action_of(pair: Pair, names: Names, mine: Booking, theirs: Booking, world: World) -> Action:
     """What the rule does here: X11 blocks once the joint exposure is over an error budget."""
-    if pair.rule == "X11" and any(_over_budget(n, mine, theirs, world) for n in names):
+    if (
+        pair.rule == "X11"
+        and world.budgets
+        and any(_over_budget(n, mine, theirs, world) for n in names)
+    ):
         return "block"
     if pair.rule == "X2" and pair.shared is reads_what_they_break and mine.after == theirs.change:
         return "defer"  # it is ordered already: only the hour is too early
@@ -263,11 +266,12 @@ def between(mine: Booking, theirs: Booking, world: World) -> Iterator[Conflict]:
     """Every rule that holds between two bookings at their times."""
     if mine.change == theirs.change:
         return
-    for pair in PAIRS:
-        names = pair.shared(mine.footprint, theirs.footprint)
-        # Most pairs share nothing, and sets are cheaper to ask than times.
-        if names and span(mine.phases, pair.mine).overlaps(span(theirs.phases, pair.theirs)):
-            yield _said(pair, names, mine, theirs, world)
+    for (own, other), pairs in _TOGETHER.items():
+        if span(mine.phases, own).overlaps(span(theirs.phases, other)):
+            for pair in pairs:
+                names = pair.shared(mine.footprint, theirs.footprint)
+                if names:
+                    yield _said(pair, names, mine, theirs, world)
 
 
 def _said(pair: Pair, names: Names, mine: Booking, theirs: Booking, world: World) -> Conflict:
@@ -308,8 +312,10 @@ def cycle(mine: Booking, others: Iterable[Booking]) -> tuple[str, ...]:
 
 
 def _comes_after(one: Booking, other: Booking) -> bool:
+    if one.after == other.change:
+        return True
     breaks = not one.footprint.reads.isdisjoint(other.footprint.breaking)
-    return one.after == other.change or (breaks and one.time.overlaps(other.time))
+    return breaks and one.time.overlaps(other.time)
 
 
 def _ring(

@@ -79,6 +79,10 @@ class Footprint:
         return self.writes | self.high
 
     @cached_property
+    def services(self) -> Names:
+        return frozenset(name for name in self.impact if name.startswith("service:"))
+
+    @cached_property
     def metrics(self) -> Names:
         return frozenset(one.metric for one in self.measures)
 
@@ -130,17 +134,22 @@ class Phases:
     def _instants(self) -> tuple[datetime, ...]:
         return (self.start, self.ramp, self.soak, self.commit, self.over)
 
-    @property
+    @cached_property
     def active(self) -> Interval:
         """From the first build to the commit."""
         return Interval(self.start, self.commit)
 
-    @property
+    @cached_property
     def live(self) -> Interval:
         """Ramp and soak: traffic moves and is measured."""
         return Interval(self.ramp, self.commit)
 
-    @property
+    @cached_property
+    def rollback(self) -> Interval:
+        """From the commit until it can no longer be taken back."""
+        return Interval(self.commit, self.over)
+
+    @cached_property
     def whole(self) -> Interval:
         return Interval(self.start, self.over)
 
@@ -153,7 +162,7 @@ class Phases:
             case "soak":
                 return Interval(self.soak, self.commit)
             case "rollback":
-                return Interval(self.commit, self.over)
+                return self.rollback
 
     def at(self, start: datetime) -> Phases:
         """The same, beginning at another time."""

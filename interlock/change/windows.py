@@ -33,7 +33,9 @@ class Interval:
     end: datetime
 
     def overlaps(self, other: Interval) -> bool:
-        return max(self.start, other.start) < min(self.end, other.end)
+        if self.start >= other.end or other.start >= self.end:
+            return False
+        return self.start < self.end and other.start < other.end
 
     @property
     def length(self) -> timedelta:

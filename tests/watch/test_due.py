@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from interlock.define.definitions import Evaluation, Label, Model, Training, Trigger
+from interlock.define.schedules import Schedule
 from interlock.errors import Refused
 from interlock.models.metrics import BINS
 from interlock.retrain.due import Due, Facts, consider, due, propose
@@ -171,3 +172,46 @@ def test_a_challenger_always_sees_new_days_and_is_judged_on_days_nobody_saw(days
 def test_too_few_new_days_are_refused() -> None:
     with pytest.raises(Refused, match="13 new days"):
         propose(MODEL, BECAUSE, date(2013, 4, 14))
+
+
+# --- by schedule -----------------------------------------------------------------------
+
+SUNDAYS = Trigger(
+    metric="schedule",
+    at=Schedule(rrule="FREQ=WEEKLY;BYDAY=SU", start="2013-01-06T04:00:00"),
+    min_rows=100,
+    cooldown=timedelta(days=14),
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "last_run", "due_"),
+    [
+        (datetime(2013, 6, 23, 3, 59, tzinfo=UTC), datetime(2013, 6, 16, 5, tzinfo=UTC), False),
+        # Every week, whatever the cool-down says: the times are the cool-down.
+        (datetime(2013, 6, 23, 4, 0, tzinfo=UTC), datetime(2013, 6, 16, 5, tzinfo=UTC), True),
+        (datetime(2013, 6, 25, 4, 0, tzinfo=UTC), datetime(2013, 6, 23, 5, tzinfo=UTC), False),
+        (datetime(2013, 6, 25, 4, 0, tzinfo=UTC), None, True),
+    ],
+)
+def test_a_time_that_has_come_is_due_once(
+    now: datetime, last_run: datetime | None, due_: bool
+) -> None:
+    told = facts((), last_run=last_run, new_rows=100)
+    found = due(told, (SUNDAYS,), now)
+    assert bool(found) is due_
+    if found:
+        assert "scheduled by FREQ=WEEKLY;BYDAY=SU UTC: 23 Jun 2013 04:00 UTC" in found.sentence
+
+
+def test_a_time_before_this_model_went_live_is_none_of_its_own() -> None:
+    now = datetime(2013, 6, 25, tzinfo=UTC)
+    young = facts((), live_since=date(2013, 6, 24), new_rows=100)
+    assert due(young, (SUNDAYS,), now) is None
+    assert due(facts((), new_rows=99), (SUNDAYS,), now) is None
+
+
+def test_a_schedule_has_its_times_and_nothing_else_has() -> None:
+    for wrong in ({"metric": "schedule"}, {"metric": "age", "at": "1d"}):
+        with pytest.raises(ValueError, match="no other"):
+            Trigger.model_validate(wrong)
