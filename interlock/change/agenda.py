@@ -128,14 +128,15 @@ class Sources:
 
 
 def lines(sources: Sources, window: Interval, now: datetime) -> tuple[Line, ...]:
-    """Everything that touches `window`, changes first, then by time."""
+    """Everything that touches `window`, changes first, then kind by kind, by time."""
     found = [
         *_changes(sources, now),
         *_windows(sources.project.calendar, window),
         *_schedules(sources, window),
     ]
     touching = [one for one in found if Interval(one.start, one.end).overlaps(window)]
-    return tuple(sorted(touching, key=lambda one: (one.kind != "change", one.start, one.name)))
+    kinds = get_args(Kind)
+    return tuple(sorted(touching, key=lambda one: (kinds.index(one.kind), one.start, one.name)))
 
 
 def _changes(sources: Sources, now: datetime) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from interlock.change.agenda import Line, Sources, lines, open_bookings
-from interlock.change.calendar import Agenda
+from interlock.change.calendar import STOPS, Agenda
 from interlock.change.change import Change
 from interlock.change.conflicts import World, between
 from interlock.change.ics import to_ics
