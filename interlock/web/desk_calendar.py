@@ -66,10 +66,9 @@ def _meets(ledger: Ledger, found: Sequence[Line], now: datetime) -> Iterator[str
     world = World(now, ledger.project().calendar)
     for mine in agenda.bookings:
         for theirs in agenda.around(mine.phases.whole):
-            if theirs.change > mine.change:
-                yield from (
-                    f"{mine.change}: {one.sentence}" for one in between(mine, theirs, world)
-                )
+            # What is only good to know stands in the table: with whom it goes back.
+            met = between(mine, theirs, world) if theirs.change > mine.change else ()
+            yield from (f"{mine.change}: {one.sentence}" for one in met if one.action in STOPS)
     freezes = [line for line in found if line.kind == "freeze"]
     for line in found:
         active = [time for name, time in line.phases if name != "rollback"]
