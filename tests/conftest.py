@@ -41,6 +41,17 @@ def postgres_url() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def postgres_database(postgres_url: str, request: pytest.FixtureRequest) -> str:
+    """A database of the module's own: tables have the same names in every project."""
+    from adbc_driver_postgresql import dbapi
+
+    name = request.module.__name__.rpartition(".")[2]
+    with dbapi.connect(postgres_url, autocommit=True) as opened, opened.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    return postgres_url.replace("/postgres?", f"/{name}?")
+
+
 @pytest.fixture(scope="session")
 def spark_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkWarehouse]:
     """Spark on this machine, several partitions. Large, so that `make test` does without."""

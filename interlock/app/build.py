@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from interlock.features.compile import (
     tie_objections,
     view_rows_sql,
 )
-from interlock.features.dialect import DIALECTS, Dialect
+from interlock.features.dialect import Dialect, dialect_of
 from interlock.features.join import Join
 from interlock.impact.sql import substitute, tables_read
 
@@ -85,7 +85,7 @@ class Builder:
     @property
     def dialect(self) -> Dialect:
         """The SQL that the warehouse speaks."""
-        return DIALECTS[self.workspace.warehouse.abilities.dialect]
+        return dialect_of(self.workspace.warehouse)
 
     def join(self, spine: str) -> Join:
         """How the warehouse writes a point-in-time join with `spine`."""
@@ -148,9 +148,10 @@ class Builder:
         name = physical(f"rows_{model.model}", digest(made_of))
         if not self.workspace.warehouse.has(name):
             self.say(f"joining features of model:{model.model} point in time")
+            stamp, instant = self.dialect.quoted(model.time), self.dialect.instant
             asked = (
-                f"(SELECT * FROM {spine} WHERE {model.time} >= TIMESTAMP '{start}' "
-                f"AND {model.time} < TIMESTAMP '{end}')"
+                f"(SELECT * FROM {spine} AS t WHERE {stamp} >= {instant(midnight(start))} "
+                f"AND {stamp} < {instant(midnight(end))})"
             )
             how, wanted = self.join(asked), list(model.features)
             sql = point_in_time_sql(asked, model.key, model.time, built, wanted, how)
@@ -163,6 +164,11 @@ class Builder:
         for view in self.project.views.values():
             pointers[view_pointer(view)] = self.view(view)[1]
         return pointers
+
+
+def midnight(day: date) -> datetime:
+    """The first instant of a UTC day."""
+    return datetime.combine(day, time(), UTC)
 
 
 def view_pointer(view: FeatureView) -> str:

@@ -17,10 +17,11 @@ from interlock.features.compile import point_in_time_sql
 from interlock.features.contract import judge_columns, judge_contract
 from interlock.features.profile import profile_sql, read_profile
 from interlock.features.replay import EXAMPLES, Replay, Spine, Status, pick_cutoffs, run_replay
-from interlock.features.text import instant, quoted, text
 from interlock.features.timeline import known_column
 
 CUTOFFS = 8
+TOGETHER = 40
+"""Features compared in one query."""
 SPAN = timedelta(days=61)
 WEEK = timedelta(days=7)
 HISTORY, SERVED = "history", "served"
@@ -42,7 +43,8 @@ def contract(builder: Builder, table: Table, now: datetime) -> Evidence:
     if all(f.verdict == "pass" for f in findings):
         # What is kept holds no value that somebody may not see.
         shown = builder.masks.contract(table)
-        seen = read_profile(table, warehouse.query(profile_sql(shown, built)).to_pylist()[0])
+        asked = profile_sql(shown, built, dialect=builder.dialect)
+        seen = read_profile(table, warehouse.query(asked).to_pylist()[0])
         findings = judge_contract(table, seen, columns)
     broken = [f for f in findings if f.verdict != "pass"]
     verdict: Verdict = "pass"
@@ -126,25 +128,30 @@ def _compared(
     shared: Mapping[str, ColumnType],
     model: Model | None,
 ) -> dict[str, list[ValueComparison]]:
-    """By sample, one comparison per feature that both versions have; all in one query."""
-    built_old, built_new = old.view(views[0]), new.view(views[1])
+    """By sample, one comparison per feature that both versions have; all in one query.
+
+    Of a view with very many features there are several: engines have a limit on columns.
+    """
+    built, q = (old.view(views[0]), new.view(views[1])), new.dialect.quoted
     if model is None:
-        a, b = (
-            f"(SELECT *, {known_column(v)} AS __at FROM {t})" for v, t in (built_old, built_new)
-        )
-        sql = compare_sql(a, b, [*views[1].entity, "__at"], shared)
+        a, b = (f"(SELECT t.*, {q(known_column(v))} AS __at FROM {t} AS t)" for v, t in built)
+        on, by = [*views[1].entity, "__at"], None
     else:
         spine = samples_sql(new, model)
+        how = new.join(spine)
         a, b = (
-            f"({point_in_time_sql(spine, model.key, model.time, [built])})"
-            for built in (built_old, built_new)
+            f"({point_in_time_sql(spine, model.key, model.time, [one], how=how)})" for one in built
         )
-        sql = compare_sql(a, b, [model.key, "sample_"], shared, by="sample_")
+        on, by = [model.key, "sample_"], "sample_"
     units = {name: f.unit for name, f in views[0].features.items()}
-    return {
-        row.get("__by") or HISTORY: judge_values(row, shared, units)
-        for row in new.workspace.warehouse.query(sql).to_pylist()
-    }
+    found: dict[str, list[ValueComparison]] = {}
+    for start in range(0, len(shared), TOGETHER):
+        part = dict(list(shared.items())[start : start + TOGETHER])
+        sql = compare_sql(a, b, on, part, by, new.dialect)
+        for row in new.workspace.warehouse.query(sql).to_pylist():
+            compared = judge_values(row, part, units)
+            found.setdefault(row.get("__by") or HISTORY, []).extend(compared)
+    return found
 
 
 def samples_sql(builder: Builder, model: Model) -> str:
@@ -152,21 +159,25 @@ def samples_sql(builder: Builder, model: Model) -> str:
 
     The log keeps which row was asked for and when; its values are looked up at that time.
     """
-    spine, now = builder.table(model.spine), builder.workspace.now()
-    time, key = quoted(model.time), quoted(model.key)
+    warehouse, dialect = builder.workspace.warehouse, builder.dialect
+    now, q = builder.workspace.now(), dialect.quoted
+    text, instant = dialect.text, dialect.instant
+    spine = builder.table(model.spine)
+    columns = [*map(q, warehouse.columns(f"SELECT * FROM {spine} AS t"))]
     recent = (
-        f"SELECT *, {text(HISTORY)} AS sample_ FROM {spine} WHERE {time} >= "
-        f"{instant(now - SPAN)} AND {time} < {instant(now)}"
+        f"SELECT {', '.join(columns)}, {text(HISTORY)} AS sample_ FROM {spine} AS t "
+        f"WHERE {q(model.time)} >= {instant(now - SPAN)} AND {q(model.time)} < {instant(now)}"
     )
-    if not builder.workspace.warehouse.has(LOG):
+    if not warehouse.has(LOG):
         return f"({recent})"
     asked = (
         f"SELECT key, max(asked_at) AS at_ FROM {LOG} WHERE model = {text(model.model)} "
         f"AND asked_at >= {instant(now - WEEK)} AND asked_at <= {instant(now)} GROUP BY key"
     )
+    then = ", ".join("p.at_" if one == q(model.time) else f"s.{one}" for one in columns)
     return (
-        f"({recent} UNION ALL BY NAME SELECT s.* REPLACE (p.at_ AS {time}), {text(SERVED)} "
-        f"AS sample_ FROM {spine} AS s JOIN ({asked}) AS p ON p.key = s.{key})"
+        f"({recent} UNION ALL SELECT {then}, {text(SERVED)} "
+        f"FROM {spine} AS s JOIN ({asked}) AS p ON p.key = s.{q(model.key)})"
     )
 
 
@@ -212,10 +223,11 @@ def _shown(
 
 def recent_spine(builder: Builder, model: Model) -> str:
     """The rows that a model asked for in recent history, whether or not it was there to ask."""
-    time, now = quoted(model.time), builder.workspace.now()
+    dialect, now = builder.dialect, builder.workspace.now()
+    time = dialect.quoted(model.time)
     return (
-        f"(SELECT * FROM {builder.table(model.spine)} WHERE {time} >= {instant(now - SPAN)} "
-        f"AND {time} < {instant(now)})"
+        f"(SELECT * FROM {builder.table(model.spine)} AS t WHERE "
+        f"{time} >= {dialect.instant(now - SPAN)} AND {time} < {dialect.instant(now)})"
     )
 
 

@@ -21,6 +21,8 @@ from interlock.define.definitions import FeatureView, Model
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.features.compile import Built, column_names, point_in_time_sql
+from interlock.features.dialect import dialect_of
+from interlock.features.join import Join
 from interlock.ports import Json
 from interlock.serve.spec import FeatureInput, ModelSpec, ServingSpec
 from interlock.watch.consistency import Consistency, Number, compared, ordered
@@ -185,7 +187,8 @@ def _offline(
         values = [_typed(row["asked"].get(name), types[name]) for row in rows]
         columns[name] = pa.array(values, _arrow(types[name]))
     workspace.warehouse.load(SPINE, pa.table(columns))
-    joined = workspace.warehouse.query(point_in_time_sql(SPINE, KEY, AT, built, wanted))
+    how = Join(dialect_of(workspace.warehouse), tuple(columns))
+    joined = workspace.warehouse.query(point_in_time_sql(SPINE, KEY, AT, built, wanted, how))
     joined = joined.sort_by(KEY)
     names = column_names(wanted)
     return {text: [_number(v) for v in joined.column(names[text]).to_pylist()] for text in wanted}

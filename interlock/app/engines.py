@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.app.stores import expanded
+from interlock.define.project import Project
 from interlock.errors import Refused, Unavailable
 from interlock.features.dialect import DUCKDB
 from interlock.ports import Warehouse
@@ -36,14 +37,34 @@ def open_warehouse(url: str, folder: Path, state: Path) -> Warehouse:
         ) from error
 
 
-def able_to_prove(warehouse: Warehouse) -> None:
-    """Refuse to gather evidence where its queries have not been written yet."""
+def refuse_unable(project: Project, warehouse: Warehouse) -> None:
+    """Refuse a change that this warehouse could prove and not carry to its end."""
+    objections = []
+    speaks, able = warehouse.abilities.dialect, warehouse.abilities
+    if not able.transactions:
+        objections.append(
+            f"{speaks} writes no two tables in one transaction, so answers and the place up to "
+            "which they were read could part, and a rollout could not be judged"
+        )
+    pushed = sorted(table.name for table in project.tables.values() if table.push)
+    if pushed and speaks != DUCKDB.name:
+        objections.append(f"{', '.join(pushed)} takes pushed rows, which reach DuckDB only")
+    if objections:
+        raise Refused(
+            f"a change cannot be released on {speaks}",
+            help="evidence can be looked at here with `interlock replay` and `interlock profile`; "
+            "release in an environment whose warehouse can do what is named",
+            objections=tuple(objections),
+        )
+
+
+def embedded_only(warehouse: Warehouse, what: str) -> None:
+    """Refuse, by name, what is written in the embedded engine's SQL alone."""
     speaks = warehouse.abilities.dialect
     if speaks != DUCKDB.name:
         raise Refused(
-            f"evidence cannot be gathered on {speaks} yet: tables, views and training rows are "
-            "built there, and compared, replayed and judged on DuckDB only",
-            help="propose in an environment whose warehouse is duckdb://",
+            f"{what} runs on DuckDB only, and the warehouse here is {speaks}",
+            help="do it in an environment whose warehouse is duckdb://",
         )
 
 

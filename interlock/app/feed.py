@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from interlock.define.keys import entity_keys
 from interlock.define.refs import Ref
 from interlock.errors import Unavailable
 from interlock.features.compile import physical
-from interlock.features.text import quoted
+from interlock.features.contract import declared_type
+from interlock.features.dialect import Dialect, dialect_of
 from interlock.features.timeline import own_stamp
 from interlock.ports import OnlineRow, OnlineStore, Warehouse
 from interlock.serve.spec import Lookup, ServingSpec
@@ -142,20 +144,18 @@ class Feeder:
         self, lookup: Lookup, since: float | None, until: datetime, newest_only: bool
     ) -> list[KnownRow]:
         """Rows with the instant they became the answer, in (since, until], as the view knows it."""
-        keys = ", ".join(map(quoted, lookup.entity))
-        known = quoted(lookup.known)
+        dialect = dialect_of(self.warehouse)
+        keys = ", ".join(map(dialect.quoted, lookup.entity))
+        known = dialect.quoted(lookup.known)
         after = None if since is None else datetime.fromtimestamp(since, UTC)
-        lower = f"{known} > {_instant(after)} AND " if after else ""
-        newest = (
-            f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {known} DESC) = 1"
-            if newest_only
-            else ""
-        )
+        lower = f"{known} > {dialect.instant(after)} AND " if after else ""
         table = physical(lookup.view, lookup.fingerprint)
-        types = self.warehouse.columns(f"SELECT * FROM {table}")
+        types = self.warehouse.columns(f"SELECT * FROM {table} AS t")
+        place = f"row_number() OVER (PARTITION BY {keys} ORDER BY {known} DESC)"
+        rows = f"SELECT t.*, {place if newest_only else 1} AS place__ FROM {table} AS t"
         columns = self.warehouse.query(
-            f"SELECT {keys}, {', '.join(_numbers(lookup, types))} FROM {table} "
-            f"WHERE {lower}{known} <= {_instant(until)}{newest}"
+            f"SELECT {keys}, {', '.join(_numbers(lookup, types, dialect))} FROM "
+            f"({rows} WHERE {lower}{known} <= {dialect.instant(until)}) AS q WHERE place__ = 1"
         ).to_pydict()
         entities = entity_keys([columns[name] for name in lookup.entity])
         numbers = [columns[name] for name in columns if name not in lookup.entity]
@@ -168,28 +168,20 @@ class Feeder:
         ]
 
 
-def _numbers(lookup: Lookup, types: Mapping[str, str]) -> list[str]:
+def _numbers(lookup: Lookup, types: Mapping[str, str], dialect: Dialect) -> list[str]:
     """What is stored of a row: when it was known, its times, its values, their own times.
 
     Of rows with equal times the one known last is the answer, so that is their tie-break.
     """
+
+    def number(column: str) -> str:  # text is not for the online store
+        return dialect.number(dialect.quoted(column), declared_type(types[column]))
+
     own = [own_stamp(lookup.features[place]) for place in lookup.remembered]
-    available = _number(lookup.available_at, types) if lookup.available_at else "NULL"
+    available = number(lookup.available_at) if lookup.available_at else "NULL"
     return [
-        f"{_number(lookup.known, types)} AS known__",
-        f"{_number(lookup.event_time, types)} AS at__",
-        f"coalesce({available}, '-infinity'::DOUBLE) AS available__",
-        *(f"{_number(name, types)} AS {quoted(f'{name}__v')}" for name in (*lookup.features, *own)),
+        f"{number(lookup.known)} AS known__",
+        f"{number(lookup.event_time)} AS at__",
+        f"coalesce({available}, {dialect.literal(-math.inf)}) AS available__",
+        *(f"{number(name)} AS {dialect.quoted(f'{name}__v')}" for name in (*lookup.features, *own)),
     ]
-
-
-def _number(column: str, types: Mapping[str, str]) -> str:
-    """A column as a double: times in seconds since 1970. Text is not for the online store."""
-    kind = types[column].upper()
-    if kind.startswith(("DATE", "TIMESTAMP")):
-        return f"epoch({quoted(column)})::DOUBLE"
-    return "NULL::DOUBLE" if kind.startswith("VARCHAR") else f"{quoted(column)}::DOUBLE"
-
-
-def _instant(moment: datetime) -> str:
-    return f"TIMESTAMP '{moment.strftime('%Y-%m-%d %H:%M:%S.%f')}'"

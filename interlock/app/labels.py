@@ -22,6 +22,7 @@ from interlock.define.release import Route
 from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Unusable
 from interlock.features.compile import physical
+from interlock.features.dialect import dialect_of
 from interlock.impact.graph import owner_node
 from interlock.models.dataset import Manifest
 from interlock.ports import Entry
@@ -230,7 +231,8 @@ def asked_lately(workspace: Workspace) -> tuple[Asked, ...]:
     since = workspace.now() - _window(workspace)
     rows = workspace.warehouse.query(
         f"SELECT release, model, count(*) AS answers, max(asked_at) AS last FROM {LOG} "
-        f"WHERE asked_at > TIMESTAMP '{since:%Y-%m-%d %H:%M:%S}' GROUP BY ALL ORDER BY ALL"
+        f"WHERE asked_at > {dialect_of(workspace.warehouse).instant(since)} "
+        "GROUP BY release, model ORDER BY release, model"
     ).to_pylist()
     names = _names(workspace, since) if rows else {}
     return tuple(

@@ -10,6 +10,7 @@ from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Table
 from interlock.features.compile import physical
+from interlock.features.dialect import dialect_of
 from interlock.features.ranges import spans_from
 from interlock.watch.freshness import Age, freshness, newest_sql
 
@@ -52,7 +53,7 @@ def age_of(workspace: Workspace, table: Table, now: datetime) -> Age | None:
     """How old the newest known row of a table is; None where nothing was promised."""
     if table.freshness is None or table.available_at is None:
         return None
-    sql = newest_sql(table.name, table.available_at, now)
+    sql = newest_sql(table.name, table.available_at, now, dialect_of(workspace.warehouse))
     newest = workspace.warehouse.query(sql).to_pylist()[0]["newest"]
     at = newest.replace(tzinfo=UTC) if newest else None
     return freshness(table.name, at, table.freshness, now)

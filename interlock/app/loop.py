@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from interlock.app.build import Say, quiet
+from interlock.app.build import Say, midnight, quiet
 from interlock.app.changes import all_changes
 from interlock.app.lateness import age_of
 from interlock.app.measure import LOG, ingest
 from interlock.app.propose import propose
 from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now
-from interlock.app.training import histograms
+from interlock.app.training import histograms, numbers_of
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
 from interlock.change.request import Request
@@ -29,7 +29,9 @@ from interlock.define.definitions import Model, Table
 from interlock.define.refs import Ref
 from interlock.define.yaml import parse
 from interlock.errors import Refused, Stale
+from interlock.features.dialect import dialect_of
 from interlock.features.histogram import bin_counts, counts_sql
+from interlock.impact.sql import substitute
 from interlock.ports import Put
 from interlock.retrain.due import Facts, Proposal, Ruling, consider
 from interlock.retrain.due import propose as propose_window
@@ -114,17 +116,19 @@ def _cells(
     workspace: Workspace, version: Version, model: Model, now: datetime
 ) -> tuple[DayCells, ...]:
     """Answers of the live release whose day is over and whose labels have arrived, by day."""
-    label = model.label
-    instant = f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}'"
-    over = f"DATE '{(now - MATURE).date()}'"
+    label, dialect = model.label, dialect_of(workspace.warehouse)
+    q, over = dialect.quoted, midnight((now - MATURE).date())
+    outcome, known = f"l.{q(label.column)}", f"l.{q(label.available_at)}"
     table = workspace.warehouse.query(
-        f"WITH first AS (SELECT * FROM {LOG} WHERE release = '{version.release}' "
-        f"AND model = '{model.model}' AND score IS NOT NULL "
-        "QUALIFY row_number() OVER (PARTITION BY key ORDER BY served_at) = 1) "
-        f"SELECT asked_at::DATE AS day, score, l.{label.column}::DOUBLE AS y "
-        f"FROM first JOIN ({label.sql}) l ON l.{model.key} = first.key "
-        f"WHERE l.{label.available_at} <= {instant} AND asked_at < {over} "
-        f"AND l.{label.column} IS NOT NULL"
+        "WITH first AS (SELECT * FROM (SELECT p.*, "
+        f"row_number() OVER (PARTITION BY key ORDER BY served_at) AS place FROM {LOG} AS p "
+        f"WHERE release = '{version.release}' AND model = '{model.model}' AND score IS NOT NULL) "
+        "AS ranked WHERE place = 1) "
+        f"SELECT CAST(asked_at AS DATE) AS day, score, {dialect.cast(outcome, 'double')} AS y "
+        f"FROM first JOIN ({substitute(label.sql, {}, dialect.name)}) AS l "
+        f"ON l.{q(model.key)} = first.key "
+        f"WHERE {known} <= {dialect.instant(now)} AND asked_at < {dialect.instant(over)} "
+        f"AND {outcome} IS NOT NULL"
     )
     score, y = (np.asarray(table.column(name), dtype=np.float64) for name in ("score", "y"))
     return cells(table.column("day").to_pylist(), score, y)
@@ -184,7 +188,8 @@ def _drift(
     before = {**kept, **histograms(builder, model, lacking)}
     week = builder.rows(model, (now - WEEK).date(), now.date())
     edges = {name: tuple(before[name]["edges"]) for name in names}
-    new = workspace.warehouse.query(counts_sql(week, edges)).to_pylist()[0]
+    rows = numbers_of(builder, week, names)
+    new = workspace.warehouse.query(counts_sql(rows, edges, builder.dialect)).to_pylist()[0]
     return ranking(
         {name: before[name]["counts"] for name in names},
         {name: bin_counts(new[name], edges[name]) for name in names},

@@ -6,21 +6,25 @@ one rollout counts once, by its first answer: the unit is the subject, not the r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from math import isclose, sqrt
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model, Service
-from interlock.ports import Bucket, Warehouse
+from interlock.features.dialect import DUCKDB, Dialect, dialect_of
+from interlock.impact.sql import substitute
+from interlock.ports import Bucket, Replacement, Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LOG = "il.predictions"
 CURSOR = "il.predictions_read"
+_INCOMING = "il.predictions_new"
 BUCKET_S = 3600
 DAY_S = 86400
 
@@ -44,13 +48,13 @@ def ingest(workspace: Workspace) -> int:
     rows, cursor = workspace.predictions.read(_cursor(warehouse))
     if not rows:
         return 0
-    warehouse.load("il.predictions_new", _table(rows))
-    import json
-
-    said = json.dumps(cursor).replace("'", "''")
-    warehouse.execute(
-        f"BEGIN; INSERT INTO {LOG} SELECT * FROM il.predictions_new; DELETE FROM {CURSOR}; "
-        f"INSERT INTO {CURSOR} VALUES ('{said}'); COMMIT"
+    warehouse.load(_INCOMING, _table(rows))
+    said = dialect_of(warehouse).text(json.dumps(cursor))
+    warehouse.replace(
+        [
+            Replacement(LOG, "FALSE", f"SELECT * FROM {_INCOMING}"),
+            Replacement(CURSOR, "TRUE", f"SELECT {said}"),
+        ]
     )
     return len(rows)
 
@@ -58,17 +62,14 @@ def ingest(workspace: Workspace) -> int:
 def _prepare(warehouse: Warehouse) -> None:
     if warehouse.has(CURSOR):
         return
-    names = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "int64": "BIGINT", "bool": "BOOLEAN"}
-    columns = ", ".join(f"{c} {names.get(t, 'DOUBLE')}" for c, t in _TYPES.items())
-    warehouse.execute(
-        f"CREATE SCHEMA IF NOT EXISTS il; CREATE TABLE IF NOT EXISTS {LOG} ({columns}); "
-        f"CREATE TABLE IF NOT EXISTS {CURSOR} (cursor VARCHAR)"
-    )
+    import pyarrow as pa
+
+    # The cursor's table last: where it is, the log has been there from the beginning.
+    warehouse.load(LOG, _table([]))
+    warehouse.load(CURSOR, pa.table({"cursor": pa.array([], pa.string())}))
 
 
 def _cursor(warehouse: Warehouse) -> Any:
-    import json
-
     said = warehouse.query(f"SELECT cursor FROM {CURSOR}").to_pylist()
     return json.loads(said[0]["cursor"]) if said else {}
 
@@ -126,11 +127,11 @@ class Measuring:
 
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     """Every bucket of the rollout so far, recomputed from the log: late labels find their place."""
-    found = [_bucket(row) for row in warehouse.query(_answers_sql(it)).to_pylist()]
-    found += [_bucket(row) for row in warehouse.query(_labels_sql(it)).to_pylist()]
-    for service in it.services:
-        found += [_bucket(row) for row in warehouse.query(_kpi_sql(it, service)).to_pylist()]
-    return found
+    asked = _Asked(it, dialect_of(warehouse))
+    every = [asked.answers, asked.labels]
+    columns = warehouse.columns(asked.label)
+    every += [asked.kpi(service, columns) for service in it.services]
+    return [_bucket(row) for sql in every for row in warehouse.query(sql).to_pylist()]
 
 
 def settled(stored: Sequence[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
@@ -164,120 +165,142 @@ def _bucket(row: Mapping[str, Any]) -> Bucket:
     )  # fmt: skip
 
 
-def _first_answers(it: Measuring) -> str:
-    """One row per unit and stage: its first answer in this rollout."""
-    return (
-        f"SELECT * FROM {LOG} WHERE change = '{it.change}' AND model = '{it.model.model}' "
-        "AND arm IN ('stable', 'candidate') "
-        "QUALIFY row_number() OVER (PARTITION BY stage, key ORDER BY served_at, id) = 1"
-    )
+def _as_one(condition: str) -> str:
+    """1 where it is true, 0 where it is false; NULL stays NULL."""
+    return f"CASE WHEN {condition} THEN 1 WHEN NOT ({condition}) THEN 0 END"
 
 
-def _arms(it: Measuring) -> str:
-    """Both arms of every unit as rows: in shadow the candidate's side is its mirrored answer."""
-    names = ", ".join(f"'{name}'" for name in it.mirrored) or "NULL"
-    hidden = f"coalesce(stage IN ({names}), false)"
-    seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
-        FROM first WHERE NOT {hidden} OR arm = 'stable'"""
-    mirrored = f"""SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error, fallback,
-        mirror_us FROM first WHERE {hidden} AND mirror_release IS NOT NULL"""
-    return f"first AS ({_first_answers(it)}), arms AS ({seen} UNION ALL {mirrored})"
+# Units scored by both releases, whichever of them was shown.
+_PAIRS = """pairs AS (SELECT stage, asked_at, key,
+        CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
+        CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
+    FROM first WHERE score IS NOT NULL AND mirror_score IS NOT NULL)"""
 
 
-def _group(metric: str, value: str, source: str, arm: str = "arm", bucket: int = BUCKET_S) -> str:
-    return (
-        f"SELECT stage, '{metric}' AS metric, {arm} AS arm, "
-        f"floor(epoch(asked_at) / {bucket}) * {bucket} AS bucket, count(*) AS n, "
-        f"sum({value}) AS total, sum(({value}) * ({value})) AS squares "
-        f"FROM {source} GROUP BY ALL"
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the log, in the SQL of one engine."""
 
+    it: Measuring
+    dialect: Dialect = field(default=DUCKDB)
 
-def _answers_sql(it: Measuring) -> str:
-    metrics = {
-        "errors": "error::INT",
-        "slow": f"(us > {it.slow_us})::INT",
-        "fallbacks": "fallback::INT",
-        "units": "1",
-    }
-    parts = [_group(name, value, "arms") for name, value in metrics.items()]
-    shift = f"(score > {it.score_threshold})::INT"
-    parts.append(_group("score_shift", shift, "arms WHERE score IS NOT NULL"))
-    return f"WITH {_arms(it)} " + " UNION ALL ".join(parts)
+    @property
+    def first(self) -> str:
+        """One row per unit and stage: its first answer in this rollout."""
+        it = self.it
+        return (
+            "first AS (SELECT * FROM (SELECT p.*, row_number() OVER "
+            f"(PARTITION BY stage, key ORDER BY served_at, id) AS place FROM {LOG} AS p "
+            f"WHERE change = '{it.change}' AND model = '{it.model.model}' "
+            "AND arm IN ('stable', 'candidate')) AS ranked WHERE place = 1)"
+        )
 
+    @property
+    def arms(self) -> str:
+        """Both arms of every unit as rows: in shadow the candidate's side is its mirrored one."""
+        names = ", ".join(map(self.dialect.text, self.it.mirrored)) or "NULL"
+        hidden = f"coalesce(stage IN ({names}), false)"
+        seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
+            FROM first WHERE NOT {hidden} OR arm = 'stable'"""
+        mirrored = f"""SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error,
+            fallback, mirror_us FROM first WHERE {hidden} AND mirror_release IS NOT NULL"""
+        return f"{self.first}, arms AS ({seen} UNION ALL {mirrored})"
 
-def _arrived(it: Measuring) -> str:
-    """Labels known by now, by key."""
-    label = it.model.label
-    return (
-        f"labels AS (SELECT * FROM ({label.sql}) WHERE {label.available_at} <= "
-        f"TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' AND {label.column} IS NOT NULL)"
-    )
+    def group(self, metric: str, value: str, source: str, arm: str = "arm",
+              bucket: int = BUCKET_S) -> str:  # fmt: skip
+        seconds = self.dialect.epoch.format(x="asked_at")
+        return (
+            f"SELECT stage, '{metric}' AS metric, {arm} AS arm, "
+            f"floor({seconds} / {bucket}) * {bucket} AS bucket, count(*) AS n, "
+            f"sum({value}) AS total, sum(({value}) * ({value})) AS squares "
+            f"FROM {source} GROUP BY 1, 2, 3, 4"
+        )
 
+    @property
+    def answers(self) -> str:
+        metrics = {
+            "errors": _as_one("error"),
+            "slow": _as_one(f"us > {self.it.slow_us}"),
+            "fallbacks": _as_one("fallback"),
+            "units": "1",
+        }
+        parts = [self.group(name, value, "arms") for name, value in metrics.items()]
+        shift = _as_one(f"score > {self.it.score_threshold}")
+        parts.append(self.group("score_shift", shift, "arms WHERE score IS NOT NULL"))
+        return f"WITH {self.arms} " + " UNION ALL ".join(parts)
 
-def _labels_sql(it: Measuring) -> str:
-    y, key = it.model.label.column, it.model.key
-    loss = f"CASE WHEN l.{y} = 1 THEN -ln({{p}}) ELSE -ln(1 - {{p}}) END"
-    clipped = "least(greatest({}, 1e-4), 1 - 1e-4)"
-    own = loss.format(p=clipped.format("a.score"))
-    stable, candidate = (
-        loss.format(p=clipped.format(f"a.{side}")) for side in ("stable_score", "candidate_score")
-    )
-    ripe = (
-        f"asked_at < TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND"
-    )
-    return f"""WITH {_arms(it)}, {_arrived(it)}, {_pairs()},
-        judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
-                   WHERE a.score IS NOT NULL),
-        paired AS (SELECT a.*, ({candidate}) - ({stable}) AS diff
-                   FROM pairs a JOIN labels l ON l.{key} = a.key),
-        came AS (SELECT a.*, l.{key} IS NULL AS missing FROM arms a
-                 LEFT JOIN labels l ON l.{key} = a.key WHERE {ripe})
-        {_group("log_loss", "loss", "judged")}
-        UNION ALL {_group("log_loss_paired", "diff", "paired", "'paired'")}
-        UNION ALL {_group("label_missing", "missing::INT", "came")}"""
+    @property
+    def label(self) -> str:
+        return substitute(self.it.model.label.sql, {}, self.dialect.name)
 
+    @property
+    def arrived(self) -> str:
+        """Labels known by now, by key."""
+        q, label = self.dialect.quoted, self.it.model.label
+        known = f"{q(label.available_at)} <= {self.dialect.instant(self.it.now)}"
+        return (
+            f"labels AS (SELECT * FROM ({self.label}) AS y "
+            f"WHERE {known} AND {q(label.column)} IS NOT NULL)"
+        )
 
-def _pairs() -> str:
-    """Units scored by both releases, whichever of them was shown."""
-    return """pairs AS (SELECT stage, asked_at, key,
-            CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
-            CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
-        FROM first WHERE score IS NOT NULL AND mirror_score IS NOT NULL)"""
+    def ago(self, length: timedelta) -> str:
+        return self.dialect.instant(self.it.now - length)
 
+    @property
+    def labels(self) -> str:
+        q = self.dialect.quoted
+        y, key = q(self.it.model.label.column), q(self.it.model.key)
+        loss = f"CASE WHEN l.{y} = 1 THEN -ln({{p}}) ELSE -ln(1 - {{p}}) END"
+        clipped = "least(greatest({}, 1e-4), 1 - 1e-4)"
+        own = loss.format(p=clipped.format("a.score"))
+        stable, candidate = (
+            loss.format(p=clipped.format(f"a.{s}")) for s in ("stable_score", "candidate_score")
+        )
+        ripe = f"asked_at < {self.ago(timedelta(seconds=self.it.maturity_s))}"
+        missing = _as_one("missing")
+        return f"""WITH {self.arms}, {self.arrived}, {_PAIRS},
+            judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
+                       WHERE a.score IS NOT NULL),
+            paired AS (SELECT a.*, ({candidate}) - ({stable}) AS diff
+                       FROM pairs a JOIN labels l ON l.{key} = a.key),
+            came AS (SELECT a.*, l.{key} IS NULL AS missing FROM arms a
+                     LEFT JOIN labels l ON l.{key} = a.key WHERE {ripe})
+            {self.group("log_loss", "loss", "judged")}
+            UNION ALL {self.group("log_loss_paired", "diff", "paired", "'paired'")}
+            UNION ALL {self.group("label_missing", missing, "came")}"""
 
-def _kpi_sql(it: Measuring, service: Service) -> str:
-    """The KPI of whole decision units under either release's scores, differenced per unit.
+    def kpi(self, service: Service, labelled: Mapping[str, str]) -> str:
+        """The KPI of whole decision units under either release's scores, differenced per unit.
 
-    Only days that are over and whose labels are due: half a unit is not a unit. A share
-    is differenced at the planned mean weight, so that the mean is the change of the share.
-    """
-    key = it.model.key
-    source = (
-        f" FROM pairs JOIN {it.model.spine} s ON s.{key} = pairs.key "
-        f"JOIN labels ON labels.{key} = pairs.key"
-    )
-    sides = {
-        side: f"(WITH scored AS (SELECT s.*, pairs.{side} AS p, labels.* EXCLUDE ({key}){source}) "
-        f"SELECT * FROM ({service.kpi.sql}))"
-        for side in ("stable_score", "candidate_score")
-    }
-    over = (
-        f"TIMESTAMP '{it.now:%Y-%m-%d %H:%M:%S}' - INTERVAL {int(it.maturity_s)} SECOND "
-        "- INTERVAL 1 DAY"
-    )
-    weight = it.kpi_weights.get(service.service, 1.0)
-    metric = f"kpi:{service.service}"
-    source = "staged WHERE stage IS NOT NULL"
-    return f"""WITH first AS ({_first_answers(it)}), {_pairs()}, {_arrived(it)},
-        stages AS (SELECT asked_at::DATE AS day, arg_max(stage, asked_at) AS stage
-                   FROM pairs GROUP BY 1),
-        units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
-                  FROM {sides["stable_score"]} o JOIN {sides["candidate_score"]} n
-                  ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),
-        staged AS (SELECT diff, units.day::TIMESTAMP AS asked_at, stage
-                   FROM units LEFT JOIN stages USING (day) WHERE diff IS NOT NULL)
-        {_group(metric, "diff", source, "'paired'", DAY_S)}"""
+        Only days that are over and whose labels are due: half a unit is not a unit. A share
+        is differenced at the planned mean weight, so that the mean is the change of the share.
+        `labelled` are the columns of a label.
+        """
+        it, dialect = self.it, self.dialect
+        key = dialect.quoted(it.model.key)
+        outcome = "".join(f", y.{dialect.quoted(n)}" for n in labelled if n != it.model.key)
+        said = substitute(service.kpi.sql, {}, dialect.name)
+        sides = {
+            side: f"""(WITH scored AS (SELECT s.*, pairs.{side} AS p{outcome} FROM pairs
+                JOIN {it.model.spine} AS s ON s.{key} = pairs.key
+                JOIN labels AS y ON y.{key} = pairs.key) SELECT * FROM ({said}) AS k)"""
+            for side in ("stable_score", "candidate_score")
+        }
+        over = self.ago(timedelta(days=1, seconds=it.maturity_s))
+        weight = it.kpi_weights.get(service.service, 1.0)
+        metric = f"kpi:{service.service}"
+        day, stamp = dialect.cast("asked_at", "date"), dialect.cast("units.day", "timestamp")
+        last = f"row_number() OVER (PARTITION BY {day} ORDER BY asked_at DESC, stage)"
+        return f"""WITH {self.first}, {_PAIRS}, {self.arrived},
+            ranked AS (SELECT {day} AS day, stage, {last} AS place FROM pairs),
+            stages AS (SELECT day, stage FROM ranked WHERE place = 1),
+            units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
+                      FROM {sides["stable_score"]} AS o JOIN {sides["candidate_score"]} AS n
+                      ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),
+            staged AS (SELECT diff, {stamp} AS asked_at, stage
+                       FROM units LEFT JOIN stages ON stages.day = units.day
+                       WHERE diff IS NOT NULL)
+            {self.group(metric, "diff", "staged WHERE stage IS NOT NULL", "'paired'", DAY_S)}"""
 
 
 def slow_threshold(services: Sequence[Service]) -> float:

@@ -19,6 +19,7 @@ from interlock.change.evidence import Evidence
 from interlock.define.definitions import Model, Service
 from interlock.define.refs import Ref
 from interlock.features.masking import REDACTED
+from interlock.impact.sql import substitute
 from interlock.models.compare import Comparison, compare
 from interlock.models.dataset import Floats
 from interlock.models.kpi import KpiComparison, KpiRows, compare_kpi
@@ -209,11 +210,15 @@ def kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> Kp
     model, builder = side.model, side.builder
     warehouse = builder.workspace.warehouse
     warehouse.load("il.scores", pa.table({model.key: scored.key, "p": scores}))
+    q, label = builder.dialect.quoted, bound_label_sql(builder, model)
+    outcome = "".join(f", l.{q(name)}" for name in warehouse.columns(label) if name != model.key)
+    key = q(model.key)
     sql = (
-        f"WITH scored AS (SELECT s.*, x.p, l.* EXCLUDE ({model.key}) "
-        f"FROM il.scores x JOIN {builder.table(model.spine)} s USING ({model.key}) "
-        f"JOIN ({bound_label_sql(builder, model)}) l ON l.{model.key} = s.{model.key}) "
-        f"SELECT * FROM ({service.kpi.sql}) ORDER BY unit, day"
+        f"WITH scored AS (SELECT s.*, x.p{outcome} FROM il.scores AS x "
+        f"JOIN {builder.table(model.spine)} AS s ON s.{key} = x.{key} "
+        f"JOIN ({label}) AS l ON l.{key} = s.{key}) "
+        f"SELECT * FROM ({substitute(service.kpi.sql, {}, builder.dialect.name)}) AS k "
+        "ORDER BY unit, day"
     )
     table = warehouse.query(sql)
     weight = "weight" in table.column_names

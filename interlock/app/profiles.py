@@ -35,7 +35,7 @@ from interlock.features.profile import (
     read_frame,
     read_profile,
 )
-from interlock.features.text import instant, quoted
+from interlock.features.text import quoted
 from interlock.ports import Json, Put
 
 SLICES = 50
@@ -88,7 +88,7 @@ def profile(
     builder = (stable(workspace) or wanted(workspace)).builder(workspace, say)
     ref, table, built = _found(builder, name)
     now = workspace.now()
-    rows = _rows(table, built, since, now)
+    rows = _rows(builder, table, built, since)
     missing = [f for f in judge_columns(table, _types(builder, built)) if f.verdict != "pass"]
     if missing:
         raise Refused(
@@ -166,13 +166,14 @@ def _types(builder: Builder, built: str) -> dict[str, str]:
     return builder.workspace.warehouse.columns(f"SELECT * FROM {built}")
 
 
-def _rows(table: Table, built: str, since: str, now: datetime) -> str:
-    stamp = stamp_of(table)
+def _rows(builder: Builder, table: Table, built: str, since: str) -> str:
+    stamp, now = stamp_of(table), builder.workspace.now()
+    quoted, instant = builder.dialect.quoted, builder.dialect.instant
     if since and stamp is None:
         raise Unusable(f"{table.name} has no time", help="profile it without --since")
     parts = [f"{quoted(table.available_at)} <= {instant(now)}"] if table.available_at else []
     parts += [f"{quoted(stamp)} >= {instant(_instant(since, now))}"] if since and stamp else []
-    return f"(SELECT * FROM {built} WHERE {' AND '.join(parts)})" if parts else built
+    return f"(SELECT * FROM {built} AS b WHERE {' AND '.join(parts)})" if parts else built
 
 
 def _instant(since: str, now: datetime) -> datetime:
@@ -188,7 +189,7 @@ def _instant(since: str, now: datetime) -> datetime:
 
 
 def _freeze(builder: Builder, table: Table, rows: str) -> Frame:
-    sql = frame_sql(table, rows)
+    sql = frame_sql(table, rows, dialect=builder.dialect)
     if sql is None:
         return Frame()
     return read_frame(table, builder.workspace.warehouse.query(sql).to_pylist()[0])
@@ -198,7 +199,8 @@ def _parts(
     builder: Builder, table: Table, rows: str, frame: Frame, by: str
 ) -> dict[str | None, TableProfile]:
     """By value of `by`, most rows first; the whole under None."""
-    found = builder.workspace.warehouse.query(profile_sql(table, rows, frame, by or None))
+    asked = profile_sql(table, rows, frame, by or None, builder.dialect)
+    found = builder.workspace.warehouse.query(asked)
     if found.num_rows > SLICES:
         raise Unusable(
             f"{table.name}.{by} has {found.num_rows} values, which are no slices",

@@ -9,7 +9,7 @@ from typing import Any
 from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, all_changes, keep_evidence, open_new, save
-from interlock.app.engines import able_to_prove
+from interlock.app.engines import refuse_unable
 from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
@@ -70,7 +70,7 @@ def possible(workspace: Workspace, plan: Plan) -> Plan:
         raise Refused("there is nothing to propose", help="edit a definition first")
     if plan.objections:
         raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
-    able_to_prove(workspace.warehouse)
+    refuse_unable(workspace.project, workspace.warehouse)
     _refuse_again(workspace, plan)
     return plan
 

@@ -154,9 +154,11 @@ def push_rows(workspace: Workspace, table: str, rows: Sequence[Mapping[str, Any]
 
 def log_table(builder: Builder, table: Table) -> str:
     """The table that holds everything ever pushed, made with the columns declared now."""
+    from interlock.app.engines import embedded_only
     from interlock.features.text import SQL_TYPES, quoted
 
     warehouse = builder.workspace.warehouse
+    embedded_only(warehouse, "a table that takes pushed rows")
     name = f"{SCHEMA}.{table.name.replace('.', '_')}"
     columns = {one: SQL_TYPES[said.type] for one, said in table.columns.items()}
     if not warehouse.has(name):

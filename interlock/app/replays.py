@@ -16,7 +16,6 @@ from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Unusable
 from interlock.features.compile import point_in_time_sql
 from interlock.features.missingness import Missing, missingness_sql, read_missingness
-from interlock.features.text import instant, quoted
 from interlock.impact.lineage import lineage
 
 _LABEL = "label_"
@@ -68,10 +67,11 @@ def missingness(builder: Builder, view: FeatureView, model: Model) -> Evidence:
     key of the model, over the rows that were there when the model asked.
     """
     samples = [
-        (builder.workspace.warehouse.query(missingness_sql(rows, _LABEL, list(names))), names)
+        (missingness_sql(rows, _LABEL, list(names), builder.dialect), names)
         for rows, names in _samples(builder, view, model)
     ]
-    answers = [(answer.to_pylist()[0], names) for answer, names in samples]
+    query = builder.workspace.warehouse.query
+    answers = [(query(sql).to_pylist()[0], names) for sql, names in samples]
     found, looked = read_missingness(answers), sum(len(names) for _, names in answers)
     rows = max(int(row["__rows"]) for row, _ in answers)
     told = sorted((m for m in found if m.says == "tells"), key=lambda m: -max(m.low, -m.high))
@@ -105,18 +105,16 @@ def _samples(
     builder: Builder, view: FeatureView, model: Model
 ) -> list[tuple[str, Mapping[str, str]]]:
     """Relations with labels, each with its columns and what these are called."""
-    key = quoted(model.key)
-    spine = (
-        f"(SELECT * FROM {checks.recent_spine(builder, model)} AS r "
-        f"QUALIFY row_number() OVER (ORDER BY hash({key}), {key}) <= {SAMPLE})"
-    )
+    q, instant = builder.dialect.quoted, builder.dialect.instant
+    key, spine = q(model.key), _few(builder, model)
     label, now = model.label, builder.workspace.now()
     labels = (
-        f"(SELECT {key}, {quoted(label.column)} AS {_LABEL} "
-        f"FROM ({bound_label_sql(builder, model)}) AS y WHERE {quoted(label.available_at)} <= "
-        f"{instant(now)} AND {quoted(label.column)} IS NOT NULL)"
+        f"(SELECT {key}, {q(label.column)} AS {_LABEL} "
+        f"FROM ({bound_label_sql(builder, model)}) AS y WHERE {q(label.available_at)} <= "
+        f"{instant(now)} AND {q(label.column)} IS NOT NULL)"
     )
-    joined = point_in_time_sql(spine, model.key, model.time, [builder.view(view)])
+    how = builder.join(spine)
+    joined = point_in_time_sql(spine, model.key, model.time, [builder.view(view)], how=how)
     features = {name: str(view.feature_ref(name)) for name in view.features}
     found: list[tuple[str, Mapping[str, str]]] = [
         (
@@ -126,7 +124,7 @@ def _samples(
     ]
     for name, columns in _read(builder, view, model).items():
         table = builder.project.tables[name]
-        known = f" AND t.{quoted(table.available_at)} <= s.{quoted(model.time)}" if (
+        known = f" AND t.{q(table.available_at)} <= s.{q(model.time)}" if (
             table.available_at) else ""  # fmt: skip
         found.append(
             (
@@ -136,6 +134,17 @@ def _samples(
             )
         )
     return found
+
+
+def _few(builder: Builder, model: Model) -> str:
+    """Some rows of recent history, scattered, and the same ones on every engine."""
+    dialect = builder.dialect
+    key = dialect.quoted(model.key)
+    scattered = f"md5({dialect.cast(key, 'string')})"
+    return (
+        f"(SELECT * FROM {checks.recent_spine(builder, model)} AS r "
+        f"ORDER BY {scattered}, {key} LIMIT {SAMPLE})"
+    )
 
 
 def _read(builder: Builder, view: FeatureView, model: Model) -> dict[str, list[str]]:

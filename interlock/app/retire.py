@@ -18,7 +18,7 @@ from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused
-from interlock.features.text import address
+from interlock.features.dialect import dialect_of
 from interlock.ports import Put
 
 _LEAST = 4  # characters that name a label
@@ -110,14 +110,13 @@ def _state(workspace: Workspace, one: Label) -> str:
 
 def _remove(workspace: Workspace, one: Label) -> None:
     """Rows that are served first, then the name people query, then the table behind both."""
-    ref = Ref.parse(one.ref)
+    ref, dialect = Ref.parse(one.ref), dialect_of(workspace.warehouse)
     if ref.kind == "view":
         workspace.online.drop(one.label)
     runs = stable(workspace)
     if runs is None or one.ref not in runs.facts.nodes:
         name = f"features.{ref.name}_v{ref.version}" if ref.kind == "view" else ref.name
         schema = name.partition(".")[0]
-        workspace.warehouse.execute(
-            f"CREATE SCHEMA IF NOT EXISTS {schema}; DROP VIEW IF EXISTS {address(name)}"
-        )
-    workspace.warehouse.execute(f"DROP TABLE IF EXISTS {address(one.table)}")
+        workspace.warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(schema)}")
+        workspace.warehouse.execute(f"DROP VIEW IF EXISTS {dialect.address(name)}")
+    workspace.warehouse.execute(f"DROP TABLE IF EXISTS {dialect.address(one.table)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from interlock.define.definitions import Table
-from interlock.features.text import instant, quoted
+from interlock.features.dialect import dialect_of
 from interlock.impact.facts import Facts
 from interlock.impact.lineage import lineage
 from interlock.ports import Warehouse
@@ -31,8 +31,9 @@ def missing_days(
     published ahead, or comes weeks later, lacks nothing.
     """
     stamps = [stamp for stamp in (table.available_at, table.event_time) if stamp]
-    known = f" WHERE {quoted(table.available_at)} <= {instant(now)}" if table.available_at else ""
-    relation = f"(SELECT * FROM {built}{known})"
+    dialect = dialect_of(warehouse)
+    known = table.available_at and f"{dialect.quoted(table.available_at)} <= {dialect.instant(now)}"
+    relation = f"(SELECT * FROM {built} AS b WHERE {known or 'TRUE'})"
     found = [_lacking(warehouse, (table.name, relation, stamp), now, days) for stamp in stamps]
     both = set.intersection(*({gap.day for gap in gaps} for gaps in found)) if found else set()
     return tuple(gap for gap in (found[0] if found else ()) if gap.day in both)
@@ -43,7 +44,8 @@ def _lacking(
 ) -> tuple[Gap, ...]:
     name, relation, stamp = where
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    sql = per_day_sql(relation, stamp, today - timedelta(weeks=WEEKS), today)
+    since = today - timedelta(weeks=WEEKS)
+    sql = per_day_sql(relation, stamp, since, today, dialect_of(warehouse))
     per_day = {row["day"]: int(row["n"]) for row in warehouse.query(sql).to_pylist()}
     # A table that begins in the middle lacks nothing of the time before it.
     first: date = max(min(per_day, default=today.date()), today.date() - timedelta(days=days))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.app.build import Builder, view_pointer
+from interlock.app.engines import embedded_only
 from interlock.app.masking import key_of
 from interlock.app.versions import Version, stable
 from interlock.app.workspace import Workspace
@@ -61,6 +62,7 @@ def sample(workspace: Workspace, asked: Asked) -> Sample:
     version = stable(workspace) or Version(workspace.project, workspace.facts, {})
     every = _covers_now(workspace, version)
     level = _level(workspace, version, asked.by)
+    embedded_only(workspace.warehouse, "a sample")
     hidden = {n: c for n, c in every.items() if LEVELS.index(c.level) > LEVELS.index(level)}
     key = key_of(version.project)
     builder = version.builder(workspace)

@@ -200,7 +200,7 @@ def _some_rows(workspace: Workspace, model: str, count: int = 40) -> dict[str, o
     columns = request_columns(declared, spec)
     now = workspace.now()
     rows = workspace.warehouse.query(
-        f"SELECT {', '.join(columns)} FROM {declared.spine} WHERE {declared.time} >= "
+        f"SELECT {', '.join(columns)} FROM {declared.spine} AS s WHERE {declared.time} >= "
         f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}' ORDER BY {declared.time}, {declared.key} "
         f"LIMIT {count}"
     ).to_pydict()

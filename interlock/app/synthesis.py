@@ -19,6 +19,7 @@ from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.app.atomic import replaced
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.columns import Real, arrow, read_real
+from interlock.app.engines import embedded_only
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Table
 from interlock.define.schema import did_you_mean
@@ -82,6 +83,7 @@ class _Run:
 def synth(workspace: Workspace, asked: Asked, say: Say = quiet) -> list[Made]:
     """Write the tables and, into a new folder, the definitions; what was made of each."""
     project = workspace.project
+    embedded_only(workspace.warehouse, "`interlock synth`")
     tables = _chosen(workspace, asked)
     _guard(workspace, asked, tables)
     builder = Builder(workspace, project, workspace.facts, say)

@@ -24,6 +24,7 @@ from interlock.define.definitions import Model
 from interlock.define.keys import entity_key
 from interlock.define.refs import Ref
 from interlock.errors import Refused, Unavailable
+from interlock.features.dialect import dialect_of
 from interlock.serve.spec import RequestInput, ServingSpec
 
 TENSOR_TYPES = {"integer": "INT64", "double": "FP64", "boolean": "BOOL"}
@@ -154,12 +155,14 @@ class Replayer:
         """Spine rows in batches; each batch is asked for at the start of its step."""
         model = self.workspace.project.models[self.model]
         columns = request_columns(model, spec)
-        picked = ", ".join(f'"{c}"' for c in columns)
-        seconds = self.step.total_seconds()
+        dialect = dialect_of(self.workspace.warehouse)
+        picked = ", ".join(map(dialect.quoted, columns))
+        stamp, seconds = dialect.quoted(model.time), self.step.total_seconds()
+        step = f"floor({dialect.epoch.format(x=stamp)} / {seconds}) * {seconds}"
         table = self.workspace.warehouse.query(
-            f"SELECT {picked}, floor(epoch({model.time}) / {seconds}) * {seconds} AS step__ "
-            f"FROM {model.spine} WHERE {model.time} >= TIMESTAMP '{start:%Y-%m-%d %H:%M:%S}' "
-            f"AND {model.time} < TIMESTAMP '{end:%Y-%m-%d %H:%M:%S}' ORDER BY step__, {model.key}"
+            f"SELECT {picked}, {step} AS step__ FROM {model.spine} AS s "
+            f"WHERE {stamp} >= {dialect.instant(start)} AND {stamp} < {dialect.instant(end)} "
+            f"ORDER BY step__, {dialect.quoted(model.key)}"
         )
         data = table.to_pydict()
         steps = data.pop("step__")

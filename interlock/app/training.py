@@ -5,30 +5,29 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlock.app.build import Builder
+from interlock.app.build import Builder, midnight
 from interlock.define.definitions import Model
 from interlock.define.refs import Ref
 from interlock.errors import Refused, about
 from interlock.features.compile import column_names
+from interlock.features.contract import declared_type
 from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
 from interlock.impact.sql import substitute, tables_read
 from interlock.models.dataset import (
     Floats,
-    Interval,
     Manifest,
     Source,
     checksum,
-    duplicate_labels_sql,
     matrix,
-    model_sql,
     profile,
 )
+from interlock.models.labelled import Interval, duplicate_labels_sql, model_sql
 from interlock.ports import Json, Scorer
 
 if TYPE_CHECKING:
@@ -68,11 +67,6 @@ class Labelled:
         return matrix(self.columns, trained.inputs, trained.categories)
 
 
-def midnight(day: date) -> datetime:
-    """The first instant of a UTC day."""
-    return datetime.combine(day, time(), UTC)
-
-
 def input_columns(model: Model) -> tuple[str, ...]:
     """The columns of the point-in-time rows that a model reads, in matrix order."""
     return (*column_names(model.features).values(), *model.request)
@@ -87,7 +81,7 @@ def bound_label_sql(builder: Builder, model: Model) -> str:
 def refuse_several_labels(builder: Builder, model: Model) -> None:
     """A key with two outcomes would make two rows of one."""
     label = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
-    sql = duplicate_labels_sql(label, model.key)
+    sql = duplicate_labels_sql(label, model.key, builder.dialect)
     twice = builder.workspace.warehouse.query(sql).to_pylist()[0]["duplicates"]
     if twice:
         raise Refused(
@@ -102,7 +96,7 @@ def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table
     refuse_several_labels(builder, model)
     interval = Interval(midnight(start), midnight(end), builder.workspace.now())
     rows = builder.rows(model, start, end)
-    sql = model_sql(rows, bound, model.key, model.time, interval)
+    sql = model_sql(rows, bound, model.key, model.time, interval, builder.dialect)
     return builder.workspace.warehouse.query(sql)
 
 
@@ -189,14 +183,29 @@ def histograms(
     """The edges of these inputs in the training window, and the rows in each bin."""
     if not inputs:
         return {}
-    query = builder.workspace.warehouse.query
-    rows = builder.rows(model, model.training.start, model.training.end)
-    edges = freeze(query(edges_sql(rows, inputs)).to_pylist()[0])
-    found = query(counts_sql(rows, edges)).to_pylist()[0]
+    query, dialect = builder.workspace.warehouse.query, builder.dialect
+    rows = numbers_of(
+        builder, builder.rows(model, model.training.start, model.training.end), inputs
+    )
+    edges = freeze(query(edges_sql(rows, inputs, dialect=dialect)).to_pylist()[0])
+    found = query(counts_sql(rows, edges, dialect)).to_pylist()[0]
     return {
         name: {"edges": list(cuts), "counts": list(bin_counts(found[name], cuts))}
         for name, cuts in edges.items()
     }
+
+
+def numbers_of(builder: Builder, rows: str, inputs: Sequence[str]) -> str:
+    """These columns of `rows` as doubles, days and truth values too."""
+    dialect, types = (
+        builder.dialect,
+        builder.workspace.warehouse.columns(f"SELECT * FROM {rows} AS t"),
+    )
+    columns = ", ".join(
+        f"{dialect.number(dialect.quoted(n), declared_type(types[n]))} AS {dialect.quoted(n)}"
+        for n in inputs
+    )
+    return f"(SELECT {columns} FROM {rows} AS t)"
 
 
 def _profile(
@@ -213,10 +222,11 @@ def _profile(
 
 def _maturity(builder: Builder, model: Model, labelled_rows: int) -> float:
     """The share of the window's rows whose label was known."""
-    window = model.training
+    stamp, instant = builder.dialect.quoted(model.time), builder.dialect.instant
+    start, end = (instant(midnight(day)) for day in (model.training.start, model.training.end))
     every = builder.workspace.warehouse.query(
-        f"SELECT count(*) AS n FROM {builder.table(model.spine)} WHERE {model.time} >= "
-        f"TIMESTAMP '{window.start}' AND {model.time} < TIMESTAMP '{window.end}'"
+        f"SELECT count(*) AS n FROM {builder.table(model.spine)} AS t "
+        f"WHERE {stamp} >= {start} AND {stamp} < {end}"
     ).to_pylist()[0]["n"]
     return labelled_rows / every if every else 0.0
 

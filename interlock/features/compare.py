@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from interlock.define.definitions import ColumnType
-from interlock.features.spread import Spread, cuts_sql, read_spread, spread_fields
-from interlock.features.text import differs, quoted
+from interlock.features.dialect import DUCKDB, Dialect
+from interlock.features.spread import Spread, cuts_sql, placed_sql, read_spread, spread_fields
+from interlock.features.tally import Rows
+from interlock.features.text import differs
 from interlock.features.units import name_change
 
 Verdict = Literal["equal", "scaled", "affine", "changed", "unknown"]
@@ -21,7 +23,9 @@ MIN_ROWS = 10
 _SAME_RATIO = 1e-6
 _EXACT = 1e-6
 _NEARLY = 1e-3
-_OLD, _NEW, _BY = quoted("__old"), quoted("__new"), quoted("__by")
+_OLD, _NEW, _BY = "__old", "__new", "__by"
+# Sizes whose products, and the products of these, every engine can hold.
+_SMALL, _LARGE = 1e-70, 1e70
 
 
 @dataclass(frozen=True)
@@ -64,34 +68,44 @@ def compare_sql(
     on: Sequence[str],
     features: Mapping[str, ColumnType],
     by: str | None = None,
+    dialect: Dialect = DUCKDB,
 ) -> str:
-    """ONE row for all `features` (name -> type): a struct per feature, and the row counts.
+    """ONE row for all `features` (name -> type), read by `judge_values`.
 
     `old` and `new` are tables or parenthesised queries with the same columns; `on` makes
     a row unique in each: an entity and its time, or the spine's key. With `by`, one of
     `on`, a row per value of it under `__by`.
     """
-    keys = [quoted(name) for name in on]
-    columns = ", ".join([*keys, *(quoted(name) for name in features)])
+    q = dialect.quoted
+    columns = ", ".join([*map(q, on), *map(q, features)])
     # Spine keys may be NULL, and NULL is then the same row on both sides.
-    same = " AND ".join(f"o.{key} IS NOT DISTINCT FROM n.{key}" for key in keys)
-    pairs = f"SELECT {_pair_columns(features)}, o.{_OLD} AS {_OLD}, n.{_NEW} AS {_NEW}"
-    pairs += f", coalesce(o.{quoted(by)}, n.{quoted(by)}) AS {_BY}" if by else ""
+    same = " AND ".join(dialect.same.format(one=f"o.{q(k)}", other=f"n.{q(k)}") for k in on)
+    pairs = f"SELECT {_pair_columns(features, dialect)}, o.{_OLD}, n.{_NEW}"
+    pairs += f", coalesce(o.{q(by)}, n.{q(by)}) AS {_BY}" if by else ""
     joined = (
         f"FROM (SELECT {columns}, true AS {_OLD} FROM {old} AS t) AS o "
         f"FULL JOIN (SELECT {columns}, true AS {_NEW} FROM {new} AS t) AS n ON {same}"
     )
-    structs = ", ".join(
-        f"{_struct(i, type)} AS {quoted(name)}" for i, (name, type) in enumerate(features.items())
-    )
+    rows = Rows("g", "g", _BY if by else "")
+    asked = [f"{_BY}"] if by else []
+    asked += [
+        f"count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS __rows",
+        f"count(*) FILTER (WHERE {_OLD} IS NULL) AS __missing_old",
+        f"count(*) FILTER (WHERE {_NEW} IS NULL) AS __missing_new",
+    ]
+    for i, type in enumerate(features.values()):
+        fields = {**_fields(i, type, dialect), **spread_fields(i, type, _BOTH, rows, dialect)}
+        asked += [f"{value} AS f{i}_{key}" for key, value in fields.items()]
+    placed = placed_sql(features, dialect)
+    # Lists beside every row would be written down with it, where that is done.
+    carried = "p.*" if dialect.tally == "counts" else "p.*, c.*"
     return (
         # Both sides are laid on the bins of the old one, which are taken from the same rows.
-        f"WITH p AS MATERIALIZED ({pairs} {joined}), c AS (SELECT {cuts_sql(features)} FROM p) "
-        f"SELECT {f'{_BY}, ' if by else ''}"
-        f"count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS {quoted('__rows')}, "
-        f"count(*) FILTER (WHERE {_OLD} IS NULL) AS {quoted('__missing_old')}, "
-        f"count(*) FILTER (WHERE {_NEW} IS NULL) AS {quoted('__missing_new')}, "
-        f"{structs} FROM p CROSS JOIN c{f' GROUP BY {_BY}' if by else ''}"
+        f"WITH p {dialect.once} ({pairs} {joined}), "
+        f"c {dialect.once} ({cuts_sql(features, 'p', dialect)}), "
+        f"g {dialect.once if placed else 'AS'} (SELECT {carried}{placed} FROM p CROSS JOIN c) "
+        f"SELECT {', '.join(asked)} FROM g"
+        f"{f' GROUP BY {_BY}' if by else ''}"
     )
 
 
@@ -102,45 +116,55 @@ def judge_values(
 ) -> list[ValueComparison]:
     """The answer of `compare_sql`, feature by feature. `units` are the old contract's."""
     counts = tuple(int(row[f"__{name}"]) for name in ("rows", "missing_old", "missing_new"))
-    return [_judge(name, counts, row[name], (units or {}).get(name)) for name in features]
+    return [
+        _judge(name, counts, _seen(row, f"f{i}_"), (units or {}).get(name))
+        for i, name in enumerate(features)
+    ]
 
 
-def _pair_columns(features: Mapping[str, ColumnType]) -> str:
+def _seen(row: Mapping[str, Any], start: str) -> dict[str, Any]:
+    return {name.removeprefix(start): v for name, v in row.items() if name.startswith(start)}
+
+
+def _pair_columns(features: Mapping[str, ColumnType], dialect: Dialect) -> str:
     return ", ".join(
-        f"{value} AS r{side}{i}, {_number(value, type)} AS {side}{i}"
+        f"{value} AS r{side}{i}, {_number(value, type, dialect)} AS {side}{i}"
         for i, (name, type) in enumerate(features.items())
         for side in ("o", "n")
-        for value in [f"{side}.{quoted(name)}"]
+        for value in [f"{side}.{dialect.quoted(name)}"]
     )
 
 
-def _number(value: str, type: ColumnType) -> str:
-    if type == "string":
-        return "NULL::DOUBLE"
-    if type in ("date", "timestamp"):
-        return f"epoch({value})"
-    # What is not a number of finite size takes no part in fits, only in the count of changes.
-    return f"CASE WHEN isfinite({value}::DOUBLE) THEN {value}::DOUBLE END"
+def _number(value: str, type: ColumnType, dialect: Dialect) -> str:
+    number = dialect.number(value, type)
+    if type in ("string", "other"):
+        return number
+    # What has no size to reckon with takes no part in fits, only in the count of changes.
+    sized = f"abs({number}) BETWEEN {_SMALL!r} AND {_LARGE!r}"
+    return f"CASE WHEN {number} = 0 OR {sized} THEN {number} END"
 
 
-def _struct(i: int, type: ColumnType) -> str:
-    o, n, matched = f"o{i}", f"n{i}", f"{_OLD} AND {_NEW}"
+_BOTH = f"{_OLD} AND {_NEW}"
+
+
+def _fields(i: int, type: ColumnType, dialect: Dialect) -> dict[str, str]:
+    """What is asked of feature `i`; `o0` and `n0` are its values as numbers, `ro0` as they are."""
+    o, n, matched = f"o{i}", f"n{i}", _BOTH
     both, nonzero = f"{o} IS NOT NULL AND {n} IS NOT NULL", f"{o} <> 0 AND {n} <> 0"
-    known = f"FILTER (WHERE ro{i} IS NOT NULL AND rn{i} IS NOT NULL)"
-    # Codes and names: a changed numbering maps value to value, one to one.
-    coded = type in ("integer", "string", "boolean")
-    fields = {
-        "changed": f"count(*) FILTER (WHERE {matched} AND {differs(f'ro{i}', f'rn{i}', type)})",
+    return {
+        "changed": f"count(*) FILTER (WHERE {matched} AND "
+        f"{differs(f'ro{i}', f'rn{i}', type, dialect)})",
         "null_old": f"count(*) FILTER (WHERE {matched} AND ro{i} IS NULL)",
         "null_new": f"count(*) FILTER (WHERE {matched} AND rn{i} IS NULL)",
         "zero_old": f"count(*) FILTER (WHERE {matched} AND {o} = 0)",
         "zero_new": f"count(*) FILTER (WHERE {matched} AND {n} = 0)",
         "zero_flips": f"count(*) FILTER (WHERE {both} AND ({o} = 0) <> ({n} = 0))",
         "nonzero": f"count(*) FILTER (WHERE {nonzero})",
-        "ratio_min": f"min({n} / {o}) FILTER (WHERE {nonzero})",
-        "ratio_max": f"max({n} / {o}) FILTER (WHERE {nonzero})",
+        # Not in a FILTER: an engine may divide before it looks there.
+        "ratio_min": f"min(CASE WHEN {nonzero} THEN {n} / {o} END)",
+        "ratio_max": f"max(CASE WHEN {nonzero} THEN {n} / {o} END)",
         "fitted": f"count(*) FILTER (WHERE {both})",
-        "levels": f"approx_count_distinct({o}) FILTER (WHERE {both})",
+        "levels": f"{dialect.distinct.format(x=f'CASE WHEN {both} THEN {o} END')}",
         "moving": f"count(*) FILTER (WHERE {both} AND {o} <> 0)",
         "slope": f"regr_slope({n}, {o})",
         "intercept": f"regr_intercept({n}, {o})",
@@ -149,17 +173,35 @@ def _struct(i: int, type: ColumnType) -> str:
         "mean_new": f"avg({n}) FILTER (WHERE {matched})",
         "std_old": f"stddev_pop({o}) FILTER (WHERE {matched})",
         "std_new": f"stddev_pop({n}) FILTER (WHERE {matched})",
-        "whole": f"coalesce(bool_and({o} = floor({o}) AND {n} = floor({n})), false)",
         "low": f"least(min({o}), min({n}))",
         "high": f"greatest(max({o}), max({n}))",
-        "turn_min": f"min(({n} - {o} + 24) % 24)",
-        "turn_max": f"max(({n} - {o} + 24) % 24)",
-        "values_old": f"count(DISTINCT ro{i}) {known}" if coded else "0",
-        "values_new": f"count(DISTINCT rn{i}) {known}" if coded else "0",
-        "pairs": f"count(DISTINCT struct_pack(a := ro{i}, b := rn{i})) {known}" if coded else "0",
-        **spread_fields(i, type, matched),
+        **_clock(o, n),
+        **_codes(i, type, dialect),
     }
-    return "struct_pack(" + ", ".join(f"{key} := {value}" for key, value in fields.items()) + ")"
+
+
+def _clock(o: str, n: str) -> dict[str, str]:
+    """Are both whole hours of a day, and by how many was it turned?"""
+    hours = " AND ".join(f"{x} BETWEEN 0 AND 23 AND {x} = floor({x})" for x in (o, n))
+    turn = f"CASE WHEN {n} < {o} THEN {n} - {o} + 24 ELSE {n} - {o} END"
+    return {
+        "clock": f"coalesce(bool_and({hours}), false)",
+        "turn_min": f"min({turn})",
+        "turn_max": f"max({turn})",
+    }
+
+
+def _codes(i: int, type: ColumnType, dialect: Dialect) -> dict[str, str]:
+    """Codes and names: a changed numbering maps value to value, one to one."""
+    if type not in ("integer", "string", "boolean"):
+        return {"values_old": "0", "values_new": "0", "pairs": "0"}
+    known = f"FILTER (WHERE ro{i} IS NOT NULL AND rn{i} IS NOT NULL)"
+    pair = dialect.row.format(items=f"ro{i}, rn{i}")
+    return {
+        "values_old": f"count(DISTINCT ro{i}) {known}",
+        "values_new": f"count(DISTINCT rn{i}) {known}",
+        "pairs": f"count(DISTINCT {pair}) {known}",
+    }
 
 
 def _judge(
@@ -220,10 +262,9 @@ def _fit(seen: Mapping[str, Any]) -> tuple[float | None, float | None, float | N
 def _turned(seen: Mapping[str, Any]) -> str | None:
     """Hours of the day, told in another zone; summer time makes two shifts of one."""
     low, high = _finite(seen["turn_min"]), _finite(seen["turn_max"])
-    if low is None or high is None or seen["fitted"] < MIN_ROWS or not seen["whole"]:
+    if low is None or high is None or seen["fitted"] < MIN_ROWS or not seen["clock"]:
         return None
-    on_a_clock = seen["low"] >= 0 and seen["high"] <= 23
-    if not on_a_clock or high - low > 1 or low == 0 or high == 0:
+    if high - low > 1 or low == 0 or high == 0:
         return None
     shifts = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
     return f"hour of day in another time zone (+{shifts} h)"

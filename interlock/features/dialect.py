@@ -6,12 +6,14 @@ Sessions of every engine are set to UTC, so that a cast from a zoned time is exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 from interlock.define.definitions import ColumnType
 from interlock.errors import Unusable
+from interlock.ports import Warehouse
 
 # Longer durations would carry a timestamp past what an engine can hold; in 200,000
 # years nothing has expired anyway.
@@ -19,9 +21,14 @@ _LONGEST = timedelta(days=73_000_000)
 _TICK = timedelta(microseconds=1)
 
 
+Tally = Literal["histogram", "counts", "top"]
+"""How an engine counts rows by value: a histogram of its own, one count per value that may
+come, or the most frequent values, exact when it may track more than there are."""
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """How one engine writes names, times and types.
+    """How one engine writes names, times and types, and how it counts.
 
     `utc` turns {x} into a plain UTC timestamp. When the engine's input may be finer than
     that, `step` is one microsecond as an interval, and `up` and `down` round outward. `alive`
@@ -42,11 +49,76 @@ class Dialect:
     executed: bool = False
     # The shortest step of time in which the engine counts a duration.
     grain: timedelta = _TICK
+    # A backslash in a text literal stands for something else there.
+    backslash: bool = False
+    # What a query reads more than once and should work out once.
+    once: str = "AS"
+    # True where two keys are one, NULL being NULL, in a way that the engine can join by.
+    same: str = "{one} IS NOT DISTINCT FROM {other}"
+    row: str = "row({items})"
+    doubles: str = "ARRAY[{items}]"
+    # Seconds since 1970 UTC as a double.
+    epoch: str = "CAST(extract(epoch FROM {x}) AS DOUBLE PRECISION)"
+    distinct: str = "count(DISTINCT {x})"
+    # The values of {x} that are not NULL at these shares of their order: a list.
+    quantiles: str = ""
+    # Three lists as one, sorted, each value once.
+    union: str = ""
+    # How many of a sorted list lie below {x}.
+    below: str = ""
+    tally: Tally = "counts"
 
     def quoted(self, name: str) -> str:
         """`name` as an identifier; reserved words and odd letters are harmless."""
         name = name.upper() if self.upper else name
         return self.quote + name.replace(self.quote, self.quote * 2) + self.quote
+
+    def address(self, name: str) -> str:
+        """`schema.table` with each part quoted."""
+        return ".".join(self.quoted(part) for part in name.split(".", 1))
+
+    def text(self, value: str) -> str:
+        """A string literal."""
+        if self.backslash:
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return "'" + value.replace("'", "''") + "'"
+
+    def literal(self, value: object) -> str:
+        """One value that came out of the warehouse, as it goes back in; naive datetimes are UTC."""
+        match value:
+            case None:
+                return "NULL"
+            case bool():
+                return "true" if value else "false"
+            case int():
+                return str(value)
+            case float():
+                return self.cast(f"'{value!r}'", "double")
+            case datetime():
+                return self.instant(value if value.tzinfo else value.replace(tzinfo=UTC))
+            case date():
+                return f"DATE '{value.isoformat()}'"
+            case _:
+                return self.text(str(value))
+
+    def listed(self, values: Iterable[float]) -> str:
+        """A list of doubles; of none too."""
+        items = ", ".join(self.literal(float(value)) for value in values)
+        return self.doubles.format(items=items)
+
+    def number(self, expression: str, type: ColumnType) -> str:
+        """A value as a double: times in seconds since 1970, true as 1; text is no number."""
+        if type in ("string", "other"):
+            return self.cast("NULL", "double")
+        if type in ("date", "timestamp"):
+            return self.epoch.format(x=expression)
+        if type == "boolean":  # not every engine casts it to a double
+            expression = f"CASE WHEN {expression} THEN 1 WHEN NOT {expression} THEN 0 END"
+        return self.cast(expression, "double")
+
+    def finite(self, expression: str) -> str:
+        """Is a double a number of finite size? Not-a-number is above infinity, everywhere here."""
+        return f"abs({expression}) < {self.cast(self.text('Infinity'), 'double')}"
 
     def cast(self, expression: str, type: ColumnType) -> str:
         return f"CAST({expression} AS {self.types[type]})"
@@ -101,6 +173,13 @@ DUCKDB = Dialect(
     alive="{stamp} + to_microseconds({n}) >= {time}",
     asof=True,
     executed=True,
+    once="AS MATERIALIZED",
+    doubles="CAST([{items}] AS DOUBLE[])",
+    epoch="CAST(epoch({x}) AS DOUBLE)",
+    distinct="approx_count_distinct({x})",
+    quantiles="quantile_disc({x}, [{at}])",
+    union="list_sort(list_distinct(list_concat({a}, {b}, {c})))",
+    tally="histogram",
 )  # fmt: skip
 POSTGRES = Dialect(
     name="postgres",
@@ -111,6 +190,17 @@ POSTGRES = Dialect(
     utc="CAST({x} AS TIMESTAMP)",
     alive="{stamp} + INTERVAL '{n} microseconds' >= {time}",
     executed=True,
+    once="AS MATERIALIZED",
+    # A full join is only made on equality.
+    same="coalesce(CAST({one} AS TEXT), '') = coalesce(CAST({other} AS TEXT), '') "
+    "AND ({one} IS NULL) = ({other} IS NULL)",
+    row="ROW({items})",
+    doubles="CAST(ARRAY[{items}] AS DOUBLE PRECISION[])",
+    quantiles="percentile_disc(CAST(ARRAY[{at}] AS DOUBLE PRECISION[])) "
+    "WITHIN GROUP (ORDER BY {x})",
+    union="(SELECT array_agg(DISTINCT u ORDER BY u) FROM unnest({a} || {b} || {c}) AS u)",
+    below="(width_bucket({x}, {edges}) - "
+    "CASE WHEN ({edges})[width_bucket({x}, {edges})] = {x} THEN 1 ELSE 0 END)",
 )  # fmt: skip
 SPARK = Dialect(
     name="spark",
@@ -124,6 +214,17 @@ SPARK = Dialect(
     alive="timestampdiff(MICROSECOND, {stamp}, {time}) <= {n}",
     quote="`",
     executed=True,
+    backslash=True,
+    row="struct({items})",
+    doubles="array({items})",
+    epoch="(timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01 00:00:00', "
+    "CAST({x} AS TIMESTAMP_NTZ)) / 1e6)",
+    distinct="approx_count_distinct({x})",
+    # Exact, up to as many rows as the last number says.
+    quantiles="percentile_approx({x}, array({at}), 10000000)",
+    union="array_sort(array_distinct(concat({a}, {b}, {c})))",
+    below="size(filter({edges}, t -> t < {x}))",
+    tally="top",
 )  # fmt: skip
 SNOWFLAKE = Dialect(
     name="snowflake",
@@ -163,3 +264,8 @@ TRINO = Dialect(
 DIALECTS: Mapping[str, Dialect] = {
     d.name: d for d in (DUCKDB, POSTGRES, SPARK, SNOWFLAKE, BIGQUERY, TRINO)
 }
+
+
+def dialect_of(warehouse: Warehouse) -> Dialect:
+    """The SQL that a warehouse speaks."""
+    return DIALECTS[warehouse.abilities.dialect]

@@ -1,7 +1,7 @@
 """Frozen edges, and rows per bin: one native aggregate of the engine, additive over any parts.
 
 Zero and NULL have bins of their own: among quantiles of a mostly-zero feature every
-edge is zero, and any change hides in the one bin that is left. The queries are DuckDB's.
+edge is zero, and any change hides in the one bin that is left.
 """
 
 from __future__ import annotations
@@ -10,23 +10,34 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from interlock.features.text import quoted
+from interlock.features.dialect import DUCKDB, Dialect
+from interlock.features.tally import places, read_places
 
 BINS = 10
 # Below zero, and nothing between: the bin from here up to zero holds zero alone.
 _BELOW_ZERO = -5e-324
 
 
-def edges_sql(relation: str, features: Sequence[str], bins: int = BINS) -> str:
-    """One row: per feature the quantiles of its values that are neither NULL nor zero."""
-    lists = ", ".join(f"{quantiles(f'{quoted(f)}::DOUBLE', bins)} AS {quoted(f)}" for f in features)
-    return f"SELECT {lists} FROM {relation} AS t"
+def edges_sql(
+    relation: str, features: Sequence[str], bins: int = BINS, dialect: Dialect = DUCKDB
+) -> str:
+    """One row: per feature the quantiles of its values that are neither NULL nor zero.
+
+    All `features` are numbers: a truth value is not, on every engine.
+    """
+    lists = (
+        f"{quantiles(dialect.cast(q, 'double'), bins, dialect)} AS {q}"
+        for q in map(dialect.quoted, features)
+    )
+    return f"SELECT {', '.join(lists)} FROM {relation} AS t"
 
 
-def quantiles(value: str, bins: int = BINS) -> str:
+def quantiles(value: str, bins: int = BINS, dialect: Dialect = DUCKDB) -> str:
     """SQL: the inner edges of `bins` bins with as many rows each, zero left out."""
-    inner = ", ".join(f"{i / bins}" for i in range(1, bins))
-    return f"quantile_disc({value}, [{inner}]) FILTER (WHERE {value} <> 0 AND isfinite({value}))"
+    # A hair below the share: where it falls on a row exactly, no engine rounds past it.
+    inner = ", ".join(f"{i / bins - 1e-12!r}" for i in range(1, bins))
+    kept = f"CASE WHEN {value} <> 0 AND {dialect.finite(value)} THEN {value} END"
+    return dialect.quantiles.format(x=kept, at=inner)
 
 
 def freeze(row: Mapping[str, Sequence[float] | None]) -> dict[str, tuple[float, ...]]:
@@ -42,19 +53,63 @@ def _with_zero(edges: list[float]) -> tuple[float, ...]:
     return tuple(sorted({*edges, 0.0}) if both else edges)
 
 
-def counts_sql(relation: str, edges: Mapping[str, Sequence[float]]) -> str:
+def counts_sql(
+    relation: str, edges: Mapping[str, Sequence[float]], dialect: Dialect = DUCKDB
+) -> str:
     """One row: per feature what `bin_counts` puts in order."""
-    counts = ", ".join(f"{binned(name, cuts)} AS {quoted(name)}" for name, cuts in edges.items())
-    return f"SELECT {counts} FROM {relation} AS t"
+    counts = ", ".join(
+        f"{binned(name, cuts, dialect)} AS {dialect.quoted(name)}" for name, cuts in edges.items()
+    )
+    values = {name: dialect.cast(dialect.quoted(name), "double") for name in edges}
+    rows = placing(relation, values, edges, dialect)
+    return f"WITH r {placed_once(dialect)} (SELECT * FROM {rows} AS t) SELECT {counts} FROM r AS t"
 
 
-def binned(name: str, edges: Sequence[float]) -> str:
-    """SQL: the histogram of a column with what it does not tell, the NULLs and the NaNs."""
-    value = f"{quoted(name)}::DOUBLE"
-    cuts = ", ".join(f"'{cut!r}'" for cut in cuts_of(edges))
+def placing(
+    relation: str,
+    values: Mapping[str, str],
+    edges: Mapping[str, Sequence[float]],
+    dialect: Dialect = DUCKDB,
+) -> str:
+    """`relation`, with the bin of each of `values` (doubles by name) where `binned` needs it."""
+    if dialect.tally == "histogram":
+        return relation
+    own = "".join(
+        f", {placed(value, dialect.listed(edges[name]), str(len(edges[name])), dialect)} "
+        f"AS {dialect.quoted(_place(name))}"
+        for name, value in values.items()
+    )
+    return f"(SELECT t.*{own} FROM {relation} AS t)"
+
+
+def placed_once(dialect: Dialect) -> str:
+    """How a CTE of `placing` begins: a place is read many times, and worked out once."""
+    return "AS" if dialect.tally == "histogram" else dialect.once
+
+
+def placed(value: str, edges: str, count: str, dialect: Dialect) -> str:
+    """SQL of `bin_of`: `value` is a double, `edges` a sorted list of `count`."""
+    below = dialect.below.format(x=value, edges=edges)
+    nan = f"{value} = {dialect.cast(dialect.text('NaN'), 'double')}"
     return (
-        f"struct_pack(nulls := count(*) - count({quoted(name)}), high := max({value}), "
-        f"bins := histogram({value}, [{cuts}]::DOUBLE[]))"
+        f"CASE WHEN {value} IS NULL THEN 0 WHEN {value} = 0 THEN 1 "
+        f"WHEN {nan} THEN 2 + {count} ELSE 2 + {below} END"
+    )
+
+
+def _place(name: str) -> str:
+    return f"__bin_{name}"
+
+
+def binned(name: str, edges: Sequence[float], dialect: Dialect = DUCKDB) -> str:
+    """SQL: rows per bin of a column of `placing`; of a histogram also what it does not tell."""
+    if dialect.tally != "histogram":
+        return places(dialect.quoted(_place(name)), len(edges) + 3, dialect)
+    value = dialect.cast(dialect.quoted(name), "double")
+    cuts = dialect.listed(cuts_of(edges))
+    return (
+        f"struct_pack(nulls := count(*) - count({value}), high := max({value}), "
+        f"bins := histogram({value}, {cuts}))"
     )
 
 
@@ -76,9 +131,9 @@ def cuts_of(edges: Iterable[float]) -> list[float]:
 
 def bin_counts(found: Any, edges: Sequence[float]) -> tuple[int, ...]:
     """Rows per bin: NULL, zero, then up to each edge (inclusive), then above the last."""
+    if found is None or not isinstance(found, Mapping):
+        return tuple(read_places(found, len(edges) + 3))
     counts = [0] * (len(edges) + 3)
-    if found is None:
-        return tuple(counts)
     counts[0] = int(found["nulls"])
     # NaN stands above everything, but the engine's bisection leaves it in the lowest bin.
     nan = found["high"] is not None and found["high"] != found["high"]

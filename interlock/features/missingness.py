@@ -3,7 +3,7 @@
 Where a column is NULL because of what happened later - a cancelled flight lost its tail number
 when the file was put right - the past as it is stored today already holds the future, and
 cutting it at T changes nothing. What gives it away is that labels differ between rows with and
-without a value, by more than any honest feature's. The queries are DuckDB's.
+without a value, by more than any honest feature's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Any, Literal
 
-from interlock.features.text import quoted
+from interlock.features.dialect import DUCKDB, Dialect
 
 ALPHA = 0.05
 ROOM = 0.35
@@ -55,18 +55,16 @@ class Missing:
         )
 
 
-def missingness_sql(rows: str, label: str, columns: Sequence[str]) -> str:
+def missingness_sql(
+    rows: str, label: str, columns: Sequence[str], dialect: Dialect = DUCKDB
+) -> str:
     """One row about all `columns` of `rows`, which also hold the 0 or 1 of `label`."""
-    y = f"{quoted(label)}::DOUBLE"
-    parts = [
-        f"struct_pack(missing := count(*) - count({quoted(name)}), "
-        f"late := coalesce(sum({y}) FILTER (WHERE {quoted(name)} IS NULL), 0)) AS {quoted(name)}"
-        for name in columns
-    ]
-    return (
-        f"SELECT count(*) AS {quoted('__rows')}, coalesce(sum({y}), 0) AS {quoted('__late')}, "
-        f"{', '.join(parts)} FROM {rows} AS t"
-    )
+    y = dialect.cast(dialect.quoted(label), "double")
+    parts = ["count(*) AS __rows", f"coalesce(sum({y}), 0) AS __late"]
+    for i, name in enumerate(map(dialect.quoted, columns)):
+        parts.append(f"count(*) - count({name}) AS missing{i}")
+        parts.append(f"coalesce(sum({y}) FILTER (WHERE {name} IS NULL), 0) AS late{i}")
+    return f"SELECT {', '.join(parts)} FROM {rows} AS t"
 
 
 def read_missingness(
@@ -78,9 +76,9 @@ def read_missingness(
     together: each gets its share of ALPHA.
     """
     counts = [
-        (said, (int(row[name]["missing"]), float(row[name]["late"])), _all(row))
+        (said, (int(row[f"missing{i}"]), float(row[f"late{i}"])), _all(row))
         for row, columns in found
-        for name, said in columns.items()
+        for i, said in enumerate(columns.values())
     ]
     sides = [(said, one, (n - one[0], late - one[1])) for said, one, (n, late) in counts if one[0]]
     tests = sum(min(one[0], other[0]) >= FEWEST for _, one, other in sides)

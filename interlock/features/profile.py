@@ -1,12 +1,12 @@
 """What a table holds, and whether it keeps its contract: all of it in one aggregate query.
 
 Counts add: profiles of days, slices or replicas over one frozen frame are merged into the
-profile of the whole, which is what makes them worth keeping. The queries are DuckDB's.
+profile of the whole, which is what makes them worth keeping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,12 +15,15 @@ from math import isfinite
 from typing import Any
 
 from interlock.define.definitions import Column, Table
-from interlock.features.histogram import bin_counts, binned, freeze, quantiles
-from interlock.features.text import quoted, text
+from interlock.features.dialect import DUCKDB, Dialect
+from interlock.features.histogram import bin_counts, binned, freeze, placed_once, placing, quantiles
+from interlock.features.tally import Rows, frequent, places, read_places, read_values, values
+from interlock.impact.sql import expression
 
 BINS = 20
 VALUES = 20
 _NUMBERS = ("boolean", "integer", "double")
+_DAYS = 100_000  # more than any two days of a table lie apart
 
 
 @dataclass(frozen=True)
@@ -93,17 +96,22 @@ class TableProfile:
         }
 
 
-def frame_sql(table: Table, built: str, bins: int = BINS) -> str | None:
+def frame_sql(table: Table, built: str, bins: int = BINS, dialect: Dialect = DUCKDB) -> str | None:
     """One row from which a frame is frozen; None when no column can have one."""
+    q, rows = dialect.quoted, Rows(built, "t")
     parts = [
-        f"{quantiles(f'{quoted(name)}::DOUBLE', bins)} AS {quoted(name)}"
+        f"{quantiles(_number(table, name, dialect), bins, dialect)} AS {q(name)}"
         for name in _kind(table, _NUMBERS)
     ]
     parts += [
-        f"approx_top_k({quoted(name)}, {VALUES}) AS {quoted(name)}"
+        f"{frequent(q(name), VALUES, rows, dialect)} AS {q(name)}"
         for name in _kind(table, ("string",))
     ]
     return f"SELECT {', '.join(parts)} FROM {built} AS t" if parts else None
+
+
+def _number(table: Table, name: str, dialect: Dialect) -> str:
+    return dialect.number(dialect.quoted(name), table.columns[name].type)
 
 
 def read_frame(table: Table, row: Mapping[str, Any]) -> Frame:
@@ -115,46 +123,82 @@ def read_frame(table: Table, row: Mapping[str, Any]) -> Frame:
     return Frame(edges, values)
 
 
-def profile_sql(table: Table, built: str, frame: Frame | None = None, by: str | None = None) -> str:
+def profile_sql(
+    table: Table,
+    built: str,
+    frame: Frame | None = None,
+    by: str | None = None,
+    dialect: Dialect = DUCKDB,
+) -> str:
     """One row about the rows of `table` stored in `built`, or one per value of the column `by`.
 
     As in a SQL CHECK, a condition that is NULL is not broken: whether values may be
     missing is said by `nullable`, once.
     """
-    parts = [f"count(*) AS {quoted('__rows')}"]
-    parts += [
-        f"struct_pack({', '.join(_asked(name, column, frame or Frame()))}) AS {quoted(name)}"
-        for name, column in table.columns.items()
-    ]
+    q, frame = dialect.quoted, frame or Frame()
+    rows = Rows("r", "t", "__slice" if by is not None else "")
+    parts = ["count(*) AS __rows"]
+    for i, (name, column) in enumerate(table.columns.items()):
+        asked = _asked(name, column, frame, dialect)
+        parts += [f"{value} AS c{i}_{key}" for key, value in asked.items()]
     for label, stamp in (("__event", table.event_time), ("__available", table.available_at)):
-        newest = f"CAST(max({quoted(stamp)}) AS TIMESTAMP)" if stamp else "NULL::TIMESTAMP"
-        parts.append(f"{newest} AS {quoted(label)}")
+        newest = f"max({q(stamp)})" if stamp else "NULL"
+        parts.append(f"{dialect.cast(newest, 'timestamp')} AS {label}")
     if stamp := table.available_at or table.event_time:
-        parts.append(f"histogram(CAST({quoted(stamp)} AS DATE)) AS {quoted('__days')}")
+        day = dialect.cast(q(stamp), "date")
+        parts.append(f"{values(day, _DAYS, rows, dialect)} AS __days")
     parts += [
-        f"count(*) FILTER (WHERE NOT ({check.sql})) AS {quoted(f'check:{check.name}')}"
-        for check in table.checks
+        f"count(*) FILTER (WHERE NOT ({expression(check.sql, dialect.name)})) AS broken{i}"
+        for i, check in enumerate(table.checks)
     ]
+    source = _source(table, built, frame, by, dialect)
     if by is not None:
-        each = f"CAST({quoted(by)} AS VARCHAR) AS {quoted('__slice')}"
-        return f"SELECT {each}, {', '.join(parts)} FROM {built} AS t GROUP BY 1"
-    parts += [f"{sql} AS {quoted(f'repeated:{name}')}" for name, sql in _repeats(table)]
-    return f"SELECT {', '.join(parts)} FROM {built} AS t"
+        return f"{source} SELECT __slice, {', '.join(parts)} FROM r AS t GROUP BY __slice"
+    repeats = _repeats(table, dialect)
+    parts += [f"{sql} AS repeated{i}" for i, (_, sql) in enumerate(repeats)]
+    return f"{source} SELECT {', '.join(parts)} FROM r AS t"
+
+
+def _source(table: Table, built: str, frame: Frame, by: str | None, dialect: Dialect) -> str:
+    """The rows, with their slice, and with their places in the frame where they are needed."""
+    q, own = dialect.quoted, list[str]()
+    if by is not None:
+        own.append(f"{dialect.cast(f't.{q(by)}', 'string')} AS __slice")
+    if dialect.tally != "histogram":
+        own += [f"{_value_place(name, kept, dialect)} AS __v{i}"
+                for i, (name, kept) in enumerate(frame.values.items())]  # fmt: skip
+    numbers = {name: _number(table, name, dialect) for name in frame.edges}
+    relation = placing(built, numbers, frame.edges, dialect) if numbers else built
+    return f"WITH r {placed_once(dialect)} (SELECT {', '.join(['t.*', *own])} FROM {relation} AS t)"
+
+
+def _value_place(name: str, kept: Sequence[str], dialect: Dialect) -> str:
+    value = f"t.{dialect.quoted(name)}"
+    whens = " ".join(
+        f"WHEN {value} = {dialect.text(one)} THEN {at}" for at, one in enumerate(kept, start=2)
+    )
+    return f"CASE WHEN {value} IS NULL THEN 0 {whens} ELSE 1 END"
 
 
 def read_profile(table: Table, row: Mapping[str, Any], frame: Frame | None = None) -> TableProfile:
     """One row of `profile_sql`; its instants are UTC."""
     keys = [name for name, _ in _repeats(table)]
-    whole = all(f"repeated:{name}" in row for name in keys)
+    frame = frame or Frame()
     return TableProfile(
         row["__rows"],
-        {name: _column(name, row[name], frame or Frame()) for name in table.columns},
+        {name: _column(row, i, name, frame) for i, name in enumerate(table.columns)},
         _utc(row["__event"]),
         _utc(row["__available"]),
-        {check.name: int(row[f"check:{check.name}"]) for check in table.checks},
-        {name: int(row[f"repeated:{name}"]) for name in keys} if whole else None,
-        {day: int(n) for day, n in row.get("__days") or () if day is not None},
+        {check.name: int(row[f"broken{i}"]) for i, check in enumerate(table.checks)},
+        {name: int(row[f"repeated{i}"]) for i, name in enumerate(keys)}
+        if all(f"repeated{i}" in row for i in range(len(keys)))
+        else None,
+        {_day(day): n for day, n in read_values(row.get("__days")).items()},
     )
+
+
+def _day(day: date | str) -> date:
+    return day if isinstance(day, date) else date.fromisoformat(day)
 
 
 def merged(parts: Sequence[TableProfile]) -> TableProfile:
@@ -165,21 +209,29 @@ def merged(parts: Sequence[TableProfile]) -> TableProfile:
 # --- what is asked of a column ------------------------------------------------------
 
 
-def _asked(name: str, column: Column, frame: Frame) -> Iterable[str]:
-    value = quoted(name)
-    yield f"nulls := count(*) - count({value})"
+def _asked(name: str, column: Column, frame: Frame, dialect: Dialect) -> dict[str, str]:
+    value = dialect.quoted(name)
+    asked = {"nulls": f"count(*) - count({value})"}
     if column.type == "other":
-        return
-    yield f"distinct_ := approx_count_distinct({value})"
+        return asked
+    asked["distinct"] = dialect.distinct.format(x=value)
     if column.classification == "sensitive":
-        return  # what is kept and shown holds no value of it
+        return asked  # what is kept and shown holds no value of it
     if column.type != "string":  # the first text of the alphabet says nothing but itself
-        yield f"low := min({value})"
-        yield f"high := max({value})"
+        ends = ("bool_and", "bool_or") if column.type == "boolean" else ("min", "max")
+        asked |= {"low": f"{ends[0]}({value})", "high": f"{ends[1]}({value})"}
     if (edges := frame.edges.get(name)) is not None:
-        yield f"bins := {binned(name, edges)}"
+        asked["bins"] = binned(name, edges, dialect)
     if kept := frame.values.get(name):
-        yield f"seen := histogram_exact({value}, [{', '.join(map(text, kept))}])"
+        asked["seen"] = _seen_sql(name, frame, kept, dialect)
+    return asked
+
+
+def _seen_sql(name: str, frame: Frame, kept: Sequence[str], dialect: Dialect) -> str:
+    if dialect.tally == "histogram":
+        listed = ", ".join(map(dialect.text, kept))
+        return f"histogram_exact({dialect.quoted(name)}, [{listed}])"
+    return places(f"__v{list(frame.values).index(name)}", len(kept) + 2, dialect)
 
 
 def _kind(table: Table, types: Sequence[str]) -> list[str]:
@@ -191,30 +243,39 @@ def _kind(table: Table, types: Sequence[str]) -> list[str]:
     ]
 
 
-def _repeats(table: Table) -> list[tuple[str, str]]:
+def _repeats(table: Table, dialect: Dialect = DUCKDB) -> list[tuple[str, str]]:
     """What must not repeat, with the SQL that counts the rows that do; `key` is the whole key."""
-    found = []
+    q, found = dialect.quoted, []
     if table.key:
-        packed = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in table.key)
-        found.append(("key", f"count(*) - count(DISTINCT struct_pack({packed}))"))
+        packed = dialect.row.format(items=", ".join(map(q, table.key)))
+        found.append(("key", f"count(*) - count(DISTINCT {packed})"))
     for name, column in table.columns.items():
         if column.unique and table.key != (name,):
-            found.append((name, f"count({quoted(name)}) - count(DISTINCT {quoted(name)})"))
+            found.append((name, f"count({q(name)}) - count(DISTINCT {q(name)})"))
     return found
 
 
-def _column(name: str, seen: Mapping[str, Any], frame: Frame) -> ColumnProfile:
-    edges, values = frame.edges.get(name), frame.values.get(name)
-    # Of no row at all the engine returns no histogram: then every count is zero.
-    found = dict(seen.get("seen") or ())
+def _column(row: Mapping[str, Any], at: int, name: str, frame: Frame) -> ColumnProfile:
+    edges, kept = frame.edges.get(name), frame.values.get(name)
+    bins, seen = row.get(f"c{at}_bins"), f"c{at}_seen"
     return ColumnProfile(
-        int(seen["nulls"]),
-        seen.get("low"),
-        seen.get("high"),
-        seen.get("distinct_"),
-        bin_counts(seen["bins"], edges) if edges is not None and "bins" in seen else None,
-        {v: int(found.get(v, 0)) for v in (*values, "")} if values and "seen" in seen else None,
+        int(row[f"c{at}_nulls"]),
+        row.get(f"c{at}_low"),
+        row.get(f"c{at}_high"),
+        row.get(f"c{at}_distinct"),
+        bin_counts(bins, edges) if edges is not None and f"c{at}_bins" in row else None,
+        _read_seen(row[seen], kept) if kept and seen in row else None,
     )
+
+
+def _read_seen(found: Any, kept: Sequence[str]) -> dict[str, int]:
+    """Rows by frozen value; every other value stands under the empty text."""
+    # Of no row at all an engine may return no histogram: then every count is zero.
+    if found and isinstance(found[0], tuple):
+        counts = dict(found)
+        return {v: int(counts.get(v, 0)) for v in (*kept, "")}
+    by_place = read_places(found, len(kept) + 2)
+    return dict(zip((*kept, ""), (*by_place[2:], by_place[1]), strict=True))
 
 
 # --- adding -------------------------------------------------------------------------

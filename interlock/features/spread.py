@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from interlock.define.definitions import ColumnType
+from interlock.features.dialect import DUCKDB, Dialect
 from interlock.features.distance import ks, psi, psi_of_values, wasserstein
-from interlock.features.histogram import bin_counts, coarser, cuts_of, freeze, quantiles
+from interlock.features.histogram import (
+    bin_counts,
+    coarser,
+    cuts_of,
+    freeze,
+    placed,
+    quantiles,
+)
+from interlock.features.tally import Rows, read_values, values
 
 FINE = 100
 _TOGETHER = 5
@@ -22,6 +31,10 @@ MOST_VALUES = 1000
 _SHOWN = 5
 _NULL = "\0"  # no text of an engine can be this
 _NUMBERS = ("boolean", "integer", "double")
+_SIDES = ("old", "new")
+# NULL, zero, and what the quantiles of both sides, and zero, lie between.
+_MOST_BINS = 3 + 2 * (FINE - 1) + 1
+_TRACKED = 3 * MOST_VALUES  # an estimate of how many there are may be too low
 
 
 @dataclass(frozen=True)
@@ -47,30 +60,56 @@ class Spread:
         return f"{self.unseen:.1%} of rows hold a value not seen before ({some})"
 
 
-def cuts_sql(features: Mapping[str, ColumnType]) -> str:
-    """The columns `q0`, `e0`, ...: the quantiles and the engine's bins of each number."""
-    fixed = ", ".join(f"'{cut!r}'" for cut in cuts_of(()))
-    parts = [
-        f"{quantiles(f'o{i}', FINE)} AS q{i}, list_sort(list_distinct(list_concat("
-        f"q{i}, {quantiles(f'n{i}', FINE)}, [{fixed}]::DOUBLE[]))) AS e{i}"
+def cuts_sql(features: Mapping[str, ColumnType], rows: str, dialect: Dialect = DUCKDB) -> str:
+    """One row of `rows`: the columns `q0`, `e0`, ...: quantiles of each number, and its edges."""
+    numbers = [i for i, type in enumerate(features.values()) if type in _NUMBERS]
+    if not numbers:
+        return "SELECT 1 AS e"
+    fixed = dialect.listed(cuts_of(()) if dialect.tally == "histogram" else (0.0,))
+    none = dialect.listed(())
+    asked = ", ".join(
+        f"coalesce({quantiles(f'{side}{i}', FINE, dialect)}, {none}) AS q{side}{i}"
+        for i in numbers
+        for side in "on"
+    )
+    kept = ", ".join(
+        f"qo{i} AS q{i}, {dialect.union.format(a=f'qo{i}', b=f'qn{i}', c=fixed)} AS e{i}"
+        for i in numbers
+    )
+    return f"SELECT {kept} FROM (SELECT {asked} FROM {rows}) AS a"
+
+
+def placed_sql(features: Mapping[str, ColumnType], dialect: Dialect = DUCKDB) -> str:
+    """More columns of a row beside its `cuts_sql`: the bins `wo0`, `wn0` of its two values."""
+    if dialect.tally == "histogram":
+        return ""
+    return "".join(
+        # There is no not-a-number among them, so nobody asks how many edges there are.
+        f", {placed(f'{side}{i}', f'e{i}', '0', dialect)} AS w{side}{i}"
         for i, type in enumerate(features.values())
         if type in _NUMBERS
-    ]
-    return ", ".join(parts) or "1 AS e"
+        for side in "on"
+    )
 
 
-def spread_fields(i: int, type: ColumnType, matched: str) -> dict[str, str]:
-    """What the struct of feature `i` holds for `read_spread`."""
+def spread_fields(
+    i: int, type: ColumnType, matched: str, rows: Rows, dialect: Dialect = DUCKDB
+) -> dict[str, str]:
+    """What is asked of feature `i` for `read_spread`."""
     if type in _NUMBERS:
-        sides = {f"bins_{s}": f"histogram({s[0]}{i}, e{i}) FILTER (WHERE {matched})"
-                 for s in ("old", "new")}  # fmt: skip
-        return {"edges": f"any_value(e{i})", "frozen": f"any_value(q{i})", **sides}
+        if dialect.tally == "histogram":
+            each = {s: f"histogram({s[0]}{i}, e{i}) FILTER (WHERE {matched})" for s in _SIDES}
+        else:
+            each = {s: values(f"w{s[0]}{i}", _MOST_BINS, rows, dialect, matched) for s in _SIDES}
+        sides = {f"bins_{side}": made for side, made in each.items()}
+        cuts = {"edges": f"e{i}", "frozen": f"q{i}"}
+        once = "(SELECT {} FROM c)" if dialect.tally == "counts" else "any_value({})"
+        return {name: once.format(cut) for name, cut in cuts.items()} | sides
     if type == "string":
-        few = f"approx_count_distinct(ro{i}) + approx_count_distinct(rn{i}) <= {2 * MOST_VALUES}"
-        return {
-            f"texts_{s}": f"CASE WHEN {few} THEN histogram(r{s[0]}{i}) FILTER (WHERE {matched}) END"
-            for s in ("old", "new")
-        }
+        old, new = (dialect.distinct.format(x=f"r{side}{i}") for side in "on")
+        few = f"{old} + {new} <= {2 * MOST_VALUES}"
+        counted = {s: values(f"r{s[0]}{i}", _TRACKED, rows, dialect, matched) for s in _SIDES}
+        return {f"texts_{s}": f"CASE WHEN {few} THEN {made} END" for s, made in counted.items()}
     return {}
 
 
@@ -85,10 +124,7 @@ def read_spread(seen: Mapping[str, Any], rows: int) -> Spread:
 
 def _of_numbers(seen: Mapping[str, Any]) -> Spread:
     edges = sorted({cut for cut in seen["edges"] if cut not in cuts_of(())} | {0.0})
-    old, new = (
-        bin_counts({"nulls": seen[f"null_{s}"], "high": None, "bins": seen[f"bins_{s}"]}, edges)
-        for s in ("old", "new")
-    )
+    old, new = (_counts(seen, side, edges) for side in _SIDES)
     if not sum(old) or not sum(new):
         return Spread()
     frozen = freeze({"x": (seen["frozen"] or ())[_TOGETHER - 1 :: _TOGETHER]})["x"]
@@ -102,8 +138,17 @@ def _of_numbers(seen: Mapping[str, Any]) -> Spread:
     )
 
 
+def _counts(seen: Mapping[str, Any], side: str, edges: list[float]) -> tuple[int, ...]:
+    found, nulls = seen[f"bins_{side}"], int(seen[f"null_{side}"])
+    if found and isinstance(found[0], tuple):
+        return bin_counts({"nulls": nulls, "high": None, "bins": found}, edges)
+    rows = {int(place): n for place, n in read_values(found).items()}
+    # What is no number of finite size has no bin, and is not missing either.
+    return (nulls, *(rows.get(place, 0) for place in range(1, len(edges) + 3)))
+
+
 def _of_texts(seen: Mapping[str, Any], rows: int) -> Spread:
-    old, new = (dict(seen[f"texts_{s}"] or ()) for s in ("old", "new"))
+    old, new = (read_values(seen[f"texts_{s}"]) for s in _SIDES)
     fresh = sorted(name for name in new if name not in old)
     return Spread(
         psi=psi_of_values({**old, _NULL: seen["null_old"]}, {**new, _NULL: seen["null_new"]}),

@@ -1,18 +1,20 @@
-"""DuckDB's SQL text made from values: names, instants, types, and when two values differ.
+"""SQL text made from values for the embedded engine, and when two values differ on any.
 
-What runs on every engine is written with a `Dialect`; profiles, comparisons, histograms and
-replay are written with this, and run on DuckDB alone.
+What runs on every engine is written with a `Dialect`; where something runs on DuckDB alone,
+it says so and is written with the short names of this module.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from interlock.define.definitions import ColumnType
-from interlock.features.dialect import DUCKDB
+from interlock.features.dialect import DUCKDB, Dialect
 
 SQL_TYPES = DUCKDB.types
 TOLERANCE = 1e-9
+# Beyond it, a difference of two doubles may leave their range: these must be equal.
+_LARGEST = 1e300
 
 
 def quoted(name: str) -> str:
@@ -22,12 +24,12 @@ def quoted(name: str) -> str:
 
 def address(name: str) -> str:
     """`schema.table` with each part quoted."""
-    return ".".join(quoted(part) for part in name.split(".", 1))
+    return DUCKDB.address(name)
 
 
 def text(value: str) -> str:
     """A string literal."""
-    return "'" + value.replace("'", "''") + "'"
+    return DUCKDB.text(value)
 
 
 def instant(at: datetime) -> str:
@@ -40,26 +42,7 @@ def duration(length: timedelta) -> str:
     return f"to_microseconds({length // timedelta(microseconds=1)})"
 
 
-def literal(value: object) -> str:
-    """One value that came out of the warehouse, as it goes back in; naive datetimes are UTC."""
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return f"'{value!r}'::DOUBLE"
-        case datetime():
-            return instant(value if value.tzinfo else value.replace(tzinfo=UTC))
-        case date():
-            return f"DATE '{value.isoformat()}'"
-        case _:
-            return text(str(value))
-
-
-def differs(old: str, new: str, type: ColumnType) -> str:
+def differs(old: str, new: str, type: ColumnType, dialect: Dialect = DUCKDB) -> str:
     """True where two values are not the same; NULL equals NULL, NaN equals NaN.
 
     Doubles may differ by rounding: sums in another order are the same value.
@@ -67,6 +50,11 @@ def differs(old: str, new: str, type: ColumnType) -> str:
     distinct = f"{old} IS DISTINCT FROM {new}"
     if type != "double":
         return f"({distinct})"
-    room = f"{TOLERANCE} * greatest(1.0, least(abs({old}), abs({new})))"
-    near = f"isfinite({old}) AND isfinite({new}) AND abs({old} - {new}) <= {room}"
-    return f"({distinct} AND NOT coalesce({near}, false))"
+    a, b = (dialect.cast(value, "double") for value in (old, new))
+    room = f"{TOLERANCE} * greatest(1.0, least(abs({a}), abs({b})))"
+    # In order: an engine may say that a difference is out of range rather than infinite.
+    near = (
+        f"CASE WHEN abs({a}) < {_LARGEST!r} AND abs({b}) < {_LARGEST!r} "
+        f"THEN abs({a} - {b}) <= {room} ELSE false END"
+    )
+    return f"({distinct} AND NOT {near})"

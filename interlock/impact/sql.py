@@ -20,6 +20,7 @@ from interlock.define.digest import digest
 from interlock.define.schema import did_you_mean
 from interlock.errors import Unusable
 from interlock.impact.block import table_name, written
+from interlock.impact.functions import SCALARS, VOLATILE
 from interlock.impact.kept import Kept, Named, query_key, text_key
 from interlock.impact.query import OutputColumn, Promise, QueryFacts, SqlError
 from interlock.impact.source import Known, Schema
@@ -47,41 +48,8 @@ _GENERATORS = (
     exp.SplitToTable, exp.StrtokSplitToTable, exp.ExplodingGenerateSeries,
 )  # fmt: skip
 _VOLATILE = (
-    exp.Rand,
-    exp.Randn,
-    exp.Randstr,
-    exp.Uuid,
-    exp.NextValueFor,
-    exp.Seq1,
-    exp.Seq2,
-    exp.Seq4,
-    exp.Seq8,
-)
-_VOLATILE_NAMES = frozenset(
-    [
-        "nextval", "currval", "setval", "setseed", "uuidv4", "uuidv7", "uuid_string", "newid",
-        "clock_timestamp", "statement_timestamp", "timeofday", "rand", "randn", "random",
-        "uniform", "monotonically_increasing_id", "shuffle", "txid_current", "zipf", "normal",
-        "gen_random_bytes", "current_query_id", "current_transaction_id", "sleep_ms", "stats",
-        "write_log", "current_query", "current_connection_id", "input_file_name", "error",
-        "spark_partition_id", "array_shuffle", "session_user_id", "vector_type",
-    ]
-)  # fmt: skip
-# Functions of DuckDB that the parser has no node for, and that give one value for one row.
-SCALARS = frozenset(
-    [
-        "now", "epoch", "epoch_us", "epoch_ns", "list_slice", "list_position", "list_distinct",
-        "list_unique", "list_value", "list_aggregate",
-        "list_intersect", "list_zip", "list_grade_up", "array_slice", "struct_extract",
-        "map_extract", "map_values", "map_from_entries", "json_array_length", "json_valid",
-        "json_type", "json_keys", "regexp_matches", "regexp_escape", "bar", "damerau_levenshtein",
-        "jaro_similarity", "jaccard", "hamming", "mismatches", "signbit", "even", "nextafter",
-        "factorial", "gamma", "lgamma", "isodow", "century", "decade", "millennium", "era",
-        "timezone", "timezone_hour", "to_years", "to_months", "to_weeks", "to_days", "to_hours",
-        "to_minutes", "to_seconds", "to_milliseconds", "to_microseconds", "to_base",
-        "hash", "md5_number", "sha1", "sha256", "bit_position", "set_bit", "get_bit", "printf",
-        "parse_path", "parse_filename", "url_encode", "url_decode", "ord", "nfc_normalize",
-    ]
+    exp.Rand, exp.Randn, exp.Randstr, exp.Uuid, exp.NextValueFor,
+    exp.Seq1, exp.Seq2, exp.Seq4, exp.Seq8,
 )  # fmt: skip
 
 
@@ -113,8 +81,20 @@ def substitute(sql: str, replacements: Mapping[str, str], write: str = DIALECT) 
         if joins:
             item.set("joins", joins)
         table.replace(item)
+    return _written(tree, write)
+
+
+def expression(sql: str, write: str = DIALECT) -> str:
+    """One expression of a definition, such as a check, as the engine writes it."""
+    tree = sqlglot.parse_one(f"SELECT {sql}", dialect=DIALECT)
+    return sql if write == DIALECT else _written(tree.expressions[0], write)
+
+
+def _written(tree: exp.Expr, write: str) -> str:
     if write == DIALECT:
         return tree.sql(dialect=write)
+    if write == "postgres":
+        tree = tree.transform(_dates)
     try:
         # What the other dialect cannot say would be left out, with a word in a log.
         return tree.sql(dialect=write, unsupported_level=ErrorLevel.RAISE)
@@ -123,6 +103,16 @@ def substitute(sql: str, replacements: Mapping[str, str], write: str = DIALECT) 
             f"this SQL cannot be written for {write}: {_SPACE.sub(' ', str(error))[:200]}",
             help="say it in a way that both engines know",
         ) from error
+
+
+def _dates(node: exp.Expr) -> exp.Expr:
+    """The library knows no name for this function there, and makes one up; it takes integers."""
+    if not isinstance(node, exp.DateFromParts):
+        return node
+    made = sqlglot.parse_one("make_date(CAST(a AS INT), CAST(b AS INT), CAST(c AS INT))")
+    for cast, part in zip(made.expressions, ("year", "month", "day"), strict=True):
+        cast.set("this", node.args[part])
+    return made
 
 
 def understand(
@@ -380,7 +370,7 @@ def _traits(node: exp.Expr, dialect: str) -> frozenset[str]:
         name = str(node.this).lower()
         if dialect != DIALECT or name not in SCALARS:
             found.add("opaque")
-        if name in _VOLATILE_NAMES:
+        if name in VOLATILE:
             found.add("volatile")
     if isinstance(node, _VOLATILE):
         found.add("volatile")

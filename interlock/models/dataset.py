@@ -1,4 +1,4 @@
-"""What a model is trained on: the rows as SQL, the matrix, and the manifest that pins both.
+"""What a model is trained on: the matrix, and the manifest that pins it.
 
 The coding of categories is one function for training, evaluation and serving: a second
 one would be a skew between offline and online that no metric shows.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,7 @@ from numpy.typing import NDArray
 from interlock.define.digest import digest
 from interlock.errors import Unusable
 
-if TYPE_CHECKING:
-    # At run time the trainer's child imports this module: it should not pay for pydantic.
-    from interlock.define.definitions import Label
-
+# The trainer's child imports this module: it should not pay for pydantic.
 Floats = NDArray[np.float64]
 
 
@@ -95,56 +91,6 @@ class Manifest:
                 "categories": {name: tuple(row) for name, row in body["categories"].items()},
             }
         )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Rows with time in [start, end) whose label was available at `known_by` (aware instants)."""
-
-    start: datetime
-    end: datetime
-    known_by: datetime
-
-
-def model_sql(relation: str, label: Label, key: str, time: str, interval: Interval) -> str:
-    """Rows of the point-in-time `relation` (a SELECT or a name) with `label` and its instant.
-
-    A label whose availability is NULL is never known. Ordered, so that the same rows
-    train the same model.
-    """
-    start, end, known = (literal(t) for t in (interval.start, interval.end, interval.known_by))
-    return (
-        f'SELECT p.*, l."{label.column}" AS label, l."{label.available_at}" AS label_available_at\n'
-        f"FROM {_relation(relation)} AS p\n"
-        f'JOIN ({_select(label.sql)}) AS l ON l."{key}" = p."{key}"\n'
-        f'WHERE p."{time}" >= {start} AND p."{time}" < {end}\n'
-        f'  AND l."{label.available_at}" <= {known} AND l."{label.column}" IS NOT NULL\n'
-        f'ORDER BY p."{time}", p."{key}"'
-    )
-
-
-def duplicate_labels_sql(label: Label, key: str) -> str:
-    """How many keys have more than one label; anything but 0 would multiply training rows."""
-    return (
-        f"SELECT count(*) AS duplicates FROM (SELECT 1 FROM ({_select(label.sql)}) AS l "
-        f'GROUP BY l."{key}" HAVING count(*) > 1) AS d'
-    )
-
-
-def literal(at: datetime) -> str:
-    """An aware instant as a SQL literal of a plain UTC timestamp."""
-    if at.tzinfo is None:
-        raise Unusable(f"{at.isoformat()} has no time zone", help="say which instant: add +00:00")
-    return f"TIMESTAMP '{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
-
-
-def _select(sql: str) -> str:
-    return sql.strip().rstrip(";")
-
-
-def _relation(relation: str) -> str:
-    text = _select(relation)
-    return f"({text})" if any(c.isspace() for c in text) else text
 
 
 def category_text(value: Any) -> str | None:

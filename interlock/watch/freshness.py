@@ -14,7 +14,7 @@ from typing import Literal
 
 from interlock.define.definitions import Freshness
 from interlock.define.durations import format_duration
-from interlock.models.dataset import literal
+from interlock.features.dialect import DUCKDB, Dialect
 
 Status = Literal["ok", "warn", "error"]
 
@@ -47,16 +47,21 @@ class Gap:
         return f"{self.table} has {self.rows} rows for {self.day}, usually {self.usual:.0f}"
 
 
-def newest_sql(table: str, column: str, now: datetime) -> str:
+def newest_sql(table: str, column: str, now: datetime, dialect: Dialect = DUCKDB) -> str:
     """The newest instant in `column` that is not in the future."""
-    return f'SELECT max("{column}") AS newest FROM {table} WHERE "{column}" <= {literal(now)}'
+    stamp = dialect.quoted(column)
+    known = f"{stamp} <= {dialect.instant(now)}"
+    return f"SELECT max({stamp}) AS newest FROM {table} AS t WHERE {known}"
 
 
-def per_day_sql(table: str, column: str, start: datetime, end: datetime) -> str:
+def per_day_sql(
+    table: str, column: str, start: datetime, end: datetime, dialect: Dialect = DUCKDB
+) -> str:
     """Rows per UTC day with `column` in [start, end)."""
+    stamp, instant = dialect.quoted(column), dialect.instant
     return (
-        f'SELECT CAST("{column}" AS DATE) AS day, count(*) AS n FROM {table} '
-        f'WHERE "{column}" >= {literal(start)} AND "{column}" < {literal(end)} '
+        f"SELECT {dialect.cast(stamp, 'date')} AS day, count(*) AS n FROM {table} AS t "
+        f"WHERE {stamp} >= {instant(start)} AND {stamp} < {instant(end)} "
         "GROUP BY 1 ORDER BY 1"
     )
 

@@ -15,6 +15,9 @@ from interlock.app.build import Builder
 from interlock.app.datasets import Ask, read_dataset
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
+from interlock.app.sample import Asked, sample
+from interlock.app.synthesis import Asked as Wish
+from interlock.app.synthesis import synth
 from interlock.app.workspace import Workspace
 from interlock.errors import Invalid, Refused, Unavailable, Unusable
 from interlock.features.compile import build_view_sql
@@ -233,15 +236,27 @@ def test_what_another_engine_cannot_say_is_refused_and_never_left_out(
     workspace.close()
 
 
-def test_evidence_is_refused_where_its_queries_are_not_written(
+def test_a_release_is_refused_where_its_rollout_could_not_be_judged(
+    shop: Path, spark_warehouse: SparkWarehouse
+) -> None:
+    workspace = Workspace(shop, "cluster")
+    workspace.__dict__["warehouse"] = spark_warehouse
+    plan = plan_between(workspace, None, wanted(workspace))
+    assert plan.steps
+    with pytest.raises(Refused, match="cannot be released on spark") as refused:
+        possible(workspace, plan)
+    assert "one transaction" in refused.value.objections[0]
+
+
+def test_what_one_engine_alone_can_do_is_refused_by_name(
     shop: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP_WAREHOUSE", postgres_url)
     workspace = Workspace(shop, "server")
-    plan = plan_between(workspace, None, wanted(workspace))
-    assert plan.steps
-    with pytest.raises(Refused, match="evidence cannot be gathered on postgres yet"):
-        possible(workspace, plan)
+    with pytest.raises(Refused, match="a sample runs on DuckDB only"):
+        sample(workspace, Asked("ada", "table:raw.orders"))
+    with pytest.raises(Refused, match="synth` runs on DuckDB only"):
+        synth(workspace, Wish(shop / "made"))
     workspace.close()
 
 

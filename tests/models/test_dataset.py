@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from interlock.define.definitions import Label
 from interlock.errors import Unusable
 from interlock.models.dataset import (
-    Interval,
     Manifest,
     Source,
     categories_of,
     checksum,
-    duplicate_labels_sql,
     matrix,
-    model_sql,
     profile,
 )
+from interlock.models.labelled import Interval, duplicate_labels_sql, model_sql
 
 LABEL = Label(sql="SELECT id, available_at, late FROM labels;", column="late")
 
@@ -68,7 +66,7 @@ def test_two_labels_of_one_key_are_counted(engine: duckdb.DuckDBPyConnection) ->
 
 
 def test_a_naive_instant_is_refused() -> None:
-    with pytest.raises(Unusable, match="no time zone"):
+    with pytest.raises(Unusable, match="no zone"):
         model_sql("pit", LABEL, "id", "t", Interval(datetime(2013, 4, 1), at(4), at(4)))
 
 

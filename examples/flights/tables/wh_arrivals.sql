@@ -8,7 +8,7 @@ SELECT
   r.arr_delay,
   r.dep_time IS NULL AS cancelled,
   r.dep_time IS NOT NULL AND r.arr_delay IS NULL AS diverted,
-  CAST(r.arr_delay IS NULL OR r.arr_delay > 15 AS BIGINT) AS late,
+  CAST(CASE WHEN r.arr_delay IS NULL OR r.arr_delay > 15 THEN 1 ELSE 0 END AS BIGINT) AS late,
   CASE
     WHEN r.dep_time IS NULL THEN f.sched_dep
     WHEN r.arr_delay IS NULL THEN f.sched_arr + INTERVAL 3 HOUR

@@ -12,7 +12,8 @@ WITH schedule AS (
     -- Four Caribbean airports are not in the list; they keep Atlantic time all year.
     coalesce(a.tzone, 'America/Puerto_Rico') AS dest_zone,
     make_date(r.year, r.month, r.day) AS local_date,
-    r.sched_arr_time // 100 * 60 + r.sched_arr_time % 100 AS arrival_minute,
+    CAST(floor(r.sched_arr_time / 100) AS BIGINT) * 60 + r.sched_arr_time % 100
+      AS arrival_minute,
     r.distance,
     r.hour AS local_hour
   FROM raw.flights AS r
@@ -24,7 +25,9 @@ arrivals AS (
     CAST(
       timezone(dest_zone, CAST(local_date AS TIMESTAMP) + arrival_minute * INTERVAL 1 MINUTE)
       AS TIMESTAMP
-    ) AS arrival
+    ) AS arrival,
+    -- Tails seen so far on the flight number: flights without one stand beside the last of them.
+    count(tailnum) OVER (PARTITION BY carrier, flight, origin ORDER BY sched_dep) AS tails_seen
   FROM schedule
 )
 SELECT
@@ -35,18 +38,14 @@ SELECT
   dest,
   coalesce(
     tailnum,
-    last_value(tailnum IGNORE NULLS) OVER (
-      PARTITION BY carrier, flight, origin
-      ORDER BY sched_dep
-      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    )
+    max(tailnum) OVER (PARTITION BY carrier, flight, origin, tails_seen)
   ) AS tailnum,
   sched_dep,
   -- The file gives a time of day only: an arrival before the departure is the next day's.
   CASE WHEN arrival <= sched_dep THEN arrival + INTERVAL 24 HOUR ELSE arrival END AS sched_arr,
   distance,
   local_hour,
-  isodow(local_date) AS dow,
+  CAST(extract(isodow FROM local_date) AS BIGINT) AS dow,
   local_date,
   sched_dep - INTERVAL 30 DAY AS available_at
 FROM arrivals

@@ -18,7 +18,7 @@ SELECT
   f.dow,
   f.distance,
   date_diff('minute', f.sched_dep, f.sched_arr) AS block_min,
-  year(f.local_date) - p.built AS plane_age,
+  CAST(extract(year FROM f.local_date) AS BIGINT) - p.built AS plane_age,
   p.seats AS plane_seats,
   f.local_date
 FROM wh.flights AS f
