@@ -14,7 +14,6 @@ from typing import Any
 
 from interlock.change.change import Change
 from interlock.define.notifications import Moment
-from interlock.impact.graph import Reached
 
 Json = Mapping[str, Any]
 
@@ -109,7 +108,7 @@ def affected(change: Change) -> str:
     """The services that act on what changes, in words; empty before the plan is made."""
     if change.plan is None:
         return ""
-    names = [str(one.ref.name).replace("_", " ") for one in _moved_services(change)]
+    names = [one["ref"].partition(":")[2].replace("_", " ") for one in _moved_services(change)]
     if not names:
         return "no service sees other numbers"
     # Everything is new to the first release: that is no news about any one of them.
@@ -285,7 +284,7 @@ def _detail(moment: Moment, change: Change, judgement: Json | None) -> Iterator[
     yield from (f"waived: {waiver}" for waiver in change.waivers)
     if rollout and judgement:
         yield from _judged(judgement)
-    yield from (f"path: {one.sentence}" for one in _moved_services(change))
+    yield from (f"path: {one['sentence']}" for one in _moved_services(change))
 
 
 def _judged(judgement: Json) -> Iterator[str]:
@@ -323,9 +322,13 @@ def _rejections(change: Change) -> list[Any]:
     return [s for s in change.signoffs if s.decision == "reject"]
 
 
-def _moved_services(change: Change) -> list[Reached]:
-    reached = (Reached.from_json(body) for body in _plan(change).get("reached", ()))
-    return [r for r in reached if r.ref.kind == "service" and r.verdict in ("breaks", "moves")]
+def _moved_services(change: Change) -> list[Json]:
+    """As the plan holds them: read as data, because a page must not load what parses SQL."""
+    return [
+        one
+        for one in _plan(change).get("reached", ())
+        if one["ref"].startswith("service:") and one["verdict"] in ("breaks", "moves")
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

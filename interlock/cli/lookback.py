@@ -1,8 +1,8 @@
-"""Looking back: `review`; `main` registers it."""
+"""Looking back: `review`, `notes`, `scorecard`; `main` registers them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +11,10 @@ from interlock.cli.arguments import HERE, AsJson, ChangeId, Env, Folder, project
 from interlock.errors import Unusable
 
 if TYPE_CHECKING:
+    from interlock.app.lookback import Scorecard
     from interlock.app.reviews import Looked
+    from interlock.change.releasenotes import ReleaseNote
+    from interlock.change.scorecard import Figure
 
 
 def review(
@@ -51,6 +54,90 @@ def review(
             reviews.close(workspace, change, by=by, finding=finding)  # type: ignore[arg-type]  # refused there
         found = reviews.look_back(workspace, change)
     show(found, as_json, reviewed, lambda looked: looked.to_json())
+
+
+def notes(
+    about: Annotated[
+        str, typer.Argument(help="CR-12, how a release starts, or an address as feature:v@1:f")
+    ],
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Release notes of a change, a release, or everything that was ever done to a thing."""
+    from interlock.app.lookback import notes as of
+
+    with project(folder, environment, looking=True) as workspace:
+        found = of(workspace, about)
+    show(found, as_json, noted, lambda many: [one.to_json() for one in many])
+
+
+def scorecard(
+    team: Annotated[str, typer.Option(help="only changes of this team's people")] = "",
+    since: Annotated[str, typer.Option(help="the first day, as 2026-06-01 (90 days back)")] = "",
+    until: Annotated[str, typer.Option(help="the day after the last (now)")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """How changes go: lead time, failures, time to restore, false rollbacks, waiting."""
+    from interlock.app.lookback import scorecard as of
+
+    with project(folder, environment, looking=True) as workspace:
+        found = of(workspace, team, since, until)
+    show(found, as_json, scored, lambda card: card.to_json())
+
+
+def noted(found: Sequence[ReleaseNote]) -> str:
+    """Each change under the other."""
+    from interlock.cli.page import page
+
+    if not found:
+        return "no release has touched it"
+    return "\n\n".join(page(*_noted(one)) for one in found)
+
+
+def _noted(one: ReleaseNote) -> Iterator[Any]:
+    from interlock.cli.page import bullets, facts, heading, instant, short
+
+    yield f"{one.change} {one.title}"
+    yield facts([
+        ("state", one.state), ("released", instant(one.released_at) or "never"),
+        ("release", short(one.release)), ("by", one.author), ("why", one.reason),
+        ("urgent", one.urgent), ("expected", one.expected), ("risks", one.risks),
+        ("affected", one.affected), ("impact", one.impact), ("goes back when", one.rollback),
+        ("went back", one.taken_back), ("review", one.review),
+    ])  # fmt: skip
+    tests = [f"{t.check}: {t.verdict}: {t.waived or t.sentence}" for t in one.tests]
+    agreed = [f"{a.person} as {a.role} of {a.team}, {instant(a.at)}" for a in one.agreed]
+    parts = [("changed", one.differences), ("tests", tests), ("agreed", agreed),
+             ("what follows", one.actions)]  # fmt: skip
+    for name, lines in parts:
+        if lines:
+            yield heading(name)
+            yield bullets(line.strip() for line in lines)
+
+
+def scored(card: Scorecard) -> str:
+    """Figures, with the number of changes each is of; then each team beside the others."""
+    from interlock.cli.page import heading, page, table
+
+    period = f"{card.period.since:%Y-%m-%d} to {card.period.until:%Y-%m-%d}"
+    whose = f" of {card.team}" if card.team else ""
+    parts: list[Any] = [
+        f"changes{whose}, {period}",
+        table(("figure", "value", "n", "what"), [(f.name, f.text, f.n, f.words)
+                                                 for f in card.figures]),
+    ]  # fmt: skip
+    if len(card.teams) > 1:
+        columns = ("team", *(f.name for f in card.figures))
+        rows = [(name, *map(_brief, many)) for name, many in card.teams.items()]
+        parts += [heading("by team"), table(columns, rows)]
+    return page(*parts)
+
+
+def _brief(figure: Figure) -> str:
+    return f"{figure.text} ({figure.n})" if figure.n else figure.text
 
 
 def _usable(acts: bool, by: str, stray: bool) -> None:

@@ -228,7 +228,8 @@ def tick(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = Fal
 
 
 decisions.register(app, decisions.AFTER)
-app.command()(lookback.review)
+for looking_back in (lookback.review, lookback.notes, lookback.scorecard):
+    app.command()(looking_back)
 app.command()(telling.outbox)
 
 

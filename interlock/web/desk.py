@@ -18,10 +18,11 @@ from interlock.define.release import Route
 from interlock.errors import NotFound, Unusable
 from interlock.ports import Json
 from interlock.web import desk_change as shown
-from interlock.web import desk_charts, desk_evidence, desk_standing
+from interlock.web import desk_charts, desk_evidence, desk_lookback, desk_standing
 from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_ledger import Ledger, Stored
 from interlock.web.figures import Chart
+from interlock.web.lookback_views import NotesPage, ScorecardPage
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -114,6 +115,7 @@ class RecordDesk:
             steps=shown.steps(change),
             timeline=self.ledger.timeline(id),
             criteria=shown.criteria(change),
+            review=desk_lookback.review_part(self.workspace, self.ledger, change),
         )
 
     def calendar(self) -> CalendarPage:
@@ -143,12 +145,21 @@ class RecordDesk:
         told = (replace(r, note=fresh[r.ref].note(r.note)) if r.ref in fresh else r for r in rows)
         return CatalogPage(route.stable, tuple(told))
 
+    def notes(self, about: str) -> NotesPage | None:
+        return desk_lookback.notes_page(self.workspace, about)
+
+    def scorecard(self, team: str) -> ScorecardPage:
+        return desk_lookback.scorecard_page(self.workspace, self.ledger, team)
+
     def version(self, id: str) -> str:
-        entry, judged = self.ledger.get("change", id), self.ledger.get("judgement", id)
+        entry, judged, review = (
+            self.ledger.get(kind, id) for kind in ("change", "judgement", "review")
+        )
         if entry is None:
             raise NotFound(f"there is no change {id}", "start from the list of changes")
         # The release that runs also decides who may sign, and what is frozen.
-        return f"{entry.version}.{judged.version if judged else 0}.{self.workspace.route().epoch}"
+        more = ".".join(str(one.version if one else 0) for one in (judged, review))
+        return f"{entry.version}.{more}.{self.workspace.route().epoch}"
 
     # --- acts -------------------------------------------------------------------------
 

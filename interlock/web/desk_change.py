@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from interlock.change.change import Change
+from interlock.change.releasenotes import difference_words
 from interlock.change.windows import holder
 from interlock.define.environment import Owner
 from interlock.define.refs import Ref
@@ -25,7 +26,6 @@ _LANES: Mapping[str, Lane] = {
     "tables": "Tables", "views": "Views", "models": "Models", "services": "Services",
 }  # fmt: skip
 _FEW_ADDED = 6
-_SAID = {"added": "new", "removed": "removed", "retyped": "another type"}
 
 
 def rollout_of(change: Change) -> Json:
@@ -231,7 +231,9 @@ def differences(change: Change) -> tuple[Difference, ...]:
     else:
         added = []
     rows = [
-        Difference(d["ref"], _kind(d), "; ".join(_parts(d)), _paths(d["ref"], plan["reached"]))
+        Difference(
+            d["ref"], _kind(d), "; ".join(difference_words(d)), _paths(d["ref"], plan["reached"])
+        )
         for d in found
     ]
     return (*rows, *_together(added))
@@ -258,17 +260,6 @@ def _kind(difference: Json) -> str:
     if not moved and not verdicts:
         return "settings only"
     return "additive" if verdicts == {"added"} and not moved else "changed"
-
-
-def _parts(difference: Json) -> Iterator[str]:
-    if difference["change"] == "added":
-        yield "new in this release"
-    if difference["row_set"] != "same":
-        yield f"its set of rows: {difference['row_set']}"
-    yield from difference["reasons"]
-    for name, (verdict, reason) in difference["columns"].items():
-        yield f"{name}: {_SAID.get(verdict, verdict)}" + (f", {reason}" if reason else "")
-    yield from (f"{name} changed (no value moves)" for name in difference["settings"])
 
 
 def _paths(ref: str, reached: Sequence[Json]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from interlock.change.review import QUESTIONS
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.web import words
 from interlock.web.chart import line_chart
@@ -70,12 +71,14 @@ class _Asked:
     q: str = ""
     metric: str = ""
     done: str = ""
+    team: str = ""
 
     @classmethod
     def of(cls, request: Request) -> _Asked:
         query = request.query_params
         done = query.get("done", "")
-        return cls(query.get("q", "").strip(), query.get("metric", ""), done)
+        team = query.get("team", "")
+        return cls(query.get("q", "").strip(), query.get("metric", ""), done, team)
 
 
 Read = Callable[[Request, _Asked], Any]
@@ -100,6 +103,10 @@ class Pages:
             *self._page("/calendar", "calendar.html", lambda *_: self.desk.calendar()),
             *self._page("/catalog", "catalog.html",
                         lambda _, asked: catalog_found(self.desk.catalog(), asked.q)),
+            *self._page("/notes/{about}", "notes.html",
+                        lambda request, _: self.desk.notes(request.path_params["about"])),
+            *self._page("/scorecard", "scorecard.html",
+                        lambda _, asked: self.desk.scorecard(asked.team)),
             *self._page("/evidence/{digest}", "evidence.html",
                         lambda request, _: self.desk.evidence(request.path_params["digest"])),
             *self._page("/changes/{id}", "change.html", self._change),
@@ -259,7 +266,7 @@ def _templates() -> Environment:
     )  # fmt: skip
     made.globals.update(
         interval=words.interval, weight_bar=weight_bar, calendar_lanes=calendar_lanes,
-        chosen=chosen, shown=SHOWN, done_words=DONE,
+        chosen=chosen, shown=SHOWN, done_words=DONE, questions=QUESTIONS,
     )  # fmt: skip
     return made
 

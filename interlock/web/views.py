@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
+from interlock.web.lookback_views import NotesPage, ReviewPart, ScorecardPage
 
 Act = Literal["hold", "rollback", "promote", "approve"]
 
@@ -223,6 +224,7 @@ class ChangePage:
     steps: tuple[StepRow, ...] = ()
     timeline: tuple[Move, ...] = ()
     criteria: tuple[str, ...] = ()
+    review: ReviewPart | None = None
 
 
 # --- calendar, evidence, catalog ----------------------------------------------------
@@ -320,6 +322,8 @@ class Desk(Protocol):
 
     def evidence(self, digest: str) -> EvidencePage | None: ...
     def catalog(self) -> CatalogPage: ...
+    def notes(self, about: str) -> NotesPage | None: ...
+    def scorecard(self, team: str) -> ScorecardPage: ...
     def version(self, id: str) -> str:
         """Moves whenever the page of `id` would look different; `NotFound` if there is none.
 

@@ -19,8 +19,11 @@ from sample_change import (
     retrain,
 )
 
+from interlock.change.releasenotes import Agreed, ReleaseNote, Test
+from interlock.change.scorecard import FIGURES, Figure
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.web.figures import Booking, Chart, Line, Point
+from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -227,6 +230,26 @@ class SampleDesk:
 
     def catalog(self) -> CatalogPage:
         return catalog()
+
+    def notes(self, about: str) -> NotesPage | None:
+        test = Test("model_comparison:late", "inconclusive", "too few rows", "waived by dana")
+        note = ReleaseNote(
+            "CR-4", self.page.title, "wei", "STEP", CANDIDATE, None, self.page.reason,
+            "fewer alarms", "a reader nobody knows of", "", "rebooking, crew and gates", "",
+            ("model:late changed",), (test,), "any harm", "",
+            (Agreed("priya", "change_sponsor", "product-ops", NOW),), "", (),
+        )  # fmt: skip
+        return NotesPage(about, (note,)) if about == "CR-4" else None
+
+    def scorecard(self, team: str) -> ScorecardPage:
+        figures = tuple(Figure(n, w, u, 0.25 if n[0] == "c" else None, 8) for n, w, u, _ in FIGURES)
+        points = tuple(Point(NOW - 24 * HOUR * i, 5.0 + i) for i in range(9, 0, -1))
+        line = (Line("latest", "candidate", points),)
+        charts = (Chart("a", "Lead time in hours", line), Chart("b", "Taken back", line))
+        teams = (TeamRow("delay-models", figures), TeamRow("product-ops", figures))
+        known = ("delay-models", "product-ops")
+        since = NOW - 2000 * HOUR
+        return ScorecardPage(team, since, NOW, figures, teams, known, charts)
 
     def version(self, id: str) -> str:
         if id != self.page.id:

@@ -283,6 +283,7 @@ def test_reading_loads_no_engine(mirroring: Path) -> None:
         "from interlock.web.desk import RecordDesk\n"
         f"desk = RecordDesk(Workspace(Path({str(mirroring)!r})))\n"
         "desk.overview(), desk.calendar(), desk.catalog(), desk.version('CR-2')\n"
+        "desk.notes('CR-2'), desk.notes('model:late'), desk.scorecard('')\n"
         "page = desk.change('CR-2'); desk.evidence(page.evidence[0].digest)\n"
         "print(json.dumps([m for m in ('duckdb', 'sqlglot', 'lightgbm') if m in sys.modules]))\n"
     )

@@ -19,7 +19,8 @@ from interlock.web.figures import Edge, Graph, Node
 from interlock.web.pages import pages_app
 from interlock.web.views import Booking, CalendarPage, ChangePage, Overview, RouteView
 
-PAGES = ("/", "/changes/CR-4", "/calendar", "/catalog", f"/evidence/{EVIDENCE[2].digest}")
+PAGES = ("/", "/changes/CR-4", "/calendar", "/catalog", f"/evidence/{EVIDENCE[2].digest}",
+         "/notes/CR-4", "/scorecard")  # fmt: skip
 FORMS = tuple(f"/changes/CR-4/{act}" for act in ("hold", "rollback", "promote", "approve"))
 HOSTILE = '<script>alert("x")</script>\' onload="y" {{ 7 * 7 }}'
 OURS = {"origin": "http://pages.test"}
