@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, all_changes, keep_evidence, open_new, save
 from interlock.app.engines import refuse_unable
+from interlock.app.footing import footing, labelled_until, on_rows, queries_of, spine_sql
 from interlock.app.judging import agreed, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
@@ -92,7 +94,7 @@ def prove(
             for name, model in new.project.models.items()
         }
         held = _plan_it(workspace, held, (old, new), plan, measured)
-        evidence = _gather(workspace, old, new, plan, measured, say)
+        evidence = gather(workspace, old, new, plan, measured, say)
     keep_evidence(workspace, evidence, by=by)
     held = save(workspace, held, with_evidence(held.change, evidence), by=by)
     failed = sum(piece.verdict != "pass" for piece in evidence)
@@ -157,14 +159,18 @@ def measure(
     """Score the evaluation window under both releases and compare: model, KPIs, missing rows."""
     side_new = Side(new.builder(workspace, say), model, new.models[model.model])
     say(f"comparing model:{model.model} with the incumbent")
-    scored = score(_incumbent(workspace, old, side_new, say), side_new)
+    side_old = _incumbent(workspace, old, side_new, say)
+    until = labelled_until(model.evaluation.end)
+    rows = footing([side_new.builder], queries_of(new.project, model), until)
+    rows |= footing([side_old.builder], queries_of(side_old.builder.project, side_old.model), until)
+    scored = score(side_old, side_new)
     evidence, compared = comparison(side_new, scored)
     kpis, pieces = {}, [evidence, null_rehearsal(side_new, scored)]
     for service in new.project.services.values():
         if model.model in service.models:
             piece, kpis[service.service] = kpi(side_new, service, scored)
             pieces.append(piece)
-    return Measured(tuple(pieces), scored, compared, kpis)
+    return Measured(tuple(replace(p, rows=rows) for p in pieces), scored, compared, kpis)
 
 
 def _incumbent(workspace: Workspace, old: Version | None, new: Side, say: Say) -> Side:
@@ -216,7 +222,7 @@ def _plan_it(
     return save(workspace, held, change, by=change.author, also=also)
 
 
-def _gather(
+def gather(
     workspace: Workspace,
     old: Version | None,
     new: Version,
@@ -227,12 +233,14 @@ def _gather(
     """Every check the plan requires, data first; what was measured beside it is kept too."""
     after = new.builder(workspace, say)
     before = old.builder(workspace, say) if old else None
-    pieces = []
+    pieces, now = [], workspace.now()
     for check in plan.evidence:
         kind, _, name = check.partition(":")
         if kind == "contract":
             say(f"checking {check}")
-            pieces.append(checks.contract(after, new.project.tables[name], workspace.now()))
+            table, under = new.project.tables[name], [f"SELECT * FROM {name}"]
+            contract = partial(checks.contract, after, table, now)
+            pieces.append(on_rows([after], under, now, contract))
         elif check.startswith(ACTION):
             say(f"checking {check}")
             pieces.append(prove_action(after, check))
@@ -240,13 +248,17 @@ def _gather(
             say(f"comparing {check}")
             model = _reader(new, name)
             views = old.project.views[name], new.project.views[name]
-            pieces.append(checks.values(before, after, *views, model))
+            under = [*(view.sql for view in views), *([spine_sql(model)] if model else [])]
+            values = partial(checks.values, before, after, *views, model)
+            pieces.append(on_rows([before, after], under, now, values))
         elif kind in ("replay", "missingness"):
             model = _reader(new, name) or next(iter(new.project.models.values()), None)
             if model is not None:
                 say(f"replaying {name}" if kind == "replay" else f"looking for gaps in {name}")
+                view = new.project.views[name]
+                under = [view.sql, *queries_of(new.project, model)]
                 prove = checks.replay if kind == "replay" else missingness
-                pieces.append(prove(after, new.project.views[name], model))
+                pieces.append(on_rows([after], under, now, partial(prove, after, view, model)))
     for found in measured.values():
         pieces += [p for p in found.evidence if p.check in plan.evidence or old is None]
     return pieces

@@ -97,6 +97,13 @@ def refresh(
     return report
 
 
+def follow(workspace: Workspace, version: Version, say: Say = quiet) -> None:
+    """Bring the tables of a version that does not run yet up to what was refreshed below them."""
+    what, name = f"is refreshing {workspace.environment}", f"refresh:{workspace.environment}"
+    with leased(workspace.record, name, LEASE_S, what) as lease:
+        _refreshed(workspace, lease, [version], frozenset(), (say, False))
+
+
 def recorded(
     workspace: Workspace,
     lease: Lease,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from interlock.app.booking import bookings, earliest, starting
 from interlock.app.changes import evidence_of
+from interlock.app.outdated import outdated
 from interlock.app.reviews import reviews_of
 from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import CONTROLLER, Workspace
@@ -70,13 +71,14 @@ def standing(workspace: Workspace, change: Change) -> Standing:
     now = workspace.now()
     route = workspace.route()
     environment = running.project.environments[workspace.environment]
+    evidence = evidence_of(workspace.record, change)
     return Standing(
         now=now,
         current={name: node.fingerprint for name, node in version.facts.nodes.items()},
         stable=route.stable,
         required=still_asked(reviews_of(workspace.record), plan.evidence),
         requirements=_signers(plan, running.project, project, change),
-        evidence=evidence_of(workspace.record, change),
+        evidence=evidence,
         # Of the release that runs: a change cannot give its own signers their roles.
         owners=running.project.owners,
         writes=writes,
@@ -92,6 +94,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         sensitive=change.details.get("sensitive", ()),
         over_budget=over(plan.estimate, environment.budget),
         privacy=running.project.privacy,
+        outdated=outdated(workspace, running.project, evidence),
     )
 
 

@@ -16,6 +16,7 @@ from interlock.define.digest import digest
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 SHORTEST_REASON = 10
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Evidence:
 
     `value` is the measured number, `interval` its bounds, `baseline` what it was compared
     with; None means not measured. A number that is not finite was not measured either:
-    it is kept as None, and a pass that rests on it becomes inconclusive.
+    it is kept as None, and a pass that rests on it becomes inconclusive. `rows` says what
+    data it was made on: by physical table, how often its rows had moved, and until which
+    event time it looked.
     """
 
     check: str
@@ -41,6 +44,7 @@ class Evidence:
     details: Mapping[str, Any] = field(default_factory=dict)
     query: str = ""
     expires_at: datetime | None = None
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = (self.value, self.baseline, *(self.interval or ()))
@@ -64,8 +68,11 @@ class Evidence:
         return digest(body)
 
     def to_json(self) -> dict[str, Any]:
+        # Evidence that named no rows keeps the address it had.
+        named = {"rows": {name: dict(at) for name, at in self.rows.items()}} if self.rows else {}
         return {
-            **self.__dict__,
+            **{name: held for name, held in self.__dict__.items() if name != "rows"},
+            **named,
             "subjects": dict(self.subjects),
             "interval": list(self.interval) if self.interval else None,
             "made_at": _instant(self.made_at),
@@ -114,11 +121,13 @@ def gate(
     waivers: Sequence[Waiver],
     now: datetime,
     current: Mapping[str, str],
+    outdated: Mapping[str, str] = _NONE,
 ) -> tuple[str, ...]:
     """What the required checks still lack; empty lets the change through.
 
     A check counts for the things its evidence names, at the digests `current` holds. One
     required check may have many pieces (per slice, per subject): all of them must pass.
+    `outdated` says by digest why a piece does not count any more: its rows have moved.
     """
     lifted = {waiver.check for waiver in waivers if waiver.counts}
     too_short = [
@@ -130,14 +139,20 @@ def gate(
         sentence
         for check in dict.fromkeys(required)
         if check not in lifted
-        for sentence in _lacks(check, [e for e in evidence if e.check == check], now, current)
+        for sentence in _lacks(
+            check, [e for e in evidence if e.check == check], now, (current, outdated)
+        )
     ]
     return (*dict.fromkeys(said), *too_short)
 
 
 def _lacks(
-    check: str, pieces: Sequence[Evidence], now: datetime, current: Mapping[str, str]
+    check: str,
+    pieces: Sequence[Evidence],
+    now: datetime,
+    today: tuple[Mapping[str, str], Mapping[str, str]],
 ) -> Iterator[str]:
+    current, outdated = today
     by_subjects: dict[frozenset[str], list[Evidence]] = {}
     for piece in pieces:
         # What is about things that left the change has nothing to say about it any more.
@@ -149,8 +164,21 @@ def _lacks(
         valid = [piece for piece in same if not _elsewhere(piece, current)]
         if not valid:
             yield f"{check}: made on other versions: {_elsewhere(max(same, key=_made), current)}"
-        newest = {(p.metric, p.slice): p for p in sorted(valid, key=_made)}
-        yield from (said for piece in newest.values() for said in _objection(piece, now))
+        for piece in newest(valid, outdated):
+            if piece.digest in outdated:
+                yield f"{check}: {outdated[piece.digest]}"
+            else:
+                yield from _objection(piece, now)
+
+
+def newest(pieces: Sequence[Evidence], outdated: Mapping[str, str] = _NONE) -> tuple[Evidence, ...]:
+    """The last word of each check on its subjects, metric and slice; one that stands goes first."""
+    words: dict[object, Evidence] = {}
+    order = sorted(pieces, key=_made)
+    gone = [piece for piece in order if piece.digest in outdated]
+    for piece in (*gone, *(one for one in order if one.digest not in outdated)):
+        words[piece.check, frozenset(piece.subjects), piece.metric, piece.slice] = piece
+    return tuple(words.values())
 
 
 def _made(piece: Evidence) -> datetime:

@@ -28,7 +28,7 @@ class Standing:
     that runs; `writes` are the things the change writes; `tiers` and `cards_missing` come
     from the services and models it reaches; `blocked` are releases that were rolled back.
     `sensitive` are the columns it touches that must be masked, `over_budget` what it takes
-    more than it may.
+    more than it may. `outdated` says by digest why evidence stands on rows that have moved.
     """
 
     now: datetime
@@ -51,6 +51,7 @@ class Standing:
     sensitive: Sequence[str] = ()
     over_budget: Sequence[str] = ()
     privacy: Privacy = field(default_factory=Privacy)
+    outdated: Mapping[str, str] = field(default_factory=dict)
 
     def cleared(self, person: str) -> bool:
         """May `person` see sensitive values?"""
@@ -134,10 +135,8 @@ def lacking_by_check(change: Change, standing: Standing) -> dict[str, tuple[str,
     """By required check: what it lacks of itself; empty for one that passed or is waived."""
     valid = [w for w in change.waivers if not waiver_objections(change, w, standing.owners)]
     kept = [piece for piece in standing.evidence if piece.digest in change.evidence]
-    return {
-        check: gate((check,), kept, valid, standing.now, standing.current)
-        for check in standing.required
-    }
+    today = (standing.now, standing.current, standing.outdated)
+    return {check: gate((check,), kept, valid, *today) for check in standing.required}
 
 
 def waived(change: Change) -> tuple[str, ...]:

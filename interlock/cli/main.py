@@ -166,6 +166,25 @@ def replan(
 
 
 @app.command()
+def prove(
+    change: ChangeId, folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False
+) -> None:
+    """Make evidence anew whose rows were refreshed since; plan, slot and signatures stay."""
+    from interlock.app import answers
+    from interlock.app.changes import describe
+    from interlock.app.outdated import prove_again
+    from interlock.cli import views
+    from interlock.cli.progress import progress
+
+    with project(folder, environment) as workspace:
+        with progress() as said:
+            prove_again(workspace, change, said)
+        found = describe(workspace, change)
+    show(found, as_json, views.status, answers.status_json)
+    raise typer.Exit(3 if answers.blocking(found) else 0)
+
+
+@app.command()
 def changes(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False) -> None:
     """Every change, newest first."""
     from interlock.app import answers

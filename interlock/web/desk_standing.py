@@ -77,6 +77,8 @@ def lacks(ledger: Ledger, change: Change) -> Lacks:
 
 
 def _standing(ledger: Ledger, change: Change) -> Standing:
+    from interlock.app.outdated import outdated  # to show a page none of this is needed
+
     plan = change.plan or {}
     project = ledger.project_of(change.release) or ledger.project()
     evidence = ledger.evidence_of(change)
@@ -102,6 +104,7 @@ def _standing(ledger: Ledger, change: Change) -> Standing:
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
         blocked=route.blocked,
+        outdated=outdated(ledger.workspace, ledger.project(), evidence),
     )
 
 
