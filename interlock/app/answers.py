@@ -66,6 +66,7 @@ def status_json(found: Standing) -> Json:
         "blocking": list(blocking(found)),
         "judgement": found.judgement,
         "objections": list(found.objections),
+        "layers": [one.to_json() for one in found.layers],
     }
 
 
@@ -73,6 +74,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
     """The inverse of `status_json`."""
     from interlock.app.changes import Standing
     from interlock.app.stores import Stores
+    from interlock.change.accountable import LayerStanding
     from interlock.define.release import Route
 
     change = body.get("change")
@@ -86,6 +88,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
         tuple(body.get("objections", ())),
         Stores(tuple(body.get("stores", ())), tuple(body.get("stores_said", ()))),
         tuple(body.get("refreshes", ())),
+        tuple(map(LayerStanding.from_json, body.get("layers", ()))),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.app.reviews import opening
 from interlock.app.stores import NO_STORES, Stores, stores_now
@@ -16,6 +16,9 @@ from interlock.define.release import Route
 from interlock.errors import NotFound, Stale
 from interlock.ports import Bucket, Put, RecordReader
 from interlock.rollout.state import RolloutState
+
+if TYPE_CHECKING:
+    from interlock.change.accountable import LayerStanding
 
 ATTEMPTS = 5
 
@@ -147,6 +150,7 @@ class Standing:
     objections: tuple[str, ...] = ()
     stores: Stores = NO_STORES
     refreshes: tuple[str, ...] = ()
+    layers: tuple[LayerStanding, ...] = ()
 
 
 def describe(workspace: Workspace, id: str | None) -> Standing:
@@ -159,7 +163,7 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         fresh = refreshing(workspace)
         return Standing(workspace.environment, route, known, stores=stores, refreshes=fresh)
     from interlock.app.deferred import waiting
-    from interlock.app.weighing import objections
+    from interlock.app.weighing import layers_of, objections
 
     change = held(workspace.record, id).change
     judged = workspace.record.get(Ref("judgement", id))
@@ -171,4 +175,5 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         tuple(evidence_of(workspace.record, change)),
         judged.body if judged else None,
         (*waiting(workspace.record, change), *objections(workspace, change)),
+        layers=layers_of(workspace, change),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from interlock.app.booking import approve, cancelled, start
 from interlock.app.changes import ATTEMPTS, Held, all_changes, held, save, told, update
 from interlock.app.delegate import on_behalf
+from interlock.app.dependents import wait_again
 from interlock.app.versions import stored
 from interlock.app.weighing import keep_refused, kept, objections, standing, weigh
 from interlock.app.workspace import CONTROLLER, Workspace
@@ -282,7 +283,8 @@ def rollback(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
             why = f"it stands on {id}, which is taken back: {reason}"
             rollback(workspace, above, by=by, reason=why)
         try:
-            return _roll_back(workspace, before, Request("rollback", by, reason))
+            said = _roll_back(workspace, before, Request("rollback", by, reason))
+            return "; ".join((said, *wait_again(workspace)))
         except Stale:
             continue  # the controller moved in between: look again, and still go back
     raise Stale(f"{id} is being changed too fast to be taken back", help="try again")

@@ -10,25 +10,23 @@ from dataclasses import replace
 
 from interlock.app.build import Say, quiet
 from interlock.app.changes import Held, held, open_new, save
-from interlock.app.planning import plan_between, post_state, wanted
+from interlock.app.planning import plan_between, post_state, waiting_name, wanted
 from interlock.app.proposable import asked_for, may_propose
 from interlock.app.propose import draft, possible, propose, prove
 from interlock.app.versions import definitions, keep_definitions, stable
 from interlock.app.workspace import Workspace
-from interlock.change.change import Change, Planned, moved, planned
+from interlock.change.change import NEVER, THROUGH, Change, Planned, moved, planned
 from interlock.change.request import Request, request_of
 from interlock.errors import Refused, Stale
 from interlock.plan.plan import Plan
 from interlock.ports import RecordReader
 
 _WAITING = ("DEFERRED", "PLANNED", "EVIDENCE")  # the last two when a replan was cut off
-_THROUGH = ("COMMITTED", "RETIRED")
-_NEVER = ("ABORTING", "REVERTING", "ABORTED", "WITHDRAWN")
 
 
 def propose_after(workspace: Workspace, request: Request, after: str, say: Say = quiet) -> Change:
     """CR-n that builds on `after`: DEFERRED until that is committed, proposed at once if it is."""
-    if held(workspace.record, after).change.state in _THROUGH:
+    if held(workspace.record, after).change.state in THROUGH:
         return propose(workspace, request, say)
     old, new = post_state(workspace, after), wanted(workspace)
     made = plan_between(workspace, old, new, after)
@@ -53,8 +51,10 @@ def _wait(workspace: Workspace, opened: Held, plan: Plan, kept: str) -> Change:
     return save(workspace, opened, change, by=change.author).change
 
 
-def replan(workspace: Workspace, id: str, say: Say = quiet) -> Change:
+def replan(workspace: Workspace, id: str, say: Say = quiet, after: str = "") -> Change:
     """Plan a deferred change on what runs now, gather its evidence, ask for review.
+
+    `after` makes it wait for another change than before, as when that was taken back.
 
     Raises `Refused` while the change it waits for is open, or when that will never run, and
     `Stale` when something else runs than this was planned on.
@@ -66,6 +66,11 @@ def replan(workspace: Workspace, id: str, say: Say = quiet) -> Change:
             f"{id} is {change.state}: it waits for no other change",
             help="propose its files again to plan them again",
         )
+    if after:
+        before = _onto(workspace, before, after)
+        change = before.change
+        if change.state == "DEFERRED" and held(workspace.record, after).change.state not in THROUGH:
+            return change
     _refuse_early(workspace, change)
     # The engines are shared; only the definitions are those that were proposed.
     there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
@@ -76,20 +81,37 @@ def replan(workspace: Workspace, id: str, say: Say = quiet) -> Change:
     return prove(there, before, (old, new), plan, say)
 
 
+def _onto(workspace: Workspace, before: Held, after: str) -> Held:
+    """`before` planned on the post-state of `after`, from its own files, and waiting for it."""
+    change = before.change
+    if after == change.id:
+        raise Refused(f"{after} cannot wait for itself", help="name the change it builds on")
+    there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
+    old, new = post_state(workspace, after), wanted(there)
+    made = plan_between(there, old, new, after)
+    plan = possible(there, asked_for(made, request_of(change), old.project))
+    again = Planned(plan.to_json(), plan.digest, "", plan.made_against)
+    details = {**change.details, "after": after, "tried_on": None}
+    moved_ = replace(planned(change, again), details=details)
+    said = f"planned on what {after} leads to; waits for it"
+    return save(workspace, before, moved(moved_, "DEFERRED", said), by=change.author)
+
+
 def _refuse_early(workspace: Workspace, change: Change) -> None:
     upstream = held(workspace.record, change.details["after"]).change
-    if upstream.state in _NEVER:
+    if upstream.state in NEVER:
         raise Refused(
             f"{upstream.id} is {upstream.state}: what {change.id} builds on will not run",
             help=f"withdraw {change.id}, or propose its files again without --after",
         )
-    if upstream.state not in _THROUGH:
+    if upstream.state not in THROUGH:
         raise Refused(
             f"{change.id} still waits for {upstream.id}, which is {upstream.state}",
             help=f"once {upstream.id} is committed, ask again",
         )
     planned_on = (change.plan or {}).get("made_against")
-    if not planned_on == upstream.release == workspace.route().stable:
+    on_this = planned_on in (upstream.release, waiting_name(upstream.id))
+    if not on_this or upstream.release != workspace.route().stable:
         raise Stale(
             f"{change.id} was planned on another release than the one that runs now",
             help="take over what was released since into its files, then propose them again",
@@ -101,8 +123,12 @@ def waiting(record: RecordReader, change: Change) -> tuple[str, ...]:
     if change.state != "DEFERRED":
         return ()
     upstream = held(record, change.details["after"]).change
-    if upstream.state in _NEVER:
-        return (f"{upstream.id} is {upstream.state}: what this builds on will not run",)
-    if upstream.state in _THROUGH:
-        return (f"{upstream.id} is through: interlock replan {change.id}",)
+    if upstream.state in NEVER:
+        again = f"interlock replan {change.id} --after CR-n makes it wait for another"
+        said = f"{upstream.id} is {upstream.state}: what this builds on will not run"
+        return (said, again)
+    if upstream.state in THROUGH:
+        failed = (change.said,) if change.details.get("tried_on") else ()
+        said = f"{upstream.id} is through: the controller plans it again, or interlock replan"
+        return (*failed, f"{said} {change.id}")
     return (f"waits for {upstream.id}, which is {upstream.state}",)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from interlock.app.booking import bookings, slot_of, world_of
 from interlock.app.changes import held
 from interlock.app.reviews import with_actions
-from interlock.app.versions import Version, calendar_over, stable, stored
+from interlock.app.versions import Version, calendar_over, definitions, stable, stored
 from interlock.change.calendar import Agenda, next_free_slot
+from interlock.change.change import NEVER
 from interlock.change.conflicts import Booking
 from interlock.change.footprint import footprint, outline, phases_of
 from interlock.errors import Refused
@@ -23,8 +24,6 @@ from interlock.plan.why import Why, why
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
-
-_NEVER = frozenset({"ABORTING", "REVERTING", "ABORTED", "WITHDRAWN"})
 
 
 @dataclass(frozen=True)
@@ -67,19 +66,28 @@ def wanted(workspace: Workspace) -> Version:
 def post_state(workspace: Workspace, id: str) -> Version:
     """What runs once change `id` is through; refuses when that will never be."""
     change = held(workspace.record, id).change
-    if change.state in _NEVER:
+    if change.state in NEVER:
         raise Refused(
             f"{id} is {change.state}: what it leads to will not run",
             help="plan on what runs now, or on another change",
         )
     if change.environment != workspace.environment:
         raise Refused(f"{id} is a change of {change.environment}", help="name one of this one")
+    if change.state == "DEFERRED":
+        # It has no release before it is trained; what it will mean is known from its files.
+        texts = definitions(workspace, change.details["definitions"])
+        return Version(*workspace.learn(texts), {}, waiting_name(id))
     if not change.release:
         raise Refused(
             f"{id} is {change.state} and has no release yet",
             help="wait until its evidence is gathered, then plan on it",
         )
     return stored(workspace, change.release)
+
+
+def waiting_name(id: str) -> str:
+    """What a plan is made against when the change it builds on waits itself."""
+    return f"after:{id}"
 
 
 def plan_between(workspace: Workspace, old: Version | None, new: Version, after: str = "") -> Plan:

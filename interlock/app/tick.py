@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.app.booking import Waits, footprint_of, moved_along, waits
 from interlock.app.changes import Held, all_changes, held, save, told
+from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
 from interlock.app.lateness import late
@@ -24,6 +25,7 @@ from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
 from interlock.app.slots import start_due
 from interlock.app.versions import Version, stored
+from interlock.app.weighing import Agreed, kept, still_agreed
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.change import Change
 from interlock.define.notifications import COMMIT
@@ -59,6 +61,7 @@ def tick(workspace: Workspace) -> str:
     try:
         said = [_look(workspace, change.id) for change in _due(workspace)]
         said.append(start_due(workspace))
+        said.append(follow(workspace))
         said.append(keep_online(workspace))
         said.append(workspace.refreshing.look(workspace))
     finally:
@@ -137,7 +140,8 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     change = before.change
     route = workspace.route()
     buckets, judgement = _judged(workspace, change, state, now)
-    facts = _facts(workspace, change, state, route)
+    agreed = _agreed(workspace, change, state)
+    facts = replace(_facts(workspace, change, state, route), approvals=agreed.lacking)
     decision = advance(state, judgement, facts, now)
     first = state.stable is None and state.state is State.PREPARING
     begins = ahead(decision)
@@ -152,6 +156,8 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     if new_state == state and _known(workspace, change, state, judgement, buckets):
         return _line(change, state)
     puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
+    if isinstance(decision, Advance) and agreed.decision:
+        puts += kept(workspace, agreed.decision)
     if (new_state.state, new_state.index) != (state.state, state.index):
         puts += moved_along(workspace, new_state, now)
     if new_route != route:
@@ -241,6 +247,15 @@ def _waits(workspace: Workspace, change: Change, state: RolloutState) -> Waits:
     # Nobody is asked anything by a first release, and nothing is fed from it yet.
     loads = footprint_of(workspace, change).loads if state.stable else frozenset()
     return waits(workspace, change, late(workspace, version, loads, now))
+
+
+def _agreed(workspace: Workspace, change: Change, state: RolloutState) -> Agreed:
+    """Signatures, evidence and policies hold in the middle of a rollout too, or it waits."""
+    begins = state.entered_at + (state.stage.hold if state.stage else timedelta(0))
+    if not change.under_way or workspace.now() < begins:
+        return Agreed()
+    last = state.stable is None or state.index + 1 == len(state.stages)
+    return still_agreed(workspace, change, "commit" if last else "advance")
 
 
 def _elsewhere(change: Change, route: Route) -> str:

@@ -7,7 +7,7 @@ judges it. Every answer is a decision that is kept, with the facts it was given 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from interlock.app.outdated import outdated
 from interlock.app.reviews import reviews_of
 from interlock.app.versions import calendar_over, stable, stored
 from interlock.app.workspace import CONTROLLER, Workspace
+from interlock.change.accountable import LayerStanding, layers
 from interlock.change.change import Change
 from interlock.change.decision import PolicyDecision
 from interlock.change.policy import STEPS_UP, principal
@@ -24,6 +25,7 @@ from interlock.change.ready import Standing, Weighed, weighed
 from interlock.change.request import request_of
 from interlock.change.review import still_asked
 from interlock.change.signoff import Requirement
+from interlock.define.calendar import Calendar
 from interlock.define.digest import digest
 from interlock.define.project import Project
 from interlock.define.refs import Ref
@@ -91,6 +93,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         cards_missing=change.details.get("cards_missing", ()),
         blocked=route.blocked,
         emergency_role=environment.emergency_role,
+        signoffs_last=environment.signoffs_last,
         sensitive=change.details.get("sensitive", ()),
         over_budget=over(plan.estimate, environment.budget),
         privacy=running.project.privacy,
@@ -133,6 +136,32 @@ def weigh(
     decision = PolicyDecision(change.id, action, there.now, who, found.facts, found.said, rules)
     edited = _edited(change) if action in STEPS_UP else ()
     return replace(found, objections=(*found.objections, *edited)), decision
+
+
+def layers_of(workspace: Workspace, change: Change) -> tuple[LayerStanding, ...]:
+    """How far each layer of proof has come, and who answers for it; empty before a release."""
+    if change.plan is None or not change.release or not change.open:
+        return ()
+    return layers(change, standing(workspace, change))
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What a rollout lacks of what it was agreed on, and the decision to keep with its step."""
+
+    lacking: str = ""
+    decision: PolicyDecision | None = None
+
+
+def still_agreed(workspace: Workspace, change: Change, action: str) -> Agreed:
+    """May a rollout take its next step? The calendar is asked elsewhere, and says so itself."""
+    there = replace(standing(workspace, change), calendar=Calendar(), booking=None, bookings=())
+    project = policies_of(workspace, change)
+    who = principal(there.owners, CONTROLLER, there.privacy)
+    found = weighed(change, there, engine(project.policies), who, action)
+    rules = digest(dict(project.policies))
+    decision = PolicyDecision(change.id, action, there.now, who, found.facts, found.said, rules)
+    return Agreed("; ".join((*found.objections, *_edited(change))), decision)
 
 
 def _edited(change: Change) -> tuple[str, ...]:

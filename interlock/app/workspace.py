@@ -239,7 +239,7 @@ class Workspace:
         The folder is asked only before the first release: somebody's broken edit must not
         stand in the way of a rollback.
         """
-        project = self.released or self.project
+        project = self.released or self._starting or self.project
         if self._settings_in(project).clock == "wall":
             return WallClock()
         days = [model.evaluation.end for model in project.models.values()]
@@ -285,6 +285,18 @@ class Workspace:
         for name in ("record", "artifacts", "warehouse", "online", "clock"):
             other.__dict__[name] = getattr(self, name)
         return other
+
+    @property
+    def _starting(self) -> Project | None:
+        """The definitions of a first release under way: it can be taken back whatever the
+        folder says by then.
+        """
+        under_way = ("PREPARING", "SHADOW", "STEP", "SOAKING", "ABORTING")
+        for entry in self.record.list("change"):
+            mine = entry.body["environment"] == self.environment
+            if mine and entry.body["state"] in under_way:
+                return self._definitions(entry.body["release"])
+        return None
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from interlock.change.change import Change
 from interlock.change.layers import LAYERS, Layer, in_layer
@@ -55,8 +56,15 @@ class LayerStanding:
         return {
             "layer": self.layer, "state": self.word, "checks": list(self.checks),
             "lacks": list(self.lacks), "accountable": list(self.accountable),
-            "signed": list(self.signed),
+            "signed": list(self.signed), "waits_for": self.waits_for,
         }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> LayerStanding:
+        checks, lacks, people, signed = (
+            tuple(body[name]) for name in ("checks", "lacks", "accountable", "signed")
+        )
+        return cls(body["layer"], checks, lacks, people, signed, body["waits_for"])
 
 
 def layers(change: Change, standing: Standing) -> tuple[LayerStanding, ...]:
@@ -86,11 +94,16 @@ def _people(
     return tuple(sorted(able - {change.author})), tuple(sorted(signed))
 
 
+def early(role: str, change: Change, standing: Standing) -> tuple[str, ...]:
+    """What the layers before the one that `role` answers for still lack."""
+    mine = next((layer for layer in LAYERS if _ANSWERS[layer] == role), "release")
+    before = layers(change, standing)[: LAYERS.index(mine)]
+    return tuple(f"{one.layer}: {said}" for one in before for said in one.lacks)
+
+
 def refuse_early(role: str, change: Change, standing: Standing) -> None:
     """Nobody agrees to a layer while one before it has not passed; raises `Refused`."""
-    mine = next((layer for layer in reversed(LAYERS) if _ANSWERS[layer] == role), "release")
-    before = layers(change, standing)[: LAYERS.index(mine)]
-    lacking = [f"{one.layer}: {said}" for one in before for said in one.lacks]
+    lacking = early(role, change, standing)
     if lacking:
         raise Refused(
             f"{role} signs {change.id} when what stands before has passed",

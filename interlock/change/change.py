@@ -28,6 +28,9 @@ _BEFORE: tuple[State, ...] = (
 )  # fmt: skip
 _UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
 
+THROUGH: tuple[State, ...] = ("COMMITTED", "RETIRED")
+NEVER: tuple[State, ...] = ("ABORTING", "REVERTING", "ABORTED", "WITHDRAWN")
+
 # Planning again is always possible until something runs. Stages may be skipped by a
 # strategy that has none of them, never repeated backwards; the first release has none at all.
 NEXT: Mapping[State, tuple[State, ...]] = {

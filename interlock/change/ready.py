@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from interlock.change.calendar import forbids
 from interlock.change.change import Change, waiver_objections
@@ -48,6 +48,7 @@ class Standing:
     cards_missing: Sequence[str] = ()
     blocked: Sequence[str] = ()
     emergency_role: str = ""
+    signoffs_last: timedelta | None = None
     sensitive: Sequence[str] = ()
     over_budget: Sequence[str] = ()
     privacy: Privacy = field(default_factory=Privacy)
@@ -145,10 +146,18 @@ def waived(change: Change) -> tuple[str, ...]:
 
 
 def signatures_lack(change: Change, standing: Standing) -> tuple[str, ...]:
-    said = waiting(
-        standing.requirements, change.signoffs, standing.owners, change.plan_digest, change.author
-    )
-    return (*said, *_emergency_lacks(change, standing))
+    """Who has still to sign, whose signature is too old, and who must look a second time."""
+    lasts = standing.signoffs_last
+    old = [s for s in change.signoffs if lasts and s.agrees and s.at + lasts <= standing.now]
+    valid = [signoff for signoff in change.signoffs if signoff not in old]
+    said = waiting(standing.requirements, valid, standing.owners, change.plan_digest, change.author)
+    again = {(s.role, s.team) for s in valid if s.agrees and s.plan_digest == change.plan_digest}
+    expired = [
+        f"{s.person} signed as {s.role} of {s.team} on {s.at:%d %b %Y}, which is over: sign again"
+        for s in old
+        if s.plan_digest == change.plan_digest and (s.role, s.team) not in again
+    ]
+    return (*said, *expired, *_emergency_lacks(change, standing))
 
 
 def _emergency_lacks(change: Change, standing: Standing) -> Iterator[str]:

@@ -27,15 +27,19 @@ def approve(
     role: Annotated[str, typer.Option(help="change_sponsor, data_steward, ...")],
     team: Annotated[str, typer.Option(help="the team signed for")],
     reject: Annotated[str, typer.Option(help="reject instead, with this reason")] = "",
+    withdraw: Annotated[str, typer.Option(help="take your signature back, and why")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
     """Sign exactly the plan of a change, in one role for one team."""
-    from interlock.app.decide import sign
+    from interlock.app.decide import sign, unsign
 
     with project(folder, environment) as workspace:
-        signed = sign(workspace, change, by=by, role=role, team=team, reject=reject)
+        if withdraw:
+            signed = unsign(workspace, change, by=by, role=role, team=team, reason=withdraw)
+        else:
+            signed = sign(workspace, change, by=by, role=role, team=team, reject=reject)
     say(signed, as_json)
 
 

@@ -31,6 +31,7 @@ from interlock.cli import (
     profiles,
     refresh,
     rehearsals,
+    signing,
     telling,
     tokens,
     versions,
@@ -148,7 +149,11 @@ def propose(
 
 @app.command()
 def replan(
-    change: ChangeId, folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = False
+    change: ChangeId,
+    after: Annotated[str, typer.Option(help="wait for this change instead")] = "",
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
 ) -> None:
     """Plan a deferred change again, once what it waits for is through; gather its evidence."""
     from interlock.app import answers
@@ -159,7 +164,7 @@ def replan(
 
     with project(folder, environment) as workspace:
         with progress() as said:
-            again(workspace, change, said)
+            again(workspace, change, said, after)
         found = describe(workspace, change)
     show(found, as_json, views.proposed, answers.status_json)
     raise typer.Exit(3 if answers.blocking(found) else 0)
@@ -250,6 +255,8 @@ decisions.register(app, decisions.AFTER)
 for looking_back in (lookback.review, lookback.notes, lookback.scorecard):
     app.command()(looking_back)
 app.command()(telling.outbox)
+app.command()(signing.inbox)
+app.command()(signing.delegate)
 
 
 @app.command()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.app.audit import Audited, Erased
     from interlock.app.changes import Standing
     from interlock.app.traffic import Played
+    from interlock.change.accountable import LayerStanding
     from interlock.change.evidence import Evidence
     from interlock.define.project import Project
 
@@ -139,6 +140,9 @@ def _one(found: Standing, change: Change) -> Iterator[RenderableType]:
         yield from _judged(found.judgement)
     if found.evidence:
         yield from _checks(found.evidence)
+    if found.layers:
+        yield heading("layers, in order")
+        yield table(("layer", "", "answers for it", "signed"), map(_layer, found.layers))
     if change.signoffs or change.waivers:
         yield heading("signed")
         yield bullets(_signatures(change))
@@ -146,6 +150,10 @@ def _one(found: Standing, change: Change) -> Iterator[RenderableType]:
         yield heading("still open")
         yield bullets(found.objections)
     yield f"\nnext: {_next(found, change)}"
+
+
+def _layer(one: LayerStanding) -> tuple[str, ...]:
+    return one.layer, one.word, ", ".join(one.accountable), ", ".join(one.signed)
 
 
 def _about(change: Change) -> Iterator[tuple[str, object]]:
