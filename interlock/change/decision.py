@@ -38,13 +38,20 @@ class PolicyDecision:
         return not self.said
 
     def to_json(self) -> Json:
+        # Who asked stands under a key for people, so that the record can keep the name apart.
+        who = {"person" if name == "id" else name: held for name, held in self.principal.items()}
         at = self.at.astimezone(UTC).isoformat()
-        return {**self.__dict__, "at": at, "said": list(self.said)}
+        return {**self.__dict__, "principal": who, "at": at, "said": list(self.said)}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> PolicyDecision:
         known = {f.name: body[f.name] for f in fields(cls)}
-        read = {"at": datetime.fromisoformat(body["at"]), "said": tuple(body["said"])}
+        who = body["principal"].items()
+        read = {
+            "at": datetime.fromisoformat(body["at"]),
+            "said": tuple(body["said"]),
+            "principal": {"id" if name == "person" else name: held for name, held in who},
+        }
         return cls(**{**known, **read})
 
 

@@ -41,11 +41,14 @@ class Delegation:
 
     def to_json(self) -> dict[str, Any]:
         times = {name: getattr(self, name).astimezone(UTC).isoformat() for name in _TIMES}
-        return {**self.__dict__, **times}
+        # Under a key for people, so that the record can keep the name apart.
+        said = {"delegate" if name == "to" else name: held for name, held in self.__dict__.items()}
+        return {**said, **times}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Delegation:
-        known = {f.name: body[f.name] for f in fields(cls)}
+        said = {**body, "to": body["delegate"]}
+        known = {f.name: said[f.name] for f in fields(cls)}
         return cls(**{**known, **{name: datetime.fromisoformat(body[name]) for name in _TIMES}})
 
 

@@ -21,7 +21,10 @@ from typing import Any
 from interlock.errors import NotFound
 from interlock.ports import Named
 
-PEOPLE = frozenset({"author", "by", "delegate", "people", "person"})
+PEOPLE = frozenset(
+    {"approved_by", "author", "by", "cleared_approvers", "delegate", "on_behalf_of", "people",
+     "person"}
+)  # fmt: skip
 """Keys of a body whose text, or list of texts, are names."""
 SALT_BYTES = 32
 _SIZE = 32

@@ -122,7 +122,7 @@ def test_the_commands(signed: Path, tmp_path: Path) -> None:
     done = world.command(folder, "delegate", "--by", "carlos", *lend, "--until", "2013-06-01")
     assert (done.code, "gina may sign for carlos" in done.out) == (0, True)
     (lent,) = json.loads(world.command(folder, "delegate", "--by", "carlos").out)
-    assert (lent["by"], lent["to"]) == ("carlos", "gina")
+    assert (lent["by"], lent["delegate"]) == ("carlos", "gina")
     done = world.command(folder, "inbox", "--by", "carlos")
     assert [item["change"] for item in json.loads(done.out)["waiting"]] == [OPEN]
     told = ("--by", "carlos", "--role", "service_owner", "--team", "ops-crew")

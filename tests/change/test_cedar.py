@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from interlock.adapters.cedar import CedarPolicies
 from interlock.change.cases import problems_of, silent, tried
 from interlock.change.decision import BEST, PolicyDecision, replay, still_needed
+from interlock.change.delegation import Delegation
+from interlock.change.names import people_in
 from interlock.change.policy import ACTIONS, BACKWARD, STEPS_UP
+from interlock.change.signoff import SignOff
 from interlock.errors import Invalid
 
 FOLDER = Path(__file__).parents[2] / "examples" / "flights" / "policies"
@@ -269,3 +272,15 @@ def test_with_what_is_needed_it_is_allowed_and_with_less_it_is_not(
     for name in needs:
         less = {key: value for key, value in good.items() if key != name}
         assert ENGINE.decide(WHO, action, {**told, **less}) != ()
+
+
+def test_every_name_in_what_is_kept_stands_where_the_record_looks_for_people() -> None:
+    facts = {**GIVEN, "approved_by": ["gina"], "cleared_approvers": ["dana"]}
+    moment = datetime(2013, 6, 1, tzinfo=UTC)
+    made = PolicyDecision("CR-1", "start", moment, WHO, facts, (), "p")
+    assert {"tomas", "gina", "dana", "amina"} <= set(people_in(made.to_json()))
+    lent = Delegation("carlos", "gina", "service_owner", "ops-crew", moment, moment)
+    assert set(people_in(lent.to_json())) == {"carlos", "gina"}
+    assert Delegation.from_json(lent.to_json()) == lent
+    signoff = SignOff("gina", "service_owner", "ops-crew", "p", moment, on_behalf_of="carlos")
+    assert set(people_in(signoff.to_json())) == {"carlos", "gina"}
