@@ -42,6 +42,15 @@ from interlock.features.timeline import known_column
 from interlock.impact.sql import substitute, tables_read
 from interlock.ports import Replacement
 
+PASSING = ("new", "now", "changed", "due")
+"""What is computed beside a table and swept away when it is in its place."""
+
+
+def beside(ref: Ref, fingerprint: str, what: str) -> str:
+    """The table of ours beside a physical one that holds `what`; `rows` stay as long as it."""
+    name = ref.name if ref.kind == "table" else str(ref)
+    return physical(f"{what} {name}", fingerprint)
+
 
 @dataclass(frozen=True)
 class Node:
@@ -67,8 +76,7 @@ class Node:
 
     def aside(self, what: str) -> str:
         """A table of ours beside the physical one, of the same version."""
-        name = self.thing.name if isinstance(self.thing, Table) else str(self.ref)
-        return physical(f"{what} {name}", self.builder.facts.fingerprint(self.ref))
+        return beside(self.ref, self.builder.facts.fingerprint(self.ref), what)
 
 
 @dataclass(frozen=True)
@@ -322,5 +330,5 @@ def extent(node: Node) -> dict[str, object]:
 
 def sweep(node: Node) -> None:
     """What was computed beside is no longer needed."""
-    for what in ("new", "now", "changed", "due"):
+    for what in PASSING:
         node.builder.workspace.warehouse.execute(f"DROP TABLE IF EXISTS {node.aside(what)}")

@@ -8,7 +8,6 @@ with the same path unharmed. Staging is thrown away; what was measured stays as 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import held, keep_evidence, update
 from interlock.app.modelchecks import Scored, Side, kpi_rows
+from interlock.app.scratch import scratch
 from interlock.app.training import Labelled, column_values, evaluation_rows, input_columns, scorer
 from interlock.app.versions import Version, stored
 from interlock.app.workspace import Workspace
@@ -113,7 +113,7 @@ def _model(
     window = Window(end - timedelta(days=asked.days), end)
     tables = _published(version, model)
     say(f"copying {len(tables)} tables to staging")
-    with tempfile.TemporaryDirectory(prefix="staging-", dir=workspace.state) as folder:
+    with scratch(workspace.state, "staging") as folder:
         rows = _copied(workspace, version, tables, window)
         with _staging(workspace, Path(folder) / "clean", rows) as staging:
             before = _clean(staging, version, model, window)

@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any
 
 from interlock.app.labels import SHORT, Label, labels
+from interlock.app.recompute import PASSING, beside
 from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
@@ -109,7 +110,7 @@ def _state(workspace: Workspace, one: Label) -> str:
 
 
 def _remove(workspace: Workspace, one: Label) -> None:
-    """Rows that are served first, then the name people query, then the table behind both."""
+    """Rows that are served first, then the name people query, then the tables behind both."""
     ref, dialect = Ref.parse(one.ref), dialect_of(workspace.warehouse)
     if ref.kind == "view":
         workspace.online.drop(one.label)
@@ -119,4 +120,6 @@ def _remove(workspace: Workspace, one: Label) -> None:
         schema = name.partition(".")[0]
         workspace.warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {dialect.quoted(schema)}")
         workspace.warehouse.execute(f"DROP VIEW IF EXISTS {dialect.address(name)}")
-    workspace.warehouse.execute(f"DROP TABLE IF EXISTS {dialect.address(one.table)}")
+    kept = [beside(ref, one.label, what) for what in ("rows", *PASSING)]
+    for table in (*kept, one.table):
+        workspace.warehouse.execute(f"DROP TABLE IF EXISTS {dialect.address(table)}")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interlock.app.build import Builder, midnight
+from interlock.app.scratch import scratch
 from interlock.define.definitions import Model
 from interlock.define.refs import Ref
 from interlock.errors import Refused, about
@@ -139,10 +138,10 @@ def train(builder: Builder, model: Model) -> TrainedModel:
             "categories": list(model.categories),
         }
         builder.workspace.state.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=builder.workspace.state) as work:
+        with scratch(builder.workspace.state, "training") as work:
             rows = table.select([*inputs, "label"])
             found = SubprocessTrainer().train(
-                model.training.code, model.training.entry, rows, options, Path(work)
+                model.training.code, model.training.entry, rows, options, work
             )
         artifact = builder.workspace.artifacts.put(found.model)
         trained = TrainedModel(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from interlock.app.feed import Feeder
 from interlock.app.leases import leased
 from interlock.app.ledger import Ledger, moves
 from interlock.app.refresh import Part, Report, refresh
+from interlock.app.retire import retire
+from interlock.app.versions import keep_definitions, release_body
 from interlock.app.workspace import Workspace
 from interlock.define.keys import entity_key
 from interlock.define.refs import Ref
@@ -407,3 +410,18 @@ def test_killed_at_any_moment_it_repeats_and_loses_nothing(
             "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'new_%'"
         )
         assert left.num_rows == 0
+
+
+def test_what_a_view_keeps_beside_it_goes_with_it(tills: Workspace) -> None:
+    """A view with `available_at` keeps all of its rows; nobody else would remove them."""
+    asked = "SELECT count(*) AS n FROM information_schema.tables WHERE table_name LIKE 'rows_view%'"
+    before = tills.warehouse.query(asked).to_pylist()[0]["n"]
+    (tills.folder / "features" / "grouped.sql").unlink()
+    tills.reread()
+    components = {name: node.fingerprint for name, node in tills.facts.nodes.items()}
+    body = release_body(components, keep_definitions(tills, tills.project), {}, "CR-2")
+    route = replace(tills.route(), stable="s" * 64).to_json()
+    puts = [Put(Ref("release", "s" * 64), body, 0), Put(tills.route_ref, route, 1)]
+    tills.record.write(puts, by="test", at=tills.now())
+    assert retire(tills, "view:grouped@1", by="ann").tables
+    assert tills.warehouse.query(asked).to_pylist()[0]["n"] == before - 1
