@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from interlock.change.change import Change
+from interlock.errors import InterlockError, Invalid, Problem
 
 if TYPE_CHECKING:
     from interlock.app.audit import Audited
@@ -25,6 +26,13 @@ _BRIEF = ("id", "title", "author", "environment", "state", "said", "plan_digest"
 def plan_json(made: Plan) -> Json:
     """The plan as data, with the digest by which people sign it."""
     return {**made.to_json(), "digest": made.digest}
+
+
+def plan_of(body: Mapping[str, Any]) -> Plan:
+    """The inverse of `plan_json`."""
+    from interlock.plan.plan import Plan
+
+    return Plan.from_json({name: said for name, said in body.items() if name != "digest"})
 
 
 def changes_json(found: Sequence[Change]) -> list[Json]:
@@ -102,6 +110,35 @@ def evidence_of(body: Mapping[str, Any]) -> Evidence:
     from interlock.change.evidence import Evidence
 
     return Evidence.from_json({name: said for name, said in body.items() if name != "digest"})
+
+
+def error_json(error: InterlockError) -> Json:
+    """All that an error says."""
+    problems = error.problems if isinstance(error, Invalid) else ()
+    return {
+        "error": error.code,
+        "message": error.message,
+        "help": error.help,
+        "objections": list(error.objections),
+        "problems": [dict(problem.__dict__) for problem in problems],
+        "notes": list(getattr(error, "__notes__", ())),
+    }
+
+
+def error_of(body: Mapping[str, Any]) -> InterlockError:
+    """The inverse of `error_json`; a code that is not known here is told as it is."""
+    kind = _kinds(InterlockError).get(str(body.get("error")), InterlockError)
+    said = (str(body.get("message")), str(body.get("help", "")), tuple(body.get("objections", ())))
+    problems = tuple(Problem(**one) for one in body.get("problems", ()))
+    error = kind(*said, problems) if issubclass(kind, Invalid) else kind(*said)
+    for note in body.get("notes", ()):
+        error.add_note(note)
+    return error
+
+
+def _kinds(root: type[InterlockError]) -> dict[str, type[InterlockError]]:
+    below = (_kinds(kind) for kind in root.__subclasses__() if kind.__module__ == root.__module__)
+    return {root.code: root, **{code: kind for found in below for code, kind in found.items()}}
 
 
 def audited_json(found: Audited) -> Json:

@@ -12,12 +12,13 @@ from interlock.define.load import read
 from interlock.define.project import Project
 from interlock.define.schema import near
 from interlock.define.yaml import parse
-from interlock.errors import Invalid, Problem
+from interlock.errors import Invalid, Problem, Unusable
 
 _OURS = {"data"}  # the state folder is hidden by its dot
 _DECLARED_IN = (
     ("interlock.yaml", "team"), ("tables", "table"), ("features", "view"), ("models", "model"),
 )  # fmt: skip
+LONGEST_NAME, MOST_FILES = 250, 20_000
 _KINDS = {".yaml", ".yml", ".sql", ".py", ".cedar", ".ics"}
 
 
@@ -52,6 +53,35 @@ def _manifest(path: Path, main: str) -> dict[str, str]:
     if not name or name.startswith(("..", "/")) or not (path / name).is_file():
         return {}
     return {name: trimmed((path / name).read_text(encoding="utf-8", errors="replace"))}
+
+
+def uploaded(texts: Mapping[str, str]) -> Mapping[str, str]:
+    """The files of a folder elsewhere; raises `Unusable` naming every one that may not be.
+
+    They are kept under their names, and may be written to a folder one day: no name leads
+    out of it, to a hidden place, or to the state.
+    """
+    wrong = [f"{name[:100]!r}: {said}" for name in texts if (said := _wrong_name(name))]
+    if len(texts) > MOST_FILES:
+        wrong.append(f"{len(texts)} files: at most {MOST_FILES} are taken")
+    if "interlock.yaml" not in texts:
+        wrong.append("interlock.yaml is not among them")
+    if wrong:
+        raise Unusable("these are not the files of a project", "send those of one folder", wrong)
+    return {name: _lines(text) for name, text in texts.items()}
+
+
+def _wrong_name(name: str) -> str:
+    parts = name.split("/")
+    if not name.isprintable() or "\\" in name or ":" in name or len(name) > LONGEST_NAME:
+        return "write it as folder/file.yaml, in printable letters"
+    if any(part in ("", ".", "..") for part in parts):
+        return "a name stays inside of its folder"
+    if any(part.startswith(".") for part in parts) or _skipped(parts[0], at_top=True):
+        return "nothing there is a definition"
+    if os.path.splitext(name)[1] not in _KINDS | {".json"}:
+        return f"a definition ends in {', '.join(sorted(_KINDS))}"
+    return ""
 
 
 def news(

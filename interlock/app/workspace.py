@@ -82,6 +82,8 @@ class Workspace:
     door: str = "python"
     # Where writes come from: a process here, where names are as given, or `token:<id>`.
     source: str = EMBEDDED
+    # Definitions that were sent here, instead of those of the folder.
+    texts: Mapping[str, str] | None = None
     # Releases never change, so reading one twice is waste; filled by `versions.stored`.
     versions: dict[str, Version] = field(default_factory=dict)
     _read: dict[str, Project] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Workspace:
 
     @cached_property
     def _learned(self) -> tuple[Project, Facts]:
-        return self.learn(read_folder(self.folder))
+        return self.learn(read_folder(self.folder) if self.texts is None else self.texts)
 
     @property
     def project(self) -> Project:
@@ -139,10 +141,28 @@ class Workspace:
 
         Opened engines are shared: close the original, never this one.
         """
-        other = Workspace(self.folder, self.environment, versions=self.versions, door=self.door)
+        other = Workspace(
+            self.folder, self.environment, door=self.door, source=self.source,
+            versions=self.versions,
+        )  # fmt: skip
         for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock", "kept"):
             other.__dict__[name] = getattr(self, name)
         other.__dict__["_learned"] = self.learn(texts)
+        return other
+
+    def acting(self, source: str, texts: Mapping[str, str] | None = None) -> Workspace:
+        """The same engines, for somebody whose writes come from `source`, with their `texts`.
+
+        Close the original, never this one. It reads the folder again, when it is asked to.
+        """
+        other = Workspace(
+            self.folder, self.environment, source=source, texts=texts, versions=self.versions
+        )
+        shared = ("artifacts", "clock", "kept", *(["online"] if "online" in self.__dict__ else []))
+        for name in shared:
+            other.__dict__[name] = getattr(self, name)
+        known = self.record
+        other.__dict__["record"] = known if source == self.source else known.written_from(source)
         return other
 
     @property
@@ -153,7 +173,7 @@ class Workspace:
     @property
     def declared(self) -> Environment:
         """The environment as the release that runs declares it; before the first, as the files."""
-        return self._settings_in(self.released or self.project)
+        return self._settings_in(self._trusted)
 
     def _settings_in(self, project: Project) -> Environment:
         known = project.environments
@@ -215,7 +235,7 @@ class Workspace:
         """The same for a process that only reads, or pushes: neither must wait long."""
         from interlock.app.stores import Places, open_online
 
-        project = self.released or self.project
+        project = self._trusted
         places = Places(self.folder, f"{project.name}.{self.environment}")
         return open_online(self._settings_in(project).online, places, mode)
 
@@ -239,12 +259,23 @@ class Workspace:
         The folder is asked only before the first release: somebody's broken edit must not
         stand in the way of a rollback.
         """
-        project = self.released or self._starting or self.project
+        project = self.released or self._starting or self._trusted
         if self._settings_in(project).clock == "wall":
             return WallClock()
         days = [model.evaluation.end for model in project.models.values()]
         start = datetime.combine(max(days), time(), UTC) if days else _EPOCH
         return ReplayClock(self, start)
+
+    @property
+    def _trusted(self) -> Project:
+        """Who says where engines are: the release that runs; before the first, the folder.
+
+        Never files that were sent here: addresses hold the secrets of this process.
+        """
+        released = self.released
+        if released is not None or self.texts is None:
+            return released or self.project
+        return self.learn(read_folder(self.folder))[0]
 
     @property
     def released(self) -> Project | None:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from interlock.errors import InterlockError, Invalid
+from interlock.errors import InterlockError
 
 # Not 2, which is the usual one: a script must not take a misspelt option for a plan.
 USAGE = 3
@@ -35,12 +35,9 @@ def _text(error: InterlockError) -> str:
 
 
 def _json(error: InterlockError) -> str:
-    body = _body(error.code, error.message, error.help)
-    body["objections"] = list(error.objections)
-    problems = error.problems if isinstance(error, Invalid) else ()
-    body["problems"] = [dict(problem.__dict__) for problem in problems]
-    body["notes"] = list(_notes(error))
-    return json.dumps(body, default=str)
+    from interlock.app.answers import error_json
+
+    return json.dumps(error_json(error), default=str)
 
 
 def _body(code: str, message: str, help: str) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from interlock import __version__
 from interlock.cli import (
+    api,
     audit,
     calendar,
     consistency,
@@ -31,6 +32,7 @@ from interlock.cli import (
     profiles,
     refresh,
     rehearsals,
+    serving,
     signing,
     telling,
     tokens,
@@ -38,6 +40,7 @@ from interlock.cli import (
 )
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract, schema
+from interlock.cli.elsewhere import server_in
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -259,17 +262,7 @@ app.command()(signing.inbox)
 app.command()(signing.delegate)
 
 
-@app.command()
-def serve(
-    port: Annotated[int, typer.Option(help="the port; 0 picks a free one")] = 8210,
-    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    folder: Folder = HERE,
-    environment: Env = "prod",
-) -> None:
-    """Answer predictions and flags, and show the pages, until stopped."""
-    from interlock.web.server import serve as run_server
-
-    run_server(folder.resolve(), environment, host, port)
+app.command()(serving.serve)
 
 
 @app.command()
@@ -344,6 +337,7 @@ app.command()(privacy.synth)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="token")
+app.add_typer(api.app, name="api")
 app.add_typer(policy.app, name="policy")
 
 
@@ -355,6 +349,15 @@ app.command()(schema)
 def version() -> None:
     """The version of Interlock."""
     sys.stdout.write(f"interlock {__version__}\n")
+
+
+def _run(given: Sequence[str], url: str, named: bool) -> Any:
+    """Here, or at the server that is named."""
+    if url and "--help" not in given:
+        from interlock.cli import remote
+
+        return remote.run(app, given, url, named)
+    return app(given, prog_name="interlock", standalone_mode=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -371,8 +374,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         gc.set_threshold(400_000, 50, 50)
         atexit.register(gc.freeze)
     try:
+        given, url, named = server_in(given)
         # Not standalone: exit codes are ours, and 2 means that there is something to do.
-        code = app(given, prog_name="interlock", standalone_mode=False)
+        code = _run(given, url, named)
     except InterlockError as error:
         code = tell(error, as_json)
     except typer.Abort:

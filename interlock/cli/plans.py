@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,7 @@ class Asked:
 
 def shown(look: Look, asked: Asked, as_json: bool) -> Shown:
     """What to hand to `show`."""
-    if asked.comment and asked.explain:
-        raise Unusable("two answers at once", help="ask once with --comment, once with --explain")
-    if asked.graph and not asked.comment:
-        raise Unusable(
-            "--graph goes with --comment", help="`interlock lineage --mermaid` draws too"
-        )
+    refuse_two(asked)
     if asked.explain:
         return look.why(asked.explain), as_json, lambda w: outline(w.text()), lambda w: w.to_json()
     if asked.comment:
@@ -44,10 +39,25 @@ def shown(look: Look, asked: Asked, as_json: bool) -> Shown:
     return look.plan, as_json, lambda made: outline(explain(made)), plan_json
 
 
+def refuse_two(asked: Asked) -> None:
+    """Raises `Unusable` when two different things are asked for at once."""
+    if asked.comment and asked.explain:
+        raise Unusable("two answers at once", help="ask once with --comment, once with --explain")
+    if asked.graph and not asked.comment:
+        raise Unusable(
+            "--graph goes with --comment", help="`interlock lineage --mermaid` draws too"
+        )
+
+
 def exit_code(look: Look, asked: Asked) -> int:
     """0 nothing to do, 2 something to do, 3 when it could not be proposed; a why is answered: 0."""
     if asked.explain:
         return NOTHING
-    if look.plan.objections:
+    return code_of(look.plan.empty, look.plan.objections)
+
+
+def code_of(empty: bool, objections: Sequence[str]) -> int:
+    """What a plan says to a script."""
+    if objections:
         return REFUSED
-    return NOTHING if look.plan.empty else SOMETHING
+    return NOTHING if empty else SOMETHING

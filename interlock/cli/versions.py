@@ -26,7 +26,7 @@ def catalog(
     from interlock.app.catalog import catalog as find
 
     with project(folder, environment, looking=True) as workspace:
-        show(find(workspace, words or ()), as_json, _catalog, _all_json)
+        show(find(workspace, words or ()), as_json, listed, _all_json)
 
 
 def versions(
@@ -83,7 +83,8 @@ def _all_json(found: Sequence[Any]) -> Any:
     return [one.to_json() for one in found]
 
 
-def _catalog(found: Sequence[Listed]) -> str:
+def listed(found: Sequence[Listed]) -> str:
+    """One line for each thing."""
     from interlock.cli.page import page, table
 
     if not found:

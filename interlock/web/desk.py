@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
@@ -162,6 +163,11 @@ class RecordDesk:
         return f"{entry.version}.{more}.{self.workspace.route().epoch}"
 
     # --- acts -------------------------------------------------------------------------
+
+    def acting(self, source: str) -> RecordDesk:
+        other = copy(self)
+        other.workspace = self.workspace.acting(source)
+        return other
 
     def hold(self, id: str, by: str, reason: str) -> None:
         from interlock.app import decide

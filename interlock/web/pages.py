@@ -18,17 +18,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from interlock.change.review import QUESTIONS
-from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
+from interlock.errors import InterlockError, NotFound, Unavailable, Unidentified, Unusable
 from interlock.web import words
 from interlock.web.chart import line_chart
 from interlock.web.figures import Chart, tone_of
 from interlock.web.graph import impact_graph
+from interlock.web.signin import SIGN_IN, SIGN_OUT, Gate, Watch, forgotten, remembered, visitor_of
 from interlock.web.svg import calendar_lanes, stage_track, weight_bar
 from interlock.web.to_json import iso, to_json
 from interlock.web.views import Act, CatalogPage, ChangePage, Desk, Overview
@@ -36,7 +38,14 @@ from interlock.web.views import Act, CatalogPage, ChangePage, Desk, Overview
 HERE = Path(__file__).parent
 POLL_SECONDS = 0.5
 SHOWN = 50
-STATUS = {"not-found": 404, "unusable": 400, "unavailable": 503, "corrupt": 503}
+STATUS = {
+    "unidentified": 401,
+    "denied": 403,
+    "not-found": 404,
+    "unusable": 400,
+    "unavailable": 503,
+    "corrupt": 503,
+}
 # same-origin, not no-referrer: the latter makes browsers send `Origin: null` with our own forms.
 HEADERS = {
     "Content-Security-Policy": (
@@ -55,13 +64,6 @@ WORDS = {
     "approve": ("Sign", "You sign exactly this plan; any later edit of it voids your signature."),
 }  # fmt: skip
 MUST_EXPLAIN = frozenset({"hold", "rollback"})
-
-SignedIn = Callable[[Request], str | None]
-
-
-def nobody(_: Request) -> str | None:
-    """No sign-in stands before the pages: a form asks for the name."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ Read = Callable[[Request, _Asked], Any]
 
 
 class Pages:
-    """The handlers. One per process; holds nothing but the desk and the templates."""
+    """The handlers. One per process; holds nothing but the desk, the gate and the templates."""
 
-    def __init__(self, desk: Desk, signed_in: SignedIn, poll_seconds: float) -> None:
+    def __init__(self, desk: Desk, gate: Gate | None, poll_seconds: float) -> None:
         self.desk = desk
-        self.signed_in = signed_in
+        self.gate = gate
         self.poll_seconds = poll_seconds
         self.templates = _templates()
 
@@ -114,6 +116,8 @@ class Pages:
             Route(events, self.events),
             Route(confirm, self.confirm, methods=["GET"]),
             Route(confirm, self.act, methods=["POST"]),
+            Route(SIGN_IN, self.sign_in, methods=["GET", "POST"]),
+            Route(SIGN_OUT, self.sign_out, methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ]  # fmt: skip
 
@@ -161,7 +165,7 @@ class Pages:
         asked = _Asked.of(request)
         text = self.templates.get_template(template).render(
             base=request.scope.get("root_path", ""), path=request.url.path, asked=asked,
-            query=request.url.query, **values,
+            query=request.url.query, visitor=visitor_of(request), **values,
         )  # fmt: skip
         return Response(text, status, HEADERS, "text/html; charset=utf-8")
 
@@ -201,33 +205,57 @@ class Pages:
         return self.html(
             request, "confirm.html", page=page, act=act, said=said, sentence=sentence,
             role=request.query_params.get("role", ""), team=request.query_params.get("team", ""),
-            must_explain=act in MUST_EXPLAIN, by=self.signed_in(request),
+            must_explain=act in MUST_EXPLAIN,
         )  # fmt: skip
 
     async def act(self, request: Request) -> Response:
         act = _act(request)
         refuse_other_origins(request)
         form = _form(await request.body())
-        by = self.signed_in(request) or form.get("by", "")
+        by = await run_in_threadpool(self._person, request, act, form)
         objections = _incomplete(act, by, form)
         if objections:
             raise Unusable("the form is not complete", "go back and fill it in", objections)
-        await run_in_threadpool(self._do, act, request.path_params["id"], by, form)
+        await run_in_threadpool(self._do, request, act, by, form)
         base = request.scope.get("root_path", "")
         back = f"{base}/changes/{request.path_params['id']}?done={act}"
         return RedirectResponse(back, 303, HEADERS)
 
-    def _do(self, act: Act, id: str, by: str, form: Mapping[str, str]) -> None:
-        reason = form.get("reason", "")
+    def _person(self, request: Request, act: Act, form: Mapping[str, str]) -> str:
+        if self.gate is None:
+            return form.get("by", "")
+        return self.gate.person(visitor_of(request), act, form)
+
+    def _do(self, request: Request, act: Act, by: str, form: Mapping[str, str]) -> None:
+        id, reason, visitor = request.path_params["id"], form.get("reason", ""), visitor_of(request)
+        desk = self.desk.acting(visitor.source) if visitor else self.desk
         match act:
             case "hold":
-                self.desk.hold(id, by, reason)
+                desk.hold(id, by, reason)
             case "rollback":
-                self.desk.rollback(id, by, reason)
+                desk.rollback(id, by, reason)
             case "promote":
-                self.desk.promote(id, by, reason)
+                desk.promote(id, by, reason)
             case "approve":
-                self.desk.approve(id, form.get("role", ""), form.get("team", ""), by)
+                desk.approve(id, form.get("role", ""), form.get("team", ""), by)
+
+    # --- who --------------------------------------------------------------------------
+
+    async def sign_in(self, request: Request) -> Response:
+        """A form that takes a token; it is kept in the browser if it lets somebody in."""
+        if request.method == "GET" or self.gate is None:
+            return self.html(request, "signin.html", said="")
+        refuse_other_origins(request)
+        text = _form(await request.body()).get("token", "")
+        try:
+            await run_in_threadpool(self.gate.enter, text)
+        except Unidentified as error:
+            return self.html(request, "signin.html", 401, said=error.message)
+        return remembered(request, text)
+
+    async def sign_out(self, request: Request) -> Response:
+        refuse_other_origins(request)
+        return forgotten()
 
     # --- no ------------------------------------------------------------------------
 
@@ -340,13 +368,16 @@ def refuse_other_origins(request: Request) -> None:
 
 
 def pages_app(
-    desk: Desk, signed_in: SignedIn = nobody, poll_seconds: float = POLL_SECONDS
+    desk: Desk, gate: Gate | None = None, poll_seconds: float = POLL_SECONDS
 ) -> Starlette:
     """The pages as an app of their own, to serve alone or to mount beside a gateway.
 
-    `signed_in` gives the person's name where something in front of the pages has
-    checked it; forms then do not ask.
+    `gate` knows who looks and may act; without one, a form asks for the name.
     """
-    pages = Pages(desk, signed_in, poll_seconds)
+    pages = Pages(desk, gate, poll_seconds)
     handlers = {InterlockError: pages.refused, HTTPException: pages.http_error, 500: pages.broken}
-    return Starlette(routes=pages.routes(), exception_handlers=handlers, max_body_size=64 * 1024)
+    watch = [Middleware(Watch, gate=gate)] if gate else []
+    return Starlette(
+        routes=pages.routes(), exception_handlers=handlers, middleware=watch,
+        max_body_size=64 * 1024,
+    )  # fmt: skip

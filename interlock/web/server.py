@@ -1,4 +1,4 @@
-"""One process that answers predictions and flags, and shows the pages.
+"""One process that answers predictions and flags, takes requests of people, and shows the pages.
 
 The two share nothing but the record: a page that fails, or waits, costs no prediction.
 """
@@ -11,7 +11,8 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -23,11 +24,15 @@ from interlock.app.push import Pusher
 from interlock.app.serving import Gateway
 from interlock.app.workspace import Workspace
 from interlock.errors import InterlockError, Unavailable
+from interlock.web.api.app import api_app
+from interlock.web.api.people import Backing, Rules
 from interlock.web.desk import RecordDesk
 from interlock.web.gateway import gateway_app
 from interlock.web.pages import pages_app
+from interlock.web.signin import Gate
 
 DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock")
+CONTROL = ("/api",)
 # How long a thread may keep the interpreter when a prediction waits for it.
 SWITCH_SECONDS = 0.0005
 # New containers before the youngest are looked through; requests leave hardly any rings.
@@ -40,7 +45,7 @@ def create() -> ASGIApp:
     return application(Path(folder).resolve(), os.environ.get("INTERLOCK_ENV", "prod"))
 
 
-def application(folder: Path, environment: str) -> Application:
+def application(folder: Path, environment: str, rules: Rules | None = None) -> Application:
     """The application of a project folder. What it opens is closed by the end of its lifespan."""
     workspace = Workspace(folder, environment, door="server")
     desk = RecordDesk(workspace)
@@ -48,32 +53,35 @@ def application(folder: Path, environment: str) -> Application:
     # An environment that takes rows writes them online too, and LMDB opens a folder once.
     takes = any(table.push for table in desk.ledger.project().tables.values())
     online = workspace.open_online("push" if takes else "read")
+    workspace.__dict__["online"] = online  # LMDB opens a folder once: who asks here gets this one
     log = JsonLinesLog(workspace.state / "predictions", name=f"gateway-{os.getpid()}")
     gateway = Gateway(
         workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
     )
     pusher = Pusher(workspace.state, online, f"gateway-{os.getpid()}")
     gateway.pusher = pusher if takes else None
-    planes = gateway_app(gateway), pages_app(desk)
-    return Application(
-        gateway, *planes, closes=(log.close, pusher.close, online.close, workspace.close)
-    )
+    backing = Backing(workspace, desk, rules or Rules())
+    planes = gateway_app(gateway), api_app(backing), pages_app(desk, Gate(backing))
+    return Application(gateway, *planes, closes=(log.close, pusher.close, workspace.close))
 
 
 @dataclass
 class Application:
-    """Pages and data plane behind one door, told apart by the path."""
+    """Data plane, control API and pages behind one door, told apart by the path."""
 
     gateway: Gateway
     data_plane: ASGIApp
+    control: ASGIApp
     pages: ASGIApp
     closes: tuple[Callable[[], None], ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http" and _is_data(scope["path"]):
+        elif scope["type"] == "http" and _below(scope["path"], DATA_PLANE):
             await self.data_plane(scope, receive, send)
+        elif scope["type"] == "http" and _below(scope["path"], CONTROL):
+            await self.control(scope, receive, send)
         else:
             await self.pages(scope, receive, send)
 
@@ -99,8 +107,8 @@ def settle() -> None:
     gc.set_threshold(*COLLECT)
 
 
-def _is_data(path: str) -> bool:
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in DATA_PLANE)
+def _below(path: str, prefixes: Sequence[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
 
 class _Announced(uvicorn.Server):
@@ -115,11 +123,17 @@ class _Announced(uvicorn.Server):
             sys.stdout.flush()
 
 
-def serve(folder: Path, environment: str, host: str = "127.0.0.1", port: int = 8210) -> None:
+def serve(
+    folder: Path,
+    environment: str,
+    host: str = "127.0.0.1",
+    port: int = 8210,
+    rules: Rules | None = None,
+) -> None:
     """Serve until told to stop. Port 0 takes a free one; the line on stdout says which."""
     door = _door(host, port)
     try:
-        app = application(folder, environment)
+        app = application(folder, environment, _strict(rules or Rules(), door))
     except BaseException:
         door.close()
         raise
@@ -132,6 +146,12 @@ def serve(folder: Path, environment: str, host: str = "127.0.0.1", port: int = 8
     server.run(sockets=[door])
     if not server.started:
         raise Unavailable("the server did not start", help="the lines above say why")
+
+
+def _strict(rules: Rules, door: socket.socket) -> Rules:
+    """`rules`; where other machines can come in, people show a token unless told otherwise."""
+    here = ip_address(door.getsockname()[0]).is_loopback
+    return rules if here or rules.tokens is not None else replace(rules, tokens=True)
 
 
 def _door(host: str, port: int) -> socket.socket:

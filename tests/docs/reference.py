@@ -25,6 +25,7 @@ from interlock.define import (
     schedules,
 )
 from interlock.define.durations import format_duration
+from interlock.web.api.app import schema as api_schema
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _DECLARED = {
@@ -106,8 +107,22 @@ def exits(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def routes(name: str) -> str:
+    """Every route of the control API with the scope that its token needs."""
+    del name
+    lines = ["| route | scope | key | |", "|---|---|---|---|"]
+    for path, ways in api_schema()["paths"].items():
+        for method, way in ways.items():
+            names = [one["name"] for one in way.get("parameters", ())]
+            key = "yes" if "Idempotency-Key" in names else ""
+            said = way["description"].splitlines()[0]
+            shown = f"`{method.upper()} {path}`"
+            lines.append(f"| {shown} | {way['x-interlock-scope']} | {key} | {said} |")
+    return "\n".join(lines) + "\n"
+
+
 MAKERS: Mapping[str, Callable[[str], str]] = {
-    "options": options, "fields": fields, "methods": methods, "errors": exits,
+    "options": options, "fields": fields, "methods": methods, "errors": exits, "routes": routes,
 }  # fmt: skip
 
 

@@ -170,15 +170,6 @@ def test_signing(desk: SampleDesk, client: TestClient) -> None:
     assert wrong.status_code == 400
 
 
-def test_a_name_checked_in_front_of_the_pages_wins(desk: SampleDesk) -> None:
-    app = pages_app(desk, signed_in=lambda request: request.headers.get("x-person"))
-    client = TestClient(app, base_url="http://pages.test", follow_redirects=False)
-    assert 'name="by"' not in client.get(FORMS[0], headers={"x-person": "eve"}).text
-    form = {"by": "mallory", "reason": "r"}
-    client.post(FORMS[0], data=form, headers={**OURS, "x-person": "eve"})
-    assert desk.page.timeline[0].by == "eve"
-
-
 def test_a_form_that_is_not_text_or_too_long_is_refused(client: TestClient) -> None:
     assert client.post(FORMS[1], content=b"by=\xff", headers=OURS).status_code == 400
     assert client.post(FORMS[1], content=b"a" * 70_000, headers=OURS).status_code == 413

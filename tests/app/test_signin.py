@@ -1,0 +1,130 @@
+"""Signing in to the pages, and acting there under the name of a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import api_world as api
+import app_world as world
+import httpx
+import pytest
+
+from interlock.web.api.people import Rules
+
+pytestmark = pytest.mark.slow
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def place(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    folder = world.copied(signed, tmp_path_factory.mktemp("signin") / "project")
+    with api.serving(folder, Rules(tokens=True)) as url:
+        yield folder, url
+
+
+@pytest.fixture
+def browser(place: tuple[Path, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=place[1], headers={**HTML, "Origin": place[1]}, timeout=60) as made:
+        yield made
+
+
+def signed_in(browser: httpx.Client, folder: Path, person: str, *scopes: str) -> httpx.Response:
+    token = api.token(folder, person, *scopes)
+    return browser.post("/sign-in?next=/changes/CR-3", data={"token": token})
+
+
+def word(page: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_who_is_not_signed_in_is_sent_to_sign_in(browser: httpx.Client) -> None:
+    answer = browser.get("/changes/CR-3")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/changes/CR-3")
+    assert browser.get("/static/style.css").status_code == 200
+    for path in ("/changes/CR-3.json", "/calendar.ics", "/changes/CR-3/events"):
+        answer = browser.get(path, headers={"Accept": "*/*"})
+        assert (answer.status_code, answer.json()["type"][-12:]) == (401, "unidentified")
+
+
+def test_a_token_opens_the_pages_until_signed_out(
+    place: tuple[Path, str], browser: httpx.Client
+) -> None:
+    answer = signed_in(browser, place[0], "wei", "read")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/changes/CR-3")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "wei" in browser.get("/").text
+    assert browser.get("/changes/CR-3").status_code == 200
+    assert browser.post("/sign-out").status_code == 303
+    assert browser.get("/").status_code == 303
+
+
+def test_a_wrong_token_is_told_and_not_kept(browser: httpx.Client) -> None:
+    answer = browser.post("/sign-in", data={"token": "il_nothing"})
+    assert answer.status_code == 401
+    assert "no token of this server" in answer.text
+    assert "set-cookie" not in answer.headers
+    elsewhere = browser.post("/sign-in", data={"token": "x"}, headers={"Origin": "http://evil"})
+    assert elsewhere.status_code == 403
+
+
+@pytest.mark.parametrize("onward", ["//evil.test/", "https://evil.test/", "/\\evil.test"])
+def test_signing_in_leads_to_no_other_server(
+    place: tuple[Path, str], browser: httpx.Client, onward: str
+) -> None:
+    token = api.token(place[0], "wei", "read")
+    answer = browser.post("/sign-in", params={"next": onward}, data={"token": token})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_a_form_counts_for_the_person_it_was_made_for(
+    place: tuple[Path, str], browser: httpx.Client
+) -> None:
+    signed_in(browser, place[0], "sam", "release")
+    page = browser.get("/changes/CR-3/hold").text
+    assert 'name="by"' not in page
+    good = {"csrf": word(page), "reason": "let us wait"}
+    for wrong in ({}, {"csrf": "0" * 64}, {"csrf": good["csrf"], "by": "mallory"}):
+        answer = browser.post("/changes/CR-3/hold", data={"reason": "x", **wrong})
+        assert answer.status_code == 403, answer.text
+    # Through the gate: what is left is that CR-3 does not run.
+    said = browser.post("/changes/CR-3/hold", data=good)
+    assert (said.status_code, "nothing to hold" in said.text) == (409, True)
+
+
+def test_a_token_without_the_scope_cannot_sign(
+    place: tuple[Path, str], browser: httpx.Client
+) -> None:
+    signed_in(browser, place[0], "sam", "read")
+    form = {"csrf": word(browser.get("/changes/CR-3/approve").text), "role": "x", "team": "y"}
+    answer = browser.post("/changes/CR-3/approve", data=form)
+    assert answer.status_code == 403
+    assert "needs the scope sign" in answer.text
+
+
+def test_a_signature_on_a_page_is_that_of_the_token(
+    place: tuple[Path, str], browser: httpx.Client
+) -> None:
+    with world.opened(place[0]) as workspace:
+        need = (world.current(workspace, "CR-3").plan or {})["requirements"][0]
+    person = next(one for one in need["people"] if one != world.AUTHOR)
+    signed_in(browser, place[0], person, "sign")
+    form = {"csrf": word(browser.get("/changes/CR-3/approve").text)}
+    answer = browser.post(
+        "/changes/CR-3/approve", data={**form, "role": need["role"], "team": need["team"]}
+    )
+    assert answer.headers["location"] == "/changes/CR-3?done=approve", answer.text
+    with world.opened(place[0]) as workspace:
+        assert [s.person for s in world.current(workspace, "CR-3").signoffs] == [person]
+
+
+def test_a_calendar_program_may_send_its_token(place: tuple[Path, str]) -> None:
+    token = api.token(place[0], "wei", "read")
+    answer = httpx.get(f"{place[1]}/calendar.ics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    assert answer.text.startswith("BEGIN:VCALENDAR")
