@@ -1,0 +1,164 @@
+"""A disk that fills: a clear refusal, nothing acknowledged is lost, and a retry completes.
+
+A limit on the size of files is what an ordinary user can set; the engines meet it as they
+would meet a full disk, in the middle of a write.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import refresh_world as world
+
+from interlock.adapters.files import FileArtifacts
+from interlock.adapters.lmdb import LmdbOnlineStore
+from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.sqlrecord import SqlRecord
+from interlock.app.ledger import Ledger
+from interlock.define.refs import Ref
+from interlock.ports import OnlineRow, Put
+
+NOON = datetime(2024, 4, 1, 12, tzinfo=UTC)
+ROOM = 100 * 1024  # bytes that a file may have
+# Writes until there is no more room; says how many were acknowledged, and what it was told.
+FILLING = """
+import json, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+import test_disk_full as ours
+from interlock.errors import InterlockError
+write = ours.WRITERS[sys.argv[1]](Path(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (ours.ROOM, ours.ROOM))
+done = 0
+try:
+    while done < 5000:
+        write(done)
+        done += 1
+except InterlockError as error:
+    print(json.dumps({"code": error.code, "said": error.message, "help": error.help, "done": done}))
+"""
+
+
+def record(folder: Path) -> Callable[[int], object]:
+    opened = SqlRecord(folder / "record.db")
+    body = {"text": "x" * 300}
+    return lambda n: opened.write([Put(Ref("note", f"n{n}"), body, 0)], by="t", at=NOON)
+
+
+def predictions(folder: Path) -> Callable[[int], object]:
+    opened = JsonLinesLog(folder / "predictions", name="gateway")
+    return lambda n: opened.append([{"id": n, "text": "x" * 3000}])
+
+
+def artifacts(folder: Path) -> Callable[[int], object]:
+    opened = FileArtifacts(folder / "artifacts")
+    return lambda n: opened.put(bytes([n]) * 30_000 * (n + 1))
+
+
+def online(folder: Path) -> Callable[[int], object]:
+    opened = LmdbOnlineStore(folder / "online", map_size=1 << 20)
+    return lambda n: opened.write("v" * 64, [(f"{n}", OnlineRow(float(n), (1.0,) * 400))])
+
+
+WRITERS = {
+    "record.db": record,
+    "predictions": predictions,
+    "artifacts": artifacts,
+    "online": online,
+}
+
+
+def filled(folder: Path, what: str) -> dict[str, Any]:
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", FILLING, what, str(folder), here],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize("what", list(WRITERS))
+def test_the_refusal_names_the_place_and_with_room_again_the_same_write_is_done(
+    tmp_path: Path, what: str
+) -> None:
+    told = filled(tmp_path, what)
+    assert told["code"] == "unavailable"
+    assert str(tmp_path / what) in told["said"]
+    assert "disk" in told["help"]
+    WRITERS[what](tmp_path)(told["done"])
+
+
+def test_the_record_holds_what_it_acknowledged_and_the_audit_adds_up(tmp_path: Path) -> None:
+    done = filled(tmp_path, "record.db")["done"]
+    held = SqlRecord(tmp_path / "record.db")
+    assert len(held.list("note")) == done
+    assert [leaf["ref"] for leaf in held.audit()] == [f"note:n{n}" for n in range(done)]
+
+
+def test_every_prediction_that_was_acknowledged_is_there(tmp_path: Path) -> None:
+    done = filled(tmp_path, "predictions")["done"]
+    rows, _ = JsonLinesLog(tmp_path / "predictions", name="reader").read({})
+    assert done > 0
+    assert [row["id"] for row in rows] == list(range(done))
+
+
+def test_an_online_store_keeps_the_rows_it_took(tmp_path: Path) -> None:
+    done = filled(tmp_path, "online")["done"]
+    found = LmdbOnlineStore(tmp_path / "online").read([("v" * 64, f"{n}") for n in range(done)])
+    assert done > 0
+    assert all(found)
+
+
+# --- a refresh --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose file has grown by more than there is room for."""
+    shop, folder = world.Shop(seed=7, rows=500), tmp_path_factory.mktemp("grown")
+    world.shop_project(folder, shop)
+    shop.sales += [world.sale(shop.rng, 100_000 + n, 70) for n in range(3000)]
+    shop.write(folder)
+    return folder
+
+
+def refreshed(folder: Path, room: int | None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    return subprocess.run(
+        [sys.executable, "-m", "interlock.cli.main", "refresh", "-C", str(folder)],
+        capture_output=True, text=True, check=False, preexec_fn=limit,
+    )  # fmt: skip
+
+
+# R-A13
+@pytest.mark.parametrize("room", [60, 120, 500])
+def test_a_refresh_that_runs_out_of_room_says_so_and_a_retry_completes(
+    grown: Path, tmp_path: Path, room: int
+) -> None:
+    """In the record, at the first table, and in the middle of the views."""
+    folder = shutil.copytree(grown, tmp_path / "project")
+    full = refreshed(folder, room * 1024)
+    assert full.returncode == 6, full.stderr
+    assert "Traceback" not in full.stderr
+    assert str(folder / ".interlock") in full.stderr
+    assert "disk" in full.stderr.partition("help: ")[2]
+    with world.opened(folder) as workspace:
+        left = [Ledger.from_json(entry.body) for entry in workspace.record.list("ledger")]
+        assert all(ledger.rows is None or not ledger.doing for ledger in left)
+    again = refreshed(folder, None)
+    assert again.returncode == 0, again.stderr
+    with world.opened(folder) as workspace:
+        assert world.held(workspace) == world.rebuilt(folder)
