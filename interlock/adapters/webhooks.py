@@ -25,8 +25,12 @@ from interlock.define.digest import canonical
 from interlock.errors import Unavailable, Unusable
 from interlock.ports import Json, Message
 
-_PREFIX = "whsec_"
+_SHARED, _PRIVATE = "whsec_", "whsk_"
 _FEWEST_BYTES, _MOST_READ = 24, 64 * 1024
+_SEED_BYTES = 32
+
+Sign = Callable[[bytes], str]
+"""What is to be signed -> one signature of the header, as `v1,...`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Webhook:
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise Unusable(f"the address of {self.name} is not one of the web", "http(s)://host/")
         for secret in self.secrets:
-            key_of(secret, self.name)
+            signing_with(secret, self.name)
 
     def tell(self, message: Message) -> None:
         """Sent as a CloudEvent; anything but 2xx is `Unavailable`."""
@@ -65,7 +69,7 @@ class Webhook:
         data = canonical(body)
         headers = {
             "content-type": content_type, "user-agent": "interlock",
-            **signature(id, int(self.wall()), data, [key_of(s, self.name) for s in self.secrets]),
+            **signature(id, int(self.wall()), data, self._signing),
         }  # fmt: skip
         try:
             return self._send(data, headers)
@@ -78,6 +82,10 @@ class Webhook:
         except (OSError, http.client.HTTPException) as error:
             said = f"could not be reached: {type(error).__name__}"
         raise Unavailable(f"{self.name} {said}", help="is it up, and may this machine reach it?")
+
+    @property
+    def _signing(self) -> list[Sign]:
+        return [signing_with(secret, self.name) for secret in self.secrets]
 
     def _send(self, data: bytes, headers: Mapping[str, str]) -> tuple[int, Json]:
         at = urlsplit(self.url)
@@ -105,29 +113,46 @@ class Webhook:
             connection.close()
 
 
-def signature(id: str, at: int, data: bytes, keys: Sequence[bytes]) -> dict[str, str]:
-    """The three headers; each key signs, and the receiver takes any that it knows."""
+def signature(id: str, at: int, data: bytes, signing: Sequence[Sign]) -> dict[str, str]:
+    """The three headers; each secret signs, and the receiver takes any that it knows."""
     content = b".".join((id.encode(), str(at).encode(), data))
-    signed = (base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys)
     return {
         "webhook-id": id,
         "webhook-timestamp": str(at),
-        "webhook-signature": " ".join(f"v1,{one}" for one in signed),
+        "webhook-signature": " ".join(sign(content) for sign in signing),
     }
 
 
-def key_of(secret: str, name: str) -> bytes:
-    """The key in `whsec_...`; raises `Unusable`, which does not repeat it."""
+def signing_with(secret: str, name: str) -> Sign:
+    """How `secret` signs: `whsec_` with HMAC-SHA256 (`v1`), `whsk_` with Ed25519 (`v1a`).
+
+    Raises `Unusable`, which does not repeat it.
+    """
+    prefix = next((p for p in (_SHARED, _PRIVATE) if secret.startswith(p)), "")
     try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(prefix), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(_PREFIX) or len(key) < _FEWEST_BYTES:
-        raise Unusable(
-            f"a secret of {name} is not one of Standard Webhooks",
-            help=f"write {_PREFIX} and the base64 of {_FEWEST_BYTES} random bytes or more",
-        )
-    return key
+    if prefix == _SHARED and len(key) >= _FEWEST_BYTES:
+        return lambda content: f"v1,{_text(hmac.digest(key, content, hashlib.sha256))}"
+    if prefix == _PRIVATE and len(key) in (_SEED_BYTES, 2 * _SEED_BYTES):
+        return lambda content: f"v1a,{_text(_ed25519(key, content))}"
+    raise Unusable(
+        f"a secret of {name} is not one of Standard Webhooks",
+        help=f"write {_SHARED} and the base64 of {_FEWEST_BYTES} random bytes or more, or "
+        f"{_PRIVATE} and that of an Ed25519 key",
+    )
+
+
+def _ed25519(key: bytes, content: bytes) -> bytes:
+    """The key is a seed, perhaps with the public key behind it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(key[:_SEED_BYTES]).sign(content)
+
+
+def _text(signed: bytes) -> str:
+    return base64.b64encode(signed).decode()
 
 
 def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:

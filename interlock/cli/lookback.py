@@ -13,6 +13,7 @@ from interlock.errors import Unusable
 if TYPE_CHECKING:
     from interlock.app.lookback import Scorecard
     from interlock.app.reviews import Looked
+    from interlock.change.notes import Note
     from interlock.change.releasenotes import ReleaseNote
     from interlock.change.scorecard import Figure
 
@@ -60,13 +61,22 @@ def notes(
     about: Annotated[
         str, typer.Argument(help="CR-12, how a release starts, or an address as feature:v@1:f")
     ],
+    story: Annotated[
+        bool, typer.Option("--story", help="of a change: what was said of each transition")
+    ] = False,
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
     """Release notes of a change, a release, or everything that was ever done to a thing."""
     from interlock.app.lookback import notes as of
+    from interlock.app.outbox import story as told
 
+    if story:
+        with project(folder, environment, looking=True) as workspace:
+            said = told(workspace, about)
+        show(said, as_json, told_lines, lambda many: [one.to_json() for one in many])
+        return
     with project(folder, environment, looking=True) as workspace:
         found = of(workspace, about)
     show(found, as_json, noted, lambda many: [one.to_json() for one in many])
@@ -95,6 +105,14 @@ def noted(found: Sequence[ReleaseNote]) -> str:
     if not found:
         return "no release has touched it"
     return "\n\n".join(page(*_noted(one)) for one in found)
+
+
+def told_lines(found: Sequence[Note]) -> str:
+    """Each transition as everybody is told it, and as engineers are."""
+    from interlock.cli.page import instant
+
+    parts = (f"{instant(n.at)}  {n.title}\n\n{n.summary}\n\n{n.detail}" for n in found)
+    return "\n\n\n".join(parts)
 
 
 def _noted(one: ReleaseNote) -> Iterator[Any]:

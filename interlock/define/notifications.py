@@ -31,7 +31,8 @@ class Notification(Definition):
 
     `transitions` and `owners` narrow what is told: to these moments, and to changes that ask
     these teams to agree. Nothing named is everything. `secrets` of a webhook are `whsec_`
-    texts; with two, each signs, so that a receiver may move from one to the other.
+    texts, or `whsk_` (Ed25519); with two, each signs, so that a receiver may move from one to
+    the other.
     """
 
     url: Variable | None = None

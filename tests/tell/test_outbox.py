@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import tell_world as world
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from listener import Heard, Listener, Said, listening
@@ -103,6 +105,26 @@ def test_a_forged_or_old_message_is_refused_by_the_receiver(
     headers["webhook-timestamp"] = str(int(headers["webhook-timestamp"]) - 1000)
     with pytest.raises(WebhookVerificationError):
         Receiver(OLD).verify(heard.body, headers)
+
+
+def test_a_receiver_may_know_the_public_key_only(
+    place: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+    for kept in (b"s" * 32, b"s" * 32 + key.public_key().public_bytes_raw()):
+        monkeypatch.setenv("TELL_NEW", f"whsk_{base64.b64encode(kept).decode()}")
+        with world.project(tmp_path / str(len(kept)), PLACES) as workspace:
+            world.Story(workspace)
+            telling.deliver(workspace)
+        heard = place.heard[-1]
+        Receiver(OLD).verify(heard.body, dict(heard.headers))  # the old secret still does too
+        signed = heard.headers["webhook-signature"].split(" ")
+        assert [one.partition(",")[0] for one in signed] == ["v1", "v1a"]
+        content = f"{heard.headers['webhook-id']}.{heard.headers['webhook-timestamp']}."
+        signature = base64.b64decode(signed[1].partition(",")[2])
+        key.public_key().verify(signature, content.encode() + heard.body)
+        with pytest.raises(InvalidSignature):
+            key.public_key().verify(signature, content.encode() + heard.body + b" ")
 
 
 def test_a_place_hears_what_it_asked_for_only(place: Listener, tmp_path: Path) -> None:
