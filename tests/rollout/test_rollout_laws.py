@@ -95,6 +95,21 @@ def test_a_hook_can_hold_what_would_move_forward_and_nothing_else(
         assert no == yes
 
 
+def test_every_stage_waits_for_its_hook_and_begins_when_it_says_yes() -> None:
+    state, now, begun = started(), NOON, []
+    while state.state is not State.COMMITTED:
+        now += timedelta(days=1)
+        no = advance(state, SAFE, Facts(hook="the hook says no"), now)
+        assert no == Hold(HoldReason.HOOK, "the hook says no")
+        held = after(state, no, now)
+        assert (held.state, held.hold) == (state.state, HoldReason.HOOK)
+        yes = advance(held, SAFE, Facts(), now)
+        begun.append(ahead(yes))
+        state = after(held, yes, now)
+        assert state.hold is None
+    assert begun == [*(stage.name for stage in STAGES), "commit"]
+
+
 @calm
 @given(nights)
 def test_the_epoch_only_grows_and_by_one_for_every_change_of_the_route(night: Night) -> None:

@@ -6,9 +6,12 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -229,6 +232,34 @@ def test_who_answers_too_slowly_is_left(place: Listener, tmp_path: Path) -> None
         world.Story(workspace)
         assert telling.deliver(workspace).failed == 1
         assert "did not answer within 1 s" in telling.outbox_lines(workspace)[0].delivery.said
+
+
+def test_who_answers_a_byte_at_a_time_is_left_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Listener
+) -> None:
+    """Each byte is in time, and the answer never ends."""
+    over = threading.Event()
+
+    def drip(door: socket.socket) -> None:
+        held, _ = door.accept()
+        with held, suppress(OSError):
+            while not over.wait(0.1):
+                held.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=drip, args=(door,))
+        thread.start()
+        monkeypatch.setenv("TELL_CRM", f"http://127.0.0.1:{door.getsockname()[1]}/")
+        with world.project(tmp_path, PLACES + "    timeout: 1s\n") as workspace:
+            world.Story(workspace)
+            stop = threading.Timer(20, over.set)  # should it never give up, the test must end
+            stop.start()
+            assert telling.deliver(workspace).failed == 1
+            assert not over.is_set()
+            assert "did not answer within 1 s" in telling.outbox_lines(workspace)[0].delivery.said
+        stop.cancel()
+        over.set()
+        thread.join()
 
 
 def test_no_secret_and_no_address_is_kept_or_said(
