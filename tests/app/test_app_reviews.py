@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import app_world as world
 import pytest
 
@@ -84,5 +86,5 @@ def test_the_gate_waits_for_an_action_until_it_is_done(ready: Workspace) -> None
     standing = decide.standing(ready, world.current(ready, "CR-3"))
     asked = (*standing.required, "action:no_oven")
     change = world.current(ready, "CR-3")
-    lacking = evidence_lacks(change, decide.replace(standing, required=asked))
+    lacking = evidence_lacks(change, replace(standing, required=asked))
     assert "action:no_oven: no evidence yet" in lacking

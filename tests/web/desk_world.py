@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock.app import decide
+from interlock.app.changes import evidence_of
 from interlock.app.propose import propose
 from interlock.app.tick import tick
 from interlock.app.traffic import Replayer
@@ -38,7 +39,7 @@ def start(workspace: Workspace, id: str) -> None:
     """Waive what does not pass, collect every signature, start, and look."""
     change = held(workspace, id)
     plan = Plan.from_json(change.plan or {})
-    for piece in decide.evidence_of(workspace.record, change):
+    for piece in evidence_of(workspace.record, change):
         if piece.verdict != "pass" and piece.check in plan.evidence:
             reason = "made-up data, accepted as it is"
             decide.waive(
