@@ -124,11 +124,7 @@ class PostgresWarehouse:
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         """One transaction on one connection; committed at the end, taken back on any error."""
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect()
-        kept = False
+        connection, kept = self._taken(), False
         try:
             with connection.cursor() as cursor:
                 yield cursor
@@ -139,6 +135,21 @@ class PostgresWarehouse:
         finally:
             # Also when a reader of `batches` stops halfway.
             self._idle.append(connection) if kept else connection.close()
+
+    def _taken(self) -> Any:
+        """A connection that stood idle and still answers, or a new one."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect()
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                    cursor.fetchall()
+                return connection
+            except Error:  # the server ended it, or was started again, while nobody used it
+                connection.close()
 
     def _translated(self, error: Error | OSError) -> Exception:
         said, state = _first_line(error), getattr(error, "sqlstate", None) or ""

@@ -16,8 +16,9 @@ from interlock.app.engines import fill
 from interlock.app.ledger import moves
 from interlock.app.masking import Masks, masks_of
 from interlock.app.push import log_table
+from interlock.app.stored import stored
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import FeatureView, Model
+from interlock.define.definitions import FeatureView, Model, Table
 from interlock.define.project import Project
 from interlock.errors import Refused, about
 from interlock.features.compile import (
@@ -62,6 +63,8 @@ class Builder:
         table = self.project.tables[name]
         if table.push:
             return log_table(self, table)
+        if table.stored_as:
+            return stored(self.workspace.warehouse, table)
         target = physical(name, self.facts.fingerprint(table.ref))
         if not self.workspace.warehouse.has(target):
             with about(table.ref), self.masks.quiet():
@@ -145,6 +148,7 @@ class Builder:
         where = self.project.environments[self.workspace.environment].warehouse
         moved = [moves(self.workspace.record, t, where) for t in (spine, *(t for _, t in built))]
         made_of += [moved] if any(moved) else []
+        made_of += self.standing(self.project.tables[model.spine], model.time)
         name = physical(f"rows_{model.model}", digest(made_of))
         if not self.workspace.warehouse.has(name):
             self.say(f"joining features of model:{model.model} point in time")
@@ -158,9 +162,21 @@ class Builder:
             self.workspace.warehouse.build(name, sql)
         return name
 
+    def standing(self, table: Table, time: str) -> list[object]:
+        """How far a table has come that others fill: of it no refresh says that it moved."""
+        if not table.stored_as:
+            return []
+        last = self.dialect.cast(f"max({self.dialect.quoted(time)})", "string")
+        asked = f"SELECT count(*) AS n, {last} AS last FROM {self.table(table.name)} AS t"
+        return [self.workspace.warehouse.query(asked).to_pylist()[0]]
+
     def everything(self) -> dict[str, str]:
-        """All tables and views of the project: logical name -> physical table."""
-        pointers = self.bindings(self.project.tables)
+        """All tables and views of the project: logical name -> physical table.
+
+        A table that others fill under its own name needs no other.
+        """
+        tables = self.bindings(self.project.tables)
+        pointers = {name: table for name, table in tables.items() if name != table}
         for view in self.project.views.values():
             pointers[view_pointer(view)] = self.view(view)[1]
         return pointers

@@ -19,6 +19,7 @@ from interlock.app.planning import plan_between, wanted
 from interlock.app.proposable import asked_for, may_propose, reached
 from interlock.app.replays import missingness
 from interlock.app.reviews import high_risk, prove_action
+from interlock.app.stored import refuse_unlike
 from interlock.app.training import TrainedModel, train
 from interlock.app.versions import Version, calendar_over, keep_definitions, release_body, stable
 from interlock.app.workspace import Workspace
@@ -73,6 +74,7 @@ def possible(workspace: Workspace, plan: Plan) -> Plan:
     if plan.objections:
         raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
     refuse_unable(workspace.project, workspace.warehouse)
+    refuse_unlike(workspace.project, workspace.warehouse)
     _refuse_again(workspace, plan)
     return plan
 

@@ -54,12 +54,16 @@ def beside(ref: Ref, fingerprint: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """One physical table of a live release. `pushed`: it stands on a log that rows arrive in."""
+    """One physical table of a live release. `pushed`: it stands on a log that rows arrive in.
+
+    `unseen`: it reads a table that others fill, of which nobody says what moved.
+    """
 
     builder: Builder
     thing: Table | FeatureView
     target: str
     pushed: bool = False
+    unseen: bool = False
 
     @property
     def ref(self) -> Ref:
@@ -73,6 +77,11 @@ class Node:
     def reads(self) -> frozenset[str]:
         """Logical names of the tables it is made from."""
         return frozenset(tables_read(self.thing.sql)) if self.thing.sql else frozenset()
+
+    def from_others(self, name: str) -> bool:
+        """Does the table `name` have no ledger here, because others fill it?"""
+        table = self.builder.project.tables[name]
+        return bool(table.push or table.stored_as)
 
     def aside(self, what: str) -> str:
         """A table of ours beside the physical one, of the same version."""
@@ -116,10 +125,11 @@ class Recomputer:
         inputs = {
             name: self.ledgers.of(table)
             for name, table in bound.items()
-            if not node.builder.project.tables[name].push
+            if not node.from_others(name)
         }
         ledger = self.ledgers.of(node.target, node.ref)
-        todo = EVERYTHING if self.whole and inputs else self._todo(node, ledger, inputs)
+        everything = node.unseen or (self.whole and inputs)
+        todo = EVERYTHING if everything else self._todo(node, ledger, inputs)
         if not todo:
             return Difference(), ()
         with about(node.ref), node.builder.masks.quiet():

@@ -178,19 +178,22 @@ def _nodes(workspace: Workspace, versions: Sequence[Version], say: Say) -> Itera
     for version in versions:
         builder = version.builder(workspace, say)
         pushed = {table.name for table in builder.project.tables.values() if table.push}
+        others = {table.name for table in builder.project.tables.values() if table.stored_as}
         for table in _in_order(builder.project.tables):
             if pushed & _read_by(table):
                 pushed.add(table.name)
             target = physical(table.name, builder.facts.fingerprint(table.ref))
-            if not table.push and target not in seen:
+            if not table.push and not table.stored_as and target not in seen:
                 seen.add(target)
-                yield Node(builder, table, target, table.name in pushed)
+                unseen = bool(others & _read_by(table))
+                yield Node(builder, table, target, table.name in pushed, unseen)
         for view in builder.project.views.values():
             text = f"{view.view}@{view.version}"
             target = physical(text, builder.facts.fingerprint(view.ref))
             if target not in seen:
                 seen.add(target)
-                yield Node(builder, view, target, bool(pushed & tables_read(view.sql)))
+                reads = tables_read(view.sql)
+                yield Node(builder, view, target, bool(pushed & reads), bool(others & reads))
 
 
 def _read_by(table: Table) -> frozenset[str]:

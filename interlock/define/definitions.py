@@ -75,6 +75,7 @@ class Table(Declared):
     `event_time` and `available_at` name timestamp columns (UTC). Without
     `available_at` the table cannot be proven free of leaks: replay says `unprovable`.
     `refresh` is when its file is looked at again; unsaid, as the environment says.
+    `stored_as` is a table that others fill, read where it stands and never written.
     `within` is where in its file it stands, `odcs` the document it was read from.
     """
 
@@ -87,6 +88,7 @@ class Table(Declared):
     event_time: Name | None = None
     available_at: Name | None = None
     source: CsvSource | None = None
+    stored_as: TableName | None = None
     push: Push | None = None
     sql_file: str | None = None
     sql: str | None = None

@@ -159,10 +159,11 @@ def _read_contract(found: _Found, document: Document) -> None:
 
 
 def _keep_table(found: _Found, document: Document, table: Table) -> None:
-    ways = [way for way in ("source", "push", "sql", "sql_file") if getattr(table, way)]
+    every = ("source", "stored_as", "push", "sql_file", "sql")
+    ways = [way for way in every if getattr(table, way)]
     if len(ways) != 1:
         message = f"{table.name} has {' and '.join(ways) or 'no rows: nothing says what fills it'}"
-        fix = "give one of source, push, sql_file, sql"
+        fix = f"give one of {', '.join(every)}"
         found.say(document, (ways[-1],) if ways else (), message, fix)
     if table.sql_file:
         path = _beside(found, document, ("sql_file",), table.sql_file)

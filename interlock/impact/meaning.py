@@ -138,6 +138,7 @@ class _Builder:
 
     def _external(self, table: Table, facts: QueryFacts | None) -> None:
         source = table.source.model_dump(mode="json") if table.source else table.sql
+        source = {"stored_as": table.stored_as} if table.stored_as else source
         rows = digest(["external", table.name, source])
         self.deep_rows[table.name] = rows
         columns = {

@@ -189,7 +189,8 @@ def _fields(
 def _note(thing: Table | FeatureView | Model | Service, trained: Json | None) -> str:
     match thing:
         case Table():
-            return f"read from {thing.source.csv}" if thing.source else ""
+            read = thing.source.csv if thing.source else thing.stored_as
+            return f"read from {read}" if read else ""
         case FeatureView():
             gone = thing.deprecation
             if gone:
