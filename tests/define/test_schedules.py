@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,6 +73,7 @@ def test_a_wall_time_that_is_left_out_or_comes_twice(day: str, clock: str, expec
     assert occurrences(schedule, start, start + DAY) == (at(expected),)
 
 
+@settings(deadline=None)
 @given(schedules, instants, st.integers(1, 40))
 @example(Schedule.model_validate("1h"), at("2013-01-01T00:00"), 1)
 def test_occurrences_of_a_span_are_those_of_its_parts(
@@ -85,6 +86,7 @@ def test_occurrences_of_a_span_are_those_of_its_parts(
     assert all(start <= moment < end for moment in found)
 
 
+@settings(deadline=None)
 @given(schedules, instants)
 def test_nothing_lies_between_the_latest_and_the_following(
     schedule: Schedule, moment: datetime
@@ -96,6 +98,7 @@ def test_nothing_lies_between_the_latest_and_the_following(
     assert occurrences(schedule, before, after) == (before,)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;INTERVAL=2;BYDAY=SU", "FREQ=HOURLY"]),
     st.integers(0, 900),
@@ -128,6 +131,7 @@ def test_a_schedule_that_cannot_be_kept_is_refused(wrong: object, message: str) 
         Schedule.model_validate(wrong)
 
 
+@settings(deadline=None)
 @given(schedules)
 def test_a_schedule_comes_back_from_what_is_kept_of_it(schedule: Schedule) -> None:
     assert Schedule.model_validate_json(schedule.model_dump_json()) == schedule
