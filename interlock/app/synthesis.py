@@ -84,7 +84,7 @@ def synth(workspace: Workspace, asked: Asked, say: Say = quiet) -> list[Made]:
     """Write the tables and, into a new folder, the definitions; what was made of each."""
     project = workspace.project
     embedded_only(workspace.warehouse, "`interlock synth`")
-    tables = _chosen(workspace, asked)
+    tables = chosen(workspace, asked)
     _guard(workspace, asked, tables)
     builder = Builder(workspace, project, workspace.facts, say)
     scratch = DuckDBWarehouse(None, threads=1)
@@ -105,7 +105,8 @@ def synth(workspace: Workspace, asked: Asked, say: Say = quiet) -> list[Made]:
     return found
 
 
-def _chosen(workspace: Workspace, asked: Asked) -> list[Table]:
+def chosen(workspace: Workspace, asked: Asked) -> list[Table]:
+    """The tables asked for; without a name all that are read from files."""
     every = workspace.project.tables
     names = [name.removeprefix("table:") for name in asked.tables]
     for name in names:

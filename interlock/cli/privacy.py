@@ -43,18 +43,22 @@ def synth(
         int | None, typer.Option(help="rows of each table (as many as the real one)", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes", min=0)] = 1,
+    into: Annotated[
+        str, typer.Option(help="put the rows into the warehouse of this environment too")
+    ] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
     """Write a project of its own with made-up data, and say how close it is and to whom."""
+    from interlock.app.staging import synth_into
     from interlock.app.synthesis import Asked
     from interlock.app.synthesis import synth as make
     from interlock.cli.progress import progress
 
     asked = Asked(out.resolve(), tuple(tables or ()), rows, seed)
     with project(folder, environment) as workspace, progress() as said:
-        found = make(workspace, asked, said)
+        found = synth_into(workspace, into, asked, said) if into else make(workspace, asked, said)
     show(found, as_json, lambda made: made_up(made, out), lambda made: [m.to_json() for m in made])
     raise typer.Exit(0 if all(m.copied == 0 for m in found if m.classified) else 3)
 

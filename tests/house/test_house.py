@@ -26,7 +26,16 @@ FILES = sorted(file for file in HERE.rglob("*.py") if "templates" not in file.pa
 MOST_LINES, MEDIAN_LINES, MOST_PARAMETERS, BROAD_EXCEPTS = 400, 10, 7, 5
 COMMANDS = tuple(
     f"cli/{name}.py"
-    for name in ("main", "decisions", "consistency", "datasets", "tokens", "lookback", "signing")
+    for name in (
+        "main",
+        "decisions",
+        "consistency",
+        "datasets",
+        "tokens",
+        "lookback",
+        "signing",
+        "privacy",
+    )
 )
 HEAVY = ("duckdb", "sqlglot", "pandas", "sklearn", "interlock.plan", "interlock.impact")
 
