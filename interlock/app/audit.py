@@ -19,7 +19,7 @@ from interlock.change.checkpoints import (
 from interlock.change.names import mentions, pseudonyms_in
 from interlock.change.proofs import Proven, proof_json
 from interlock.change.tree import Tree
-from interlock.define.digest import digest
+from interlock.define.digest import canonical, digest
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.ports import Checkpoint, Json, Named, Put, RecordReader, Signer, Stored, Written
@@ -229,6 +229,8 @@ def _open_changes(workspace: Workspace, person: str) -> list[str]:
             "is its author": change.author == person,
             "has signed it": any(s.person == person for s in change.signoffs),
             "has waived a check of it": any(w.by == person for w in change.waivers),
+            # Its digest, which people sign, is over the names in it.
+            "stands in its plan": mentions(canonical(change.plan).decode(), person),
         }
         mine = [role for role, held in roles.items() if held]
         if change.open and mine:

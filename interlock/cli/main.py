@@ -21,6 +21,7 @@ from interlock import __version__
 from interlock.cli import (
     api,
     audit,
+    bundles,
     calendar,
     consistency,
     datasets,
@@ -336,6 +337,8 @@ app.command()(privacy.synth)
 
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(audit.app, name="audit")
+app.command()(bundles.bundle)
+app.command()(bundles.verify)
 app.add_typer(tokens.app, name="token")
 app.add_typer(api.app, name="api")
 app.add_typer(policy.app, name="policy")

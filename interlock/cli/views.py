@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from interlock.app.adopt import Adopted
     from interlock.app.audit import Audited, Erased
+    from interlock.app.bundle import Verified
     from interlock.app.changes import Standing
     from interlock.app.traffic import Played
     from interlock.change.accountable import LayerStanding
@@ -293,6 +294,17 @@ def audited(found: Audited) -> str:
     if not found.objections:
         return page(said, "every write is there and unchanged")
     return page(said, heading("does not add up"), bullets(found.objections))
+
+
+def verified(found: Verified) -> str:
+    """What a file proves, whose word that is, and everything against it."""
+    whose = "as you said" if found.trusted else "its own: whose it is, only --key tells"
+    said = facts(
+        (("file", found.what), ("key", found.key), ("trusted", whose), ("writes", found.size))
+    )
+    if not found.objections:
+        return page(said, "every byte is as it was signed")
+    return page(said, heading("does not hold"), bullets(found.objections))
 
 
 def erased(found: Erased) -> str:
