@@ -50,6 +50,7 @@ bench: setup
 
 sim: setup
 	$(BIN)/python -m sim
+	INTERLOCK_STORMS=40 $(BIN)/pytest tests/record/test_crowd.py
 
 clean:
 	rm -rf $(VENV) build .interlock
