@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from interlock.errors import Corrupt, Unavailable, Unusable
 
 BUSY_SECONDS = 10.0
-_SHORTEST = 512  # bytes of a database: one page of the smallest size
 SCHEMA = "interlock"
 _PORT = 5432
 _GONE = ("57P", "08")  # of SQLSTATE: shut down or terminated by somebody; no connection
@@ -35,6 +34,33 @@ _HELP = {
     # Of a line that is refused the driver does not say why.
     "network": "is the server up, the database made (createdb NAME), the user known there?",
 }
+
+
+class Ready:
+    """A statement as the driver takes it: what a write asks is asked thousands of times.
+
+    SQLite is asked without the layer between, which takes longer than its answer. On a server
+    the layer stays, because it notices connections that went.
+    """
+
+    def __init__(self, statement: sa.Executable, engine: sa.Engine, names: Sequence[str]) -> None:
+        compiled = statement.compile(engine, column_keys=list(names))  # type: ignore[attr-defined]
+        self._text = str(compiled)
+        self._order: Sequence[str] = compiled.positiontup or ()
+        self._straight = engine.dialect.name == "sqlite"
+
+    def __call__(self, connection: sa.Connection, *rows: Mapping[str, Any]) -> Any:
+        """A result with `fetchone`; several rows are for statements without one."""
+        given = [tuple(row[name] for name in self._order) for row in rows]
+        if not self._straight:
+            many = given if len(given) > 1 else given[0]
+            return connection.exec_driver_sql(self._text, many)
+        cursor = connection.connection.cursor()
+        if len(given) > 1:
+            cursor.executemany(self._text, given)
+        else:
+            cursor.execute(self._text, given[0])
+        return cursor
 
 
 @dataclass(frozen=True)
@@ -169,17 +195,13 @@ def _state(error: object) -> str:
 
 
 def _refuse_other_files(file: Path) -> None:
-    """SQLite takes a very short file for an empty database, and writes over it.
-
-    Its size is enough to know. To open and close it here would drop the locks that this
-    process holds on it (POSIX): another process would take the log of writes away from under
-    a record that is open, which then reads the past and loses what it writes.
-    """
+    """SQLite takes a very short file for an empty database, and writes over it."""
     try:
-        size = file.stat().st_size
+        with file.open("rb") as opened:
+            head = opened.read(16)
     except OSError:
         return  # not there, or not for us: opening it will say which
-    if 0 < size < _SHORTEST:
+    if head and head != b"SQLite format 3\0":
         raise Corrupt(f"{file} is not a record", help="restore it from a backup, or move it away")
 
 

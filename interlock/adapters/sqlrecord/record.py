@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from interlock.adapters.sqlrecord import tables
-from interlock.adapters.sqlrecord.connect import lost, reach
+from interlock.adapters.sqlrecord.connect import Ready, lost, reach
 from interlock.adapters.sqlrecord.values import stored, to_write, with_names
 from interlock.change.audit import leaf_of
 from interlock.change.names import (
@@ -60,6 +61,14 @@ class SqlRecord:
         self._source = source
         self._wall = wall or (None if self._place.server else time.time)
         self._claim = tables.claim(tables.TOLD_CLOCK if self._wall else tables.SERVER_CLOCK)
+        engine = self._place.engine
+        self._newest = Ready(tables.NEWEST_VERSION, engine, ("ref",))
+        self._insert = Ready(sa.insert(tables.entry), engine, Stored._fields)
+        self._append = Ready(sa.insert(tables.leaf), engine, tables.leaf.c.keys())
+        self._advance = Ready(sa.update(tables.head), engine, ("size", "peaks", "names"))
+        read = tables.HEAD.with_for_update() if self._place.server else tables.HEAD
+        self._begin_alone = Ready(sa.text("BEGIN IMMEDIATE"), engine, ())
+        self._queue = Ready(read, engine, ())
         # How often names had changed when they were read, and the pseudonym of each.
         self._known: tuple[int, Mapping[str, str]] = (-1, {})
         try:
@@ -116,7 +125,7 @@ class SqlRecord:
         return self._reading(lambda c: c.execute(tables.WRITTEN, asked).all())
 
     def head(self) -> Checkpoint:
-        return self._reading(lambda c: self._head(c, tables.HEAD))[0].checkpoint()
+        return self._reading(lambda c: self._head(c.execute(tables.HEAD).first()))[0].checkpoint()
 
     def origin(self) -> str:
         query = sa.select(tables.meta.c.value).where(tables.meta.c.name == "origin")
@@ -163,8 +172,7 @@ class SqlRecord:
         for put in puts:
             ref = str(put.ref)
             if ref not in newest:
-                row = connection.execute(tables.NEWEST, {"ref": ref}).first()
-                newest[ref] = row.version if row else 0
+                newest[ref] = self._newest(connection, {"ref": ref}).fetchone()[0] or 0
             if newest[ref] != put.expected:
                 moved[ref] = f"{ref} is at version {newest[ref]}, expected {put.expected}"
             newest[ref] += 1
@@ -183,12 +191,12 @@ class SqlRecord:
         for leaf in leaves:
             peaks.add(bytes.fromhex(leaf["leaf"]))
         try:
-            connection.execute(sa.insert(tables.entry), [one._asdict() for one in kept])
-        except sa.exc.IntegrityError as error:
-            raise _stale([one.ref for one in kept], [str(error.orig)]) from error
-        connection.execute(sa.insert(tables.leaf), leaves)
+            self._insert(connection, *(one._asdict() for one in kept))
+        except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
+            raise _stale([one.ref for one in kept], [str(error)]) from error
+        self._append(connection, *leaves)
         head = {"size": peaks.size, "peaks": peaks.text, "names": names + new}
-        connection.execute(sa.update(tables.head), head)
+        self._advance(connection, head)
 
     def _pseudonyms(
         self, connection: sa.Connection, entries: Sequence[Entry], changed: int
@@ -259,12 +267,12 @@ class SqlRecord:
             ) from error
         return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
 
-    def _head(self, connection: sa.Connection, query: sa.Select[Any]) -> tuple[Peaks, int]:
-        row = connection.execute(query).first()
+    def _head(self, row: Any) -> tuple[Peaks, int]:
         try:
             if row is None:
                 raise ValueError("its head is gone")
-            return Peaks.parse(row.size, row.peaks), int(row.names)
+            size, peaks, names = row
+            return Peaks.parse(size, peaks), int(names)
         except ValueError as error:
             raise Corrupt(
                 f"the audit of {self._place.name} cannot go on: {error}",
@@ -336,19 +344,21 @@ class SqlRecord:
     def _begin(self, erasing: bool) -> tuple[sa.Connection, tuple[Peaks, int]]:
         connection = self._place.engine.connect()
         try:
-            if self._place.server:
-                return connection, self._head(connection, tables.HEAD.with_for_update())
-            if erasing:
+            if erasing and not self._place.server:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            return connection, self._head(connection, tables.HEAD)
+            if not self._place.server:
+                self._begin_alone(connection, {})
+            return connection, self._head(self._queue(connection, {}).fetchone())
         except BaseException:
             connection.close()
             raise
 
     def _commit(self, connection: sa.Connection) -> None:
         try:
-            connection.commit()
+            if self._place.server:
+                connection.commit()
+            else:
+                connection.connection.commit()
         except (sa.exc.DBAPIError, OSError) as error:
             if not lost(error):
                 raise

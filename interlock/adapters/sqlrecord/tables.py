@@ -90,6 +90,7 @@ NEWEST = (
     .order_by(entry.c.version.desc())
     .limit(sa.literal_column("1"))
 )
+NEWEST_VERSION = sa.select(sa.func.max(entry.c.version)).where(entry.c.ref == sa.bindparam("ref"))
 HISTORY = (
     sa.select(*_STORED, entry.c.source)
     .where(entry.c.ref == sa.bindparam("ref"), entry.c.version > sa.bindparam("after"))
