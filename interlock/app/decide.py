@@ -41,14 +41,25 @@ def _allowed(workspace: Workspace, change: Change, action: str, by: str, puts: l
     puts[:] = kept(workspace, decision)
 
 
-def sign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reject: str = "") -> str:
+def sign(
+    workspace: Workspace,
+    id: str,
+    *,
+    by: str,
+    role: str,
+    team: str,
+    reject: str = "",
+    plan: str = "",
+) -> str:
     """One decision by one person for one team; SCHEDULED when nothing is missing any more.
 
-    A rejection takes what was approved back to review, and the author reads why.
+    A rejection takes what was approved back to review, and the author reads why. `plan` is
+    the digest that was looked at: raises `Stale` when it is another one by now.
     """
     puts: list[Put] = []
 
     def step(change: Change) -> Change:
+        _refuse_another_plan(change, plan)
         there, now = standing(workspace, change), workspace.now()
         word: Word = "reject" if reject else "approve"
         behalf = on_behalf(workspace, there.owners, change, SignOff(by, role, team, "", now))
@@ -64,6 +75,14 @@ def sign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reject
     change = update(workspace, id, by, step, puts)
     word = "rejects" if reject else "signs"
     return f"{by} {word} {id} as {role} of {team}{_settled(workspace, change, by)}"
+
+
+def _refuse_another_plan(change: Change, plan: str) -> None:
+    if plan and plan != change.plan_digest:
+        raise Stale(
+            f"{change.id} has another plan than the one you looked at; nothing was signed",
+            help="look at it again, then sign what you saw",
+        )
 
 
 def unsign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reason: str) -> str:

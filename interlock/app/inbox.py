@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from interlock.app.changes import all_changes
 from interlock.app.decide import begins_at
@@ -58,6 +59,18 @@ class Inbox:
             "waiting": [item.to_json() for item in self.waiting],
             "opened": [item.to_json() for item in self.opened],
         }
+
+
+def inbox_of(body: Mapping[str, Any]) -> Inbox:
+    """The inverse of `Inbox.to_json`."""
+    return Inbox(body["by"], _items_of(body["waiting"]), _items_of(body["opened"]))
+
+
+def _items_of(body: Sequence[Mapping[str, Any]]) -> tuple[Item, ...]:
+    return tuple(
+        Item(**{**one, "choices": tuple(Choice(**choice) for choice in one["choices"])})
+        for one in body
+    )
 
 
 def inbox(workspace: Workspace, by: str) -> Inbox:

@@ -218,8 +218,9 @@ def _approve(at: Client, given: Given) -> int:
     path = f"/changes/{part(given['change'])}"
     seen = at.ask("GET", path)
     body = {"role": given["role"], "team": given["team"], "by": given["by"] or ""}
-    if given["reject"]:
-        body |= {"decision": "reject", "reason": given["reject"]}
+    for word in ("reject", "withdraw"):
+        if given[word]:
+            body |= {"decision": word, "reason": given[word]}
     say(at.post(f"{path}/signoffs", body, seen.headers.get("etag", ""))["said"], given["as_json"])
     return 0
 
@@ -244,6 +245,31 @@ def _apply(at: Client, given: Given) -> int:
             said = found.said
             say(f"{found.id}: {said}", given["as_json"])
         time.sleep(max(_LOOK_SECONDS, float(given["every"])))
+    return 0
+
+
+def _inbox(at: Client, given: Given) -> int:
+    from interlock.app.inbox import inbox_of
+    from interlock.cli.signing import waiting
+
+    body = at.get("/inbox", by=given["by"] or "")
+    found = inbox_of(body)
+    show(body, given["as_json"], lambda _: waiting(found), lambda one: one)
+    return 0
+
+
+def _delegate(at: Client, given: Given) -> int:
+    from interlock.change.delegation import Delegation
+    from interlock.cli.signing import lent, lent_said
+
+    if not given["to"]:
+        body = at.get("/delegations")
+        found = [Delegation.from_json(one) for one in body]
+        show(body, given["as_json"], lambda _: lent(found), lambda one: one)
+        return 0
+    names = ("to", "role", "team", "until", "end")
+    done = at.post("/delegations", {**{n: given[n] for n in names}, "by": given["by"] or ""})
+    say(lent_said(Delegation.from_json(done), given["end"]), given["as_json"])
     return 0
 
 
@@ -289,5 +315,6 @@ CALLS: Mapping[str, Callable[[Client, Given], int]] = {
     "rollback": _says("/changes/{}/rollback", "reason"),
     "hold": _says("/changes/{}/hold", "reason", "resume"),
     "promote": _says("/changes/{}/promote", "reason"),
-    "token create": _token_create, "token list": _token_list, "token revoke": _token_revoke,
+    "inbox": _inbox, "delegate": _delegate, "token create": _token_create,
+    "token list": _token_list, "token revoke": _token_revoke,
 }  # fmt: skip

@@ -25,7 +25,7 @@ def inbox(
 
     with project(folder, environment, looking=True) as workspace:
         found = find(workspace, by)
-    show(found, as_json, _inbox, lambda one: one.to_json())
+    show(found, as_json, waiting, lambda one: one.to_json())
 
 
 def delegate(
@@ -46,19 +46,26 @@ def delegate(
 
     with project(folder, environment, looking=not to) as workspace:
         if not to:
-            show(delegations(workspace.record), as_json, _lent, _lent_json)
+            show(delegations(workspace.record), as_json, lent, _lent_json)
             return
-        lent = Lent(to, role, team)
+        asked = Lent(to, role, team)
         if end:
-            stop(workspace, lent, by=by)
-            said = f"{to} signs no longer for {by} as {role} of {team}"
+            made = stop(workspace, asked, by=by)
         else:
-            made = lend(workspace, lent, by=by, until=until)
-            said = f"{to} may sign for {by} as {role} of {team} until {instant(made.until)}"
-    say(said, as_json)
+            made = lend(workspace, asked, by=by, until=until)
+    say(lent_said(made, end), as_json)
 
 
-def _lent(found: Sequence[Delegation]) -> str:
+def lent_said(made: Delegation, ended: bool) -> str:
+    """What became of a role that is lent."""
+    who = f"for {made.by} as {made.role} of {made.team}"
+    if ended:
+        return f"{made.to} signs no longer {who}"
+    return f"{made.to} may sign {who} until {instant(made.until)}"
+
+
+def lent(found: Sequence[Delegation]) -> str:
+    """One line each."""
     if not found:
         return "nothing is lent"
     rows = [(d.by, d.to, d.role, d.team, instant(d.since), instant(d.until)) for d in found]
@@ -69,7 +76,8 @@ def _lent_json(found: Sequence[Delegation]) -> list[Any]:
     return [one.to_json() for one in found]
 
 
-def _inbox(found: Inbox) -> str:
+def waiting(found: Inbox) -> str:
+    """What waits for a person, then what they opened."""
     if not found.waiting and not found.opened:
         return f"nothing waits for {found.by}"
     return page(*_lines(found))

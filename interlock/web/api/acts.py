@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from interlock.app.changes import held
+from interlock.app.once import Answer
 from interlock.app.workspace import Workspace
-from interlock.errors import Stale
-from interlock.web.api.people import Proposing, Releasing, Signed, Signing
-from interlock.web.api.saying import Id, told
+from interlock.web.api.people import Proposing, Reading, Releasing, Signed, Signing
+from interlock.web.api.saying import Id, answered, told
 
 router = APIRouter()
 LONG, SHORT = 10_000, 100
@@ -30,7 +29,7 @@ class Decision(Signed):
 
     role: str = Field(max_length=SHORT)
     team: str = Field(max_length=SHORT)
-    decision: Literal["approve", "reject"] = "approve"
+    decision: Literal["approve", "reject", "withdraw"] = "approve"
     reason: str = Field("", max_length=LONG)
 
 
@@ -53,24 +52,18 @@ def sign(act: Signing, id: Id, body: Decision) -> Response:
     """Sign, or reject, exactly the plan whose digest If-Match names (the ETag of the change)."""
     from interlock.app import decide
 
-    reject = (body.reason or "rejected") if body.decision == "reject" else ""
-
-    def work(workspace: Workspace, by: str) -> str:
-        _refuse_another_plan(workspace, id, act.match)
-        return decide.sign(workspace, id, by=by, role=body.role, team=body.team, reject=reject)
-
     if not act.match:
         raise HTTPException(428, "say with If-Match which plan you looked at: its ETag")
+    who = {"role": body.role, "team": body.team}
+    reject = (body.reason or "rejected") if body.decision == "reject" else ""
+    plan = act.match.strip().strip('"') or "none"
+
+    def work(workspace: Workspace, by: str) -> str:
+        if body.decision == "withdraw":
+            return decide.unsign(workspace, id, by=by, reason=body.reason, **who)
+        return decide.sign(workspace, id, by=by, reject=reject, plan=plan, **who)
+
     return act.do(body, work)
-
-
-def _refuse_another_plan(workspace: Workspace, id: str, match: str) -> None:
-    digest = held(workspace.record, id).change.plan_digest
-    if match.strip() != f'"{digest}"':
-        raise Stale(
-            f"{id} has another plan than the one you looked at; nothing was signed",
-            help="look at it again, then sign what you saw",
-        )
 
 
 @router.post("/changes/{id}/waivers", **told("what was waived", 404, 409))
@@ -136,3 +129,53 @@ def rollback(act: Releasing, id: Id, body: Reasoned) -> Response:
     return act.do(
         body, lambda workspace, by: decide.rollback(workspace, id, by=by, reason=body.reason)
     )
+
+
+# --- what is lent ---------------------------------------------------------------------
+
+
+class Lending(Signed):
+    """A role of yours that somebody else may sign in until the end of a day."""
+
+    to: str = Field(min_length=1, max_length=SHORT)
+    role: str = Field(max_length=SHORT)
+    team: str = Field(max_length=SHORT)
+    until: str = Field("", max_length=SHORT, description="the last day, as 2027-01-31 (UTC)")
+    end: bool = Field(False, description="end it now instead")
+
+
+@router.get("/delegations", **told("as `interlock delegate --json`", many=True))
+def delegations(ask: Reading) -> Response:
+    """Everything that was ever lent, as it stands now."""
+    from interlock.app.delegate import delegations as lent
+
+    return answered([one.to_json() for one in lent(ask.stands.workspace.record)])
+
+
+@router.post("/delegations", **told("what is lent now", 404, 409))
+def delegate(act: Signing, body: Lending) -> Response:
+    """Lend a role of yours, or end that."""
+    from interlock.app import delegate as lending
+
+    lent = lending.Lent(body.to, body.role, body.team)
+
+    def work(workspace: Workspace, by: str) -> Answer:
+        made = (
+            lending.end(workspace, lent, by=by)
+            if body.end
+            else lending.delegate(workspace, lent, by=by, until=body.until)
+        )
+        return Answer(200, made.to_json())
+
+    return act.do(body, work)
+
+
+@router.get("/inbox", **told("as `interlock inbox --json`"))
+def inbox(
+    ask: Reading,
+    by: Annotated[str, Query(max_length=SHORT, description="only where no token is shown")] = "",
+) -> Response:
+    """What waits for you, why, and what each decision would lead to."""
+    from interlock.app.inbox import inbox as find
+
+    return answered(find(ask.stands.workspace, ask.caller.named(by)).to_json())
