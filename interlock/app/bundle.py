@@ -39,11 +39,12 @@ def bundle(workspace: Workspace, id: str) -> bytes:
     """Everything about a change, from one look at the log; `NotFound` for an unknown one."""
     ref = held(workspace.record, id).change.ref
     stands_on = {f"evidence:{one}" for one in held(workspace.record, id).change.evidence}
-    pinned = pin(workspace, lambda leaf: leaf["ref"].endswith(f":{id}") or leaf["ref"] in stands_on)
+    pinned = pin(workspace, lambda leaf: _about(leaf["ref"], id) or leaf["ref"] in stands_on)
     known = {named.pseudonym: named.name for named in pinned.names}
     newest = {row.leaf["ref"]: row for row in pinned.rows}
     change = Change.from_json(json.loads(shown(newest[str(ref)].body or "", known)))
-    told = {str(ref), *(f"evidence:{one}" for one in change.evidence)}
+    ruled = [one for one in newest if one.startswith("decision:")]
+    told = {str(ref), *(f"evidence:{one}" for one in change.evidence), *ruled}
     rows = tuple(
         row if row.leaf["ref"] in told and newest[row.leaf["ref"]] is row else _only_leaf(row)
         for row in pinned.rows
@@ -55,13 +56,22 @@ def bundle(workspace: Workspace, id: str) -> bytes:
             for one in change.evidence
             if f"evidence:{one}" in newest
         ),
-        _decisions(workspace, change),
+        {
+            **_decisions(workspace, change),
+            "decisions": [json.loads(shown(newest[one].body or "", known)) for one in ruled],
+        },
         tuple(_line(row, known) for row in pinned.rows),
         rows,
         pinned.names,
         pinned.checkpoint,
     )
     return bundled(contents, log_key(workspace), signer_of(workspace).sign)
+
+
+def _about(address: str, id: str) -> bool:
+    """Is it the change itself, or something that carries its name: a booking, a decision?"""
+    name = address.partition(":")[2]
+    return name == id or name.startswith(f"{id}-")
 
 
 def _only_leaf(row: Proven) -> Proven:

@@ -55,6 +55,8 @@ def _change(workspace: Workspace) -> None:
     record.write([Put(change.ref, change.to_json(), 0)], by="dana", at=NOON)
     record.write([Put(Ref("evidence", made.digest), made.to_json(), 0)], by="dana", at=NOON)
     record.write([Put(change.ref, ended.to_json(), 1)], by="noor", at=NOON)
+    ruled = {"change": "CR-1", "action": "start", "by": "noor", "said": ["frozen"]}
+    record.write([Put(Ref("decision", "CR-1-abc"), ruled, 0)], by="controller", at=NOON)
     record.write([Put(Ref("change", "CR-11"), change.to_json(), 0)], by="eve", at=NOON)
 
 
@@ -85,9 +87,12 @@ def test_a_bundle_tells_everything_about_a_change(made: Shown, tmp_path: Path) -
         ("change:CR-1 version 1", "dana"),
         ("change:CR-1 version 2", "noor"),
     ]
-    assert read["timeline"][-1]["said"] == "withdrawn: not needed any more"
+    assert read["timeline"][2]["said"] == "withdrawn: not needed any more"
+    assert [(one["by"], one["said"]) for one in read["decisions"]["decisions"]] == [
+        ("noor", ["frozen"])
+    ]
     found = checked(made.data, made.key, verified)
-    assert (found.objections, found.change, found.rows) == ((), "CR-1", 3)
+    assert (found.objections, found.change, found.rows) == ((), "CR-1", 4)
 
 
 def test_the_same_log_gives_the_same_bytes(made: Shown) -> None:
@@ -102,7 +107,7 @@ def test_it_is_checked_without_the_project(made: Shown, tmp_path: Path) -> None:
     file.write_bytes(made.data)
     shutil.rmtree(made.workspace.folder)
     found = verify_file(file, str(made.key))
-    assert (found.objections, found.trusted, found.size) == ((), True, 4)
+    assert (found.objections, found.trusted, found.size) == ((), True, 5)
     own = verify_file(file)
     assert (own.objections, own.trusted, own.key) == ((), False, str(made.key))
     other = verify_file(file, str(Key(made.key.name, b"\1" * 32)))
