@@ -52,7 +52,7 @@ def refuse_unable(project: Project, warehouse: Warehouse) -> None:
     if objections:
         raise Refused(
             f"a change cannot be released on {speaks}",
-            help="evidence can be looked at here with `interlock replay` and `interlock profile`; "
+            help="tables, views and training sets can be built here; "
             "release in an environment whose warehouse can do what is named",
             objections=tuple(objections),
         )
