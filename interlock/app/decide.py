@@ -22,6 +22,7 @@ from interlock.change.signoff import SignOff, Word
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Conflict, Refused, Stale
+from interlock.plan.plan import Plan
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
 from interlock.rollout.routes import route_after
@@ -229,7 +230,7 @@ def _start(workspace: Workspace, before: Held, route: Route, by: str, puts: list
         change=change.id,
         release=change.release,
         stable=change.made_against,
-        stages=stages_of(environment),
+        stages=() if Plan.from_json(change.plan or {}).only_rules else stages_of(environment),
         rollback_window=environment.rollback_window,
         entered_at=workspace.now(),
         registered=change.details["judge"]["digest"],

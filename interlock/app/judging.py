@@ -28,6 +28,10 @@ MATURITY_S = 86400.0
 def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured]) -> dict[str, Any]:
     """Guardrails with margins, weights and widths fixed from history, as JSON with its digest."""
     environment = new.project.environments[workspace.environment]
+    if not measured:
+        # Nothing that answers differs, so nothing is compared: it has no stages to be judged in.
+        return {"guardrails": [], "alpha": environment.alpha, "beta": environment.beta,
+                "digest": ""}  # fmt: skip
     model, found = next(iter(measured.items()))
     loss_old = log_loss(found.scored.rows.y, found.scored.old)
     difference = log_loss(found.scored.rows.y, found.scored.new) - loss_old

@@ -34,6 +34,7 @@ from interlock.errors import Refused
 from interlock.impact.graph import graph
 from interlock.models.compare import Comparison
 from interlock.plan.plan import Plan, wanted_release, with_artifacts
+from interlock.plan.rules import rules_of
 from interlock.ports import Put
 
 
@@ -94,6 +95,7 @@ def prove(
         measured = {
             name: measure(workspace, old, new, model, say)
             for name, model in new.project.models.items()
+            if not plan.only_rules
         }
         held = _plan_it(workspace, held, (old, new), plan, measured)
         evidence = gather(workspace, old, new, plan, measured, say)
@@ -196,10 +198,13 @@ def _plan_it(
     trained = {n: new.models[n].artifact for n in (*plan.trains, *plan.rescores)}
     judging = agreed(workspace, new, measured)
     note = f"judged by {len(judging['guardrails'])} guardrails, agreed as {judging['digest'][:12]}"
+    note = "not judged: nothing that answers differs" if plan.only_rules else note
     if only := watched_only(judging):
         note += f"; {', '.join(only)} watched for harm only: the rollout is too short to show more"
     plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note))
-    release = wanted_release(new.facts, {n: m.artifact for n, m in new.models.items()})
+    release = wanted_release(
+        new.facts, {n: m.artifact for n, m in new.models.items()}, rules_of(new.project)
+    )
     if release.digest in workspace.route().blocked:
         # Other definitions, the same release: only now its digest is known.
         save(workspace, held, moved(held.change, "WITHDRAWN", "blocked"), by=held.change.author)

@@ -143,7 +143,7 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     agreed = _agreed(workspace, change, state)
     facts = replace(_facts(workspace, change, state, route), approvals=agreed.lacking)
     decision = advance(state, judgement, facts, now)
-    first = state.stable is None and state.state is State.PREPARING
+    first = state.state is State.PREPARING and (state.stable is None or not state.stages)
     begins = ahead(decision)
     if said := objection(workspace, change, COMMIT if first and begins else begins):
         decision = advance(state, judgement, replace(facts, hook=said), now)
@@ -191,9 +191,11 @@ def _stage(state: RolloutState) -> str:
 
 
 def _first_release(workspace: Workspace, before: Held, state: RolloutState, route: Route) -> str:
-    """Nothing runs yet, so there is nobody to compare with and nothing to go back to."""
+    """Committed at once: nothing runs yet, or nothing that runs would answer otherwise."""
     now = workspace.now()
     said = "the first release of this environment: nothing to compare with"
+    if state.stable is not None:
+        said = "only rules change: nothing that answers differs"
     new_state = state.moved(State.COMMITTED, state.index, now, said)
     new_route = replace(route, epoch=route.epoch + 1, stable=state.release)
     puts = [_route_put(workspace, route, new_route), *moved_along(workspace, new_state, now)]

@@ -106,7 +106,7 @@ def _signers(plan: Plan, running: Project, wanted: Project, change: Change) -> l
 
     What is new is signed for by its new owner, if that team is known already.
     """
-    impact = Impact(plan.differences, plan.reached, plan.steps)
+    impact = Impact(plan.differences, plan.reached, plan.steps, plan.rules)
     found, unknown = requirements((running, wanted), impact)
     # Where the running release knows nobody for a role, what was planned still binds.
     asked = (*found, *plan.requirements) if unknown else found

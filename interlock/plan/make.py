@@ -18,6 +18,7 @@ from interlock.impact.nodes import NodeFacts
 from interlock.plan.deprecation import deprecated
 from interlock.plan.plan import Estimate, Importance, Kind, Plan, Slot
 from interlock.plan.require import Impact, decisions, evidence, requirements
+from interlock.plan.rules import edited_rules
 from interlock.plan.steps import (
     BuildTable,
     BuildView,
@@ -64,7 +65,8 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     # A feature of a new view moves for nobody.
     reached = tuple(one for one in reach(old, wanted.facts) if _view(one.ref) not in new)
     steps = tuple(_steps(old, wanted.facts, environment, found, reached))
-    impact = Impact(found, reached, steps)
+    rules = edited_rules(stable.project if stable else None, wanted.project)
+    impact = Impact(found, reached, steps, rules)
     # What runs knows first who answers for what: nobody is relieved by the change itself.
     projects = [*([stable.project] if stable else []), wanted.project]
     signing, unsigned = requirements(projects, impact)
@@ -77,7 +79,7 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
         environment=where.environment,
         made_against=stable.digest if stable else None,
         definitions=digest(dict(wanted.project.texts)),
-        kind=_kind(stable, found),
+        kind=_kind(stable, found, rules),
         differences=found,
         reached=reached,
         untouched=_untouched(wanted.facts, found, reached) if found else (),
@@ -88,9 +90,10 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
         objections=(
             *_broken(reached), *ended, *unsigned, *(mixing if stable else ()), *_late(where),
         ),
-        notes=(*(notes if stable else ()), *fading, *remarks),
+        notes=(*(notes if stable else ()), *fading, *remarks, *_edited(rules)),
         estimate=_estimate(steps, where.rows),
-        slot=where.slot if found else None,
+        slot=where.slot if found or rules else None,
+        rules=rules,
         importance=tuple(_importance(wanted.project, reached, where.importance)),
     )  # fmt: skip
 
@@ -103,8 +106,15 @@ def _environment(project: Project, name: str) -> Environment:
     return found
 
 
-def _kind(stable: Side | None, found: tuple[Difference, ...]) -> Kind:
-    if not found:
+def _edited(rules: tuple[str, ...]) -> Iterator[str]:
+    """Who reads a plan sees that the rules change with it, or that nothing else does."""
+    if rules:
+        names = " and ".join(rules)
+        yield f"{names} decide about changes, and are edited: in force once this is released"
+
+
+def _kind(stable: Side | None, found: tuple[Difference, ...], rules: tuple[str, ...]) -> Kind:
+    if not found and not rules:
         return "nothing"
     return "change" if stable else "first"
 

@@ -79,6 +79,7 @@ class Plan:
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
     `after` is the change on whose post-state this one builds, when it waits for one.
+    `rules` are the kinds of rules that are edited: policies, calendar, owners.
     `request` is the digest of what its author promised: why, how far, when to take it back.
     """
 
@@ -101,6 +102,12 @@ class Plan:
     importance: tuple[Importance, ...] = ()
     after: str | None = None
     request: str = ""
+    rules: tuple[str, ...] = ()
+
+    @property
+    def only_rules(self) -> bool:
+        """Nothing that answers differs: only what decides about changes does."""
+        return bool(self.rules) and not self.differences
 
     @property
     def empty(self) -> bool:
@@ -179,6 +186,7 @@ class Plan:
             "artifacts": dict(self.artifacts),
             "after": self.after,
             "request": self.request,
+            "rules": list(self.rules),
         }
 
     @classmethod
@@ -193,6 +201,7 @@ class Plan:
                 Required(**{**r, "people": tuple(r["people"])}) for r in body["requirements"]
             ),
             "evidence": tuple(body["evidence"]),
+            "rules": tuple(body.get("rules", ())),
             "objections": tuple(body["objections"]),
             "notes": tuple(body["notes"]),
             "estimate": Estimate(**body["estimate"]),
@@ -231,8 +240,13 @@ def with_slot(plan: Plan, slot: Slot | None) -> Plan:
     return replace(plan, slot=slot)
 
 
-def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
-    """Everything that is to run together; `artifacts` maps every model to its artifact."""
+def wanted_release(
+    facts: Facts, artifacts: Mapping[str, str], rules: Mapping[str, str] | None = None
+) -> Release:
+    """Everything that is to run together; `artifacts` maps every model to its artifact.
+
+    `rules` are what decides about changes while this runs.
+    """
     models = [node.ref for node in facts.of_kind("model")]
     missing = [f"{ref} has no artifact" for ref in models if ref.name not in artifacts]
     if missing:
@@ -243,7 +257,7 @@ def wanted_release(facts: Facts, artifacts: Mapping[str, str]) -> Release:
         else node.fingerprint
         for name, node in facts.nodes.items()
     }
-    return Release({**components, **_words(facts)})
+    return Release({**components, **_words(facts), **(rules or {})})
 
 
 def _words(facts: Facts) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Impact:
     differences: Sequence[Difference]
     reached: Sequence[Reached]
     steps: Sequence[Step]
+    rules: Sequence[str] = ()
 
 
 # --- sign-offs -----------------------------------------------------------------------
@@ -41,7 +42,7 @@ def requirements(
     `projects`: the one whose owners count first; what it does not declare has its owner in
     the next.
     """
-    if not impact.differences:
+    if not impact.differences and not impact.rules:
         return (), ()
     wanted: dict[tuple[str, str], str] = {}
     objections = []

@@ -8,7 +8,7 @@ only repeat the lines above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,7 @@ def _standing(ledger: Ledger, change: Change) -> Standing:
     slot, now = _slot(plan), ledger.now()
     writes = writes_of(change)
     route = ledger.workspace.route()
+    running = ledger.project().environments[change.environment]
     return Standing(
         now=now,
         # What evidence says of itself: here only verdicts count. That it was made on this
@@ -104,15 +105,24 @@ def _standing(ledger: Ledger, change: Change) -> Standing:
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
         blocked=route.blocked,
+        emergency_role=running.emergency_role,
+        signoffs_last=running.signoffs_last,
+        sensitive=change.details.get("sensitive", ()),
+        privacy=ledger.project().privacy,
         outdated=outdated(ledger.workspace, ledger.project(), evidence),
     )
 
 
 def _policies_say(running: Project, change: Change, there: Standing) -> tuple[str, ...]:
     from interlock.adapters.cedar import CedarPolicies
+    from interlock.plan.budget import over
+    from interlock.plan.plan import Plan
 
-    policies = CedarPolicies(running.policies)
-    return ready(change, there, policies, principal(there.owners, "controller"), "start")
+    budget = running.environments[change.environment].budget
+    taken = Plan.from_json(change.plan or {}).estimate
+    asked = replace(there, over_budget=over(taken, budget))
+    who = principal(there.owners, "controller", there.privacy)
+    return ready(change, asked, CedarPolicies(running.policies), who, "start")
 
 
 def starting(change: Change, project: Project, now: datetime) -> Booking:

@@ -130,7 +130,7 @@ def test_what_was_taken_back_cannot_be_applied_again(stages: Stages, tmp_path: P
 
 def test_nothing_is_taken_back_that_never_started(ready: Workspace) -> None:
     before = ready.route()
-    with pytest.raises(Refused, match="is APPROVED: nothing of it runs"):
+    with pytest.raises(Refused, match="is SCHEDULED: nothing of it runs"):
         decide.rollback(ready, ID, by="sam", reason="no")
     assert ready.route() == before
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.change.signoff import Requirement, SignOff, waiting
+from interlock.define.digest import canonical, digest_bytes
 from interlock.define.environment import Owner
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -114,3 +115,29 @@ def test_what_was_signed_for_one_plan_counts_for_no_other(
     assert waiting([STEWARD, GATES], found, OWNERS, "c" * 64, author) != ()
     if not waiting([STEWARD, GATES], found, OWNERS, PLAN, author):
         assert {s.person for s in found if s.plan_digest == PLAN} - {author}
+
+
+# --- any byte of what was signed -------------------------------------------------------------
+
+
+PLANS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(PLANS, st.data())
+def test_any_byte_of_a_plan_voids_its_signatures(plan: Any, data: st.DataObject) -> None:  # R-C4
+    """The slot is a part of the plan: it stands among the bytes that are flipped."""
+    body = canonical({"plan": plan, "slot": ["2013-05-01T12:00:00+00:00"]})
+    at = data.draw(st.integers(0, len(body) - 1))
+    mask = data.draw(st.integers(1, 255))
+    other = body[:at] + bytes([body[at] ^ mask]) + body[at + 1 :]
+    made = digest_bytes(body)
+    signed = [_sign("tomas", STEWARD, plan_digest=made)]
+    assert waiting([STEWARD], signed, OWNERS, made, "amina") == ()
+    assert waiting([STEWARD], signed, OWNERS, digest_bytes(other), "amina") != ()

@@ -111,6 +111,14 @@ def test_the_author_cannot_sign(project: Path) -> None:
 
 
 def test_a_signature_is_shown_and_what_is_still_open_too(project: Path) -> None:
+    # Nobody agrees to what stands on a layer that has not passed.
+    for check in interlock("status", "CR-1", "-C", project, "--json").json["blocking"]:
+        why = "made-up data cannot show this"
+        done = interlock(
+            "waive", "CR-1", check, "-C", project, "--by", "dana", "--role", "model_validator",
+            "--reason", why,
+        )  # fmt: skip
+        assert done.code == 0, done.err
     for role, (person, team) in SIGNERS.items():
         done = interlock(
             "approve", "CR-1", "-C", project, "--by", person, "--role", role, "--team", team

@@ -76,7 +76,18 @@ def test_retire_names_who_declares_it(second: Path) -> None:
 def test_a_change_on_top_of_another_waits_at_the_command_line(project: Path) -> None:
     edit(project / "services/crew.yaml", "margin: 0.05", "margin: 0.06")
     done = interlock(
-        "propose", "-C", project, "--title", "On top", "--by", "wei", "--after", "CR-1", "--json"
+        "propose",
+        "-C",
+        project,
+        "--title",
+        "On top",
+        "--by",
+        "wei",
+        "--after",
+        "CR-1",
+        "--json",
+        "--rollback-when",
+        "harm",
     )
     assert done.code == 0
     assert done.json["change"]["state"] == "DEFERRED"

@@ -15,7 +15,9 @@ from desk_world import AUTHOR, copied, first_proposed, held, opened, played, sec
 from starlette.testclient import TestClient
 
 from interlock.app import decide
+from interlock.app.changes import evidence_of
 from interlock.app.tick import tick
+from interlock.app.weighing import objections
 from interlock.app.workspace import Workspace
 from interlock.errors import NotFound, Refused, Unusable
 from interlock.web import desk_standing
@@ -81,7 +83,7 @@ def test_a_change_in_review_says_what_blocks_it_and_who_must_sign(desk: RecordDe
 def test_the_page_objects_to_what_apply_objects_to(desk: RecordDesk) -> None:
     page = desk.change("CR-1")
     assert page is not None
-    told = decide.objections(desk.workspace, held(desk.workspace, "CR-1"))
+    told = objections(desk.workspace, held(desk.workspace, "CR-1"))
     # Policies are asked on the page once nothing else is missing; apply always asks them.
     assert page.objections == tuple(said for said in told if not said.endswith("]"))
 
@@ -104,7 +106,7 @@ def start_without_applying(workspace: Workspace, id: str) -> None:
     for required in (change.plan or {})["requirements"]:
         signer = next(person for person in required["people"] if person != AUTHOR)
         decide.sign(workspace, id, by=signer, role=required["role"], team=required["team"])
-    for piece in decide.evidence_of(workspace.record, change):
+    for piece in evidence_of(workspace.record, change):
         if piece.verdict != "pass" and piece.check in (change.plan or {})["evidence"]:
             reason = "made-up data, accepted"
             decide.waive(
