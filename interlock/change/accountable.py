@@ -1,7 +1,7 @@
 """Who answers for each layer of proof, and where it stands: data, feature, model, and on.
 
-Nobody signs for a layer while one before it has not passed: the order is kept by the state
-machine, not by discipline.
+Nobody signs for what stands on data or features that have not passed: that order is kept by
+the state machine, not by discipline.
 """
 
 from __future__ import annotations
@@ -95,18 +95,22 @@ def _people(
 
 
 def early(role: str, change: Change, standing: Standing) -> tuple[str, ...]:
-    """What the layers before the one that `role` answers for still lack."""
-    mine = next((layer for layer in LAYERS if _ANSWERS[layer] == role), "release")
-    before = layers(change, standing)[: LAYERS.index(mine)]
-    return tuple(f"{one.layer}: {said}" for one in before for said in one.lacks)
+    """What data and features lack, for a `role` that answers for what is made of them.
+
+    A model that is worse is still a measurement; one trained on unproven data is none.
+    """
+    if role == _ANSWERS["data"]:
+        return ()
+    ground = (one for one in layers(change, standing) if one.layer in ("data", "feature"))
+    return tuple(f"{one.layer}: {said}" for one in ground for said in one.lacks)
 
 
 def refuse_early(role: str, change: Change, standing: Standing) -> None:
-    """Nobody agrees to a layer while one before it has not passed; raises `Refused`."""
+    """Nobody agrees to what stands on data or features that have not passed; raises `Refused`."""
     lacking = early(role, change, standing)
     if lacking:
         raise Refused(
-            f"{role} signs {change.id} when what stands before has passed",
+            f"{role} signs {change.id} once its data and features have passed",
             help="mend it or have it waived; a rejection is always possible",
             objections=lacking,
         )

@@ -17,10 +17,6 @@ EDITS = {
     "policies": ("policies/change.cedar", "soak_hours >= 24", "soak_hours >= 48"),
     "calendar": ("calendar.yaml", "2013-03-09T00:00:00", "2013-03-10T00:00:00"),
     "owners": ("interlock.yaml", HOLDS, HOLDS.replace("gina", "max") + HOLDS),
-        "interlock.yaml",
-        "    gina: [service_owner]",
-        "    gina: [service_owner]\n    max: [service_owner]",
-    ),  # fmt: skip  # noqa: E501  # one edit
 }
 
 

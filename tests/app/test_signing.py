@@ -140,7 +140,7 @@ def test_the_commands(signed: Path, tmp_path: Path) -> None:
 # --- layers -----------------------------------------------------------------------------
 
 
-def test_nobody_signs_for_what_stands_on_a_layer_that_has_not_passed(ready: Workspace) -> None:
+def test_a_layer_waits_for_the_one_before_it(ready: Workspace) -> None:
     """CR-2 is in review again, and its model comparison lacks."""
     before = held(ready.record, ID)
     waivers = tuple(w for w in before.change.waivers if not w.check.startswith("model_"))
@@ -148,16 +148,11 @@ def test_nobody_signs_for_what_stands_on_a_layer_that_has_not_passed(ready: Work
     rest = tuple(e.digest for e in made if not e.check.startswith("model_"))
     bare = replace(before.change, state="REVIEW", waivers=waivers, signoffs=(), evidence=rest)
     save(ready, before, bare, by="a test")
-    lacking = [one for one in describe(ready, ID).layers if one.lacks]
-    assert [one.layer for one in lacking] == ["model"], lacking
-    with pytest.raises(Refused) as caught:
-        decide.sign(ready, ID, by="carlos", role="service_owner", team="ops-crew")
-    assert all(said.startswith("model: model_comparison:late") for said in caught.value.objections)
-    assert "waits for model" in [one.word for one in describe(ready, ID).layers]
-    decide.sign(ready, ID, by="dana", role="model_validator", team="data-science")
-    decide.sign(  # a rejection never waits
-        ready, ID, by="carlos", role="service_owner", team="ops-crew", reject="no crews"
-    )
+    words = {one.layer: one.word for one in describe(ready, ID).layers}
+    assert words == {
+        "data": "passed", "feature": "passed", "model": "open",
+        "integration": "waits for model", "release": "waits for model",
+    }  # fmt: skip
 
 
 # --- what grows old -----------------------------------------------------------------------
