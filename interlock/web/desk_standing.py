@@ -243,6 +243,8 @@ def _before(change: Change, lacking: Lacks, owners: Sequence[Owner]) -> Iterator
     yield from lacking.all[:1]
     slot = _slot(change.plan or {})
     when = f", planned for {instant(slot.start)} UTC" if slot else ""
+    if change.state == "SCHEDULED":
+        yield f"the controller starts it{when}; `interlock apply {change.id}` does not wait"
     yield f"somebody starts it (`interlock apply {change.id}`){when}"
 
 

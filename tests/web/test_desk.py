@@ -93,8 +93,8 @@ def test_policies_are_heard_when_nothing_else_is_missing(desk: RecordDesk) -> No
     start_without_applying(desk.workspace, "CR-2")
     page = desk.change("CR-2")
     assert page is not None
-    assert (page.state, page.objections) == ("Approved", ())
-    assert page.next.startswith("somebody starts it (`interlock apply CR-2`)")
+    assert (page.state, page.objections) == ("Scheduled", ())
+    assert page.next.startswith("the controller starts it, planned for ")
     unwritten = replace(held(desk.workspace, "CR-2"), rollback_criteria="")
     (said,) = desk_standing.lacks(desk.ledger, unwritten).all
     assert said.endswith("[rollback_criteria]")
