@@ -33,7 +33,7 @@ def read_folder(path: Path) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     for name, file in _definition_files(path):
-        with open(file, "rb") as opened:
+        with open(file, "rb", buffering=0) as opened:  # read whole: there may be thousands
             data = opened.read()
         try:
             texts[name] = _lines(data.decode("utf-8-sig"))

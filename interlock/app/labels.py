@@ -23,7 +23,7 @@ from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Unusable
 from interlock.features.compile import physical
 from interlock.features.dialect import dialect_of
-from interlock.impact.graph import owner_node
+from interlock.impact.nodes import owner_node
 from interlock.models.dataset import Manifest
 from interlock.ports import Entry
 from interlock.rollout.state import RolloutState

@@ -15,7 +15,6 @@ from interlock.change.change import NEVER
 from interlock.change.conflicts import Booking
 from interlock.change.footprint import footprint, outline, phases_of
 from interlock.errors import Refused
-from interlock.features.compile import column_names
 from interlock.impact.difference import differences
 from interlock.impact.graph import GraphData, graph
 from interlock.plan.make import Side, Where, make_plan
@@ -103,9 +102,13 @@ def plan_between(workspace: Workspace, old: Version | None, new: Version, after:
 
 def importance_of(version: Version | None) -> dict[str, dict[str, float]]:
     """By model and feature (`view@1:feature`): its share of the gain when it was last trained."""
+    if version is None or not version.models:
+        return {}
+    from interlock.features.compile import column_names
+
     found = {}
-    for name, trained in (version.models if version else {}).items():
-        columns = column_names(version.project.models[name].features) if version else {}
+    for name, trained in version.models.items():
+        columns = column_names(version.project.models[name].features)
         shares = trained.importance
         found[name] = {text: shares[column] for text, column in columns.items() if column in shares}
     return found

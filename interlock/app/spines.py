@@ -14,7 +14,8 @@ from interlock.define.digest import digest_bytes
 from interlock.errors import NotFound, Refused, Unavailable, Unusable
 from interlock.features.compile import physical
 from interlock.features.dialect import DUCKDB, Dialect
-from interlock.impact.sql import substitute, tables_read, understand
+from interlock.impact.asked import understand
+from interlock.impact.sql import substitute, tables_read
 from interlock.ports import Warehouse
 
 if TYPE_CHECKING:

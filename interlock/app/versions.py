@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import orjson
 
 from interlock.app.workspace import Workspace
 from interlock.define.calendar import Calendar
@@ -82,7 +83,7 @@ def keep_definitions(workspace: Workspace, project: Project) -> str:
 
 def definitions(workspace: Workspace, digest: str) -> Mapping[str, str]:
     """The texts that `keep_definitions` kept."""
-    texts: Mapping[str, str] = json.loads(workspace.artifacts.get(digest))
+    texts: Mapping[str, str] = orjson.loads(workspace.artifacts.get(digest))
     return texts
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.app.files import news, read_folder
-from interlock.define.load import Reading, read
+from interlock.define.load import read
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, Invalid, NotFound, Unavailable
@@ -117,16 +117,13 @@ class Workspace:
         from interlock.change.windows import problems_in
         from interlock.impact.facts import learn
 
-        project = self.kept.project(texts)
-        reading = read(texts) if project is None else Reading(project, (), project)
-        facts, more = learn(reading.partial, self.kept.facts)
+        reading = read(texts, memory=self.kept.memory)
+        facts, more = learn(reading.partial, self.kept.memory)
         more = (*more, *problems_in(reading.partial.calendar))
         problems = [*reading.problems, *news(more, reading.problems, reading.hidden)]
-        self.kept.save_facts()
+        self.kept.save()
         if problems:
             raise Invalid.of(problems)
-        if project is None:
-            self.kept.keep_project(reading.partial)
         return reading.partial, facts
 
     @cached_property
@@ -301,7 +298,7 @@ class Workspace:
             texts = json.loads(self.artifacts.get(entry.body["definitions"]))
         except (Corrupt, NotFound):
             return None
-        return self.kept.project(texts) or read(texts).project
+        return read(texts, memory=self.kept.memory).project
 
     @cached_property
     def refreshing(self) -> Beside:

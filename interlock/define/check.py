@@ -6,11 +6,13 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from interlock.define.base import Declared
 from interlock.define.calendar import Recurring
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Environment
+from interlock.define.held import Things, things
 from interlock.define.messages import mistakes
 from interlock.define.notifications_check import notification_problems
 from interlock.define.privacy_check import privacy_problems
@@ -20,6 +22,7 @@ from interlock.define.schema import did_you_mean, near
 from interlock.define.yaml import Document, Path
 from interlock.errors import Problem, Unusable
 
+T = TypeVar("T", bound=Declared)
 _MAIN = "interlock.yaml"
 
 
@@ -71,16 +74,30 @@ def check(
         found += notification_problems(project, documents.get(_MAIN))
     for name, environment in project.environments.items():
         found += _environment(scope, name, environment)
-    for table in project.tables.values():
-        found += [*_owner(scope, table), *_table(scope, table), *_pushed(scope, table)]
+    for table in _unproven(scope, things(project.tables), found):
+        found += [*_table(scope, table), *_pushed(scope, table)]
         found += [*_incremental(scope, table), *_refresh(scope, table)]
+    for view in _unproven(scope, things(project.views), found):
+        found += _view(scope, view)
     for view in project.views.values():
-        found += [*_owner(scope, view), *_view(scope, view)]
+        found += _deprecation(scope, view)
     for model in project.models.values():
         found += [*_owner(scope, model), *_model(scope, model)]
     for service in project.services.values():
         found += [*_owner(scope, service), *_service(scope, service)]
     return found
+
+
+def _unproven(scope: _Scope, named: Things[T], found: list[Problem]) -> Iterator[T]:
+    """Those that were not kept: what was has a team, as the teams may be others now, and of
+    itself nothing wrong with it.
+    """
+    teams = {owner.name for owner in scope.project.owners}
+    for held in named.every():
+        if not held.kept or held.says("owner") not in teams:
+            found += _owner(scope, held.thing)
+        if not held.kept:
+            yield held.thing
 
 
 def hidden_in(documents: Mapping[str, Document], earlier: Iterable[Problem]) -> frozenset[str]:
@@ -168,8 +185,11 @@ def _view(scope: _Scope, view: FeatureView) -> Iterator[Problem]:
         if value.range and value.range[0] > value.range[1]:
             path: Path = ("features", name, "range")
             yield scope.at(view.file, path, f"the range of {name} is empty", "write [low, high]")
+
+
+def _deprecation(scope: _Scope, view: FeatureView) -> Iterator[Problem]:
     if view.deprecation:
-        path = ("deprecation", "replacement")
+        path: Path = ("deprecation", "replacement")
         wanted, views = view.deprecation.replacement, scope.project.views
         yield from scope.known(view.file, path, wanted, views, "view", "features")
 

@@ -27,6 +27,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def digest_bytes(data: bytes) -> str:
+def digest_texts(*texts: str) -> str:
+    """SHA-256 of some texts in order, 64 hex digits; no two lists of texts share one."""
+    lengths = ",".join([str(len(text)) for text in texts])
+    return hashlib.sha256("\n".join((lengths, *texts)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
     """SHA-256 of `data`, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()

@@ -7,7 +7,6 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from interlock.define.base import Declared
@@ -16,10 +15,13 @@ from interlock.define.check import check, hidden_in
 from interlock.define.dbt import read_manifest
 from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.environment import Owner
+from interlock.define.held import Held, Things
 from interlock.define.ics import windows_in
+from interlock.define.memory import Memory
 from interlock.define.odcs import is_odcs, tables_in
 from interlock.define.privacy import Privacy
 from interlock.define.project import Project
+from interlock.define.recall import fresh, path_beside, recalled, remember, statement
 from interlock.define.schema import Kind, ProjectFile, did_you_mean, validate
 from interlock.define.yaml import Document, Path, parse
 from interlock.errors import Problem
@@ -50,8 +52,10 @@ class _Found:
     files: Mapping[str, str]
     variables: Mapping[str, str] | None
     main: ProjectFile | None = None
+    memory: Memory | None = None
     calendar: Calendar = field(default_factory=Calendar)
-    declared: dict[str, Declared] = field(default_factory=dict)
+    declared: dict[str, Held[Any]] = field(default_factory=dict)
+    read_now: dict[str, list[Declared]] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -66,34 +70,56 @@ class _Found:
         return document
 
     def keep(self, thing: Declared | None) -> None:
-        if thing is None:
-            return
-        key = str(thing.ref)  # type: ignore[attr-defined]  # every Declared has one
-        first = self.declared.setdefault(key, thing)
-        if first is not thing:
-            message = f"{key} is already declared in {first.file}"
-            fix = f"remove it from {first.file} or from {thing.file}, or rename one"
+        if thing is not None:
+            self.read_now.setdefault(thing.file, []).append(thing)
+            self.hold(str(thing.ref), fresh(self.memory, self.files, thing))  # type: ignore[attr-defined]  # every Declared has one
+
+    def hold(self, name: str, held: Held[Any]) -> None:
+        first = self.declared.setdefault(name, held)
+        if first is not held:
+            file, thing = first.thing.file, held.thing
+            message = f"{name} is already declared in {file}"
+            fix = f"remove it from {file} or from {thing.file}, or rename one"
             self.problems.append(Problem(thing.file, thing.line, message, fix))
 
 
-def read(files: Mapping[str, str], variables: Mapping[str, str] | None = None) -> Reading:
+def read(
+    files: Mapping[str, str],
+    variables: Mapping[str, str] | None = None,
+    memory: Memory | None = None,
+) -> Reading:
     """The project in `files` (relative path -> text).
 
     `${VAR}` in the environments is taken from `variables`; None leaves it as text, which is
-    how a stored snapshot, that holds no secrets, is read again.
+    how a stored snapshot, that holds no secrets, is read again. Files that `memory` knows
+    are not read again, unless something is wrong: then each line is needed.
     """
-    found = _Found(files, variables)
+    reading = _read(_Found(files, variables, memory=memory))
+    if reading.problems and memory is not None:
+        return _read(_Found(files, variables))
+    return reading
+
+
+def _read(found: _Found) -> Reading:
+    files = found.files
     if MAIN not in files:
         found.problems.append(Problem(MAIN, 0, "is missing", "write name, owners, environments"))
     for file in sorted(files):
-        reader = next((r for pattern, r in _READERS.items() if fnmatchcase(file, pattern)), None)
-        if reader:
+        reader = _reader_of(file)
+        again = recalled(found.memory, files, file) if reader and found.memory else None
+        for name, held in again or ():
+            found.hold(name, held)
+        if reader and again is None:
             reader(found, file)
+    from_files = dict(found.read_now)
     _read_dbt(found)
     project = _project(found)
     hidden = hidden_in(found.documents, found.problems)
     found.problems += check(project, found.documents, found.problems)
     problems = tuple(sorted(set(found.problems)))
+    if found.memory is not None and not problems:
+        for file, things in from_files.items():
+            remember(found.memory, files, file, things)
     return Reading(None if problems else project, problems, project, hidden)
 
 
@@ -167,7 +193,7 @@ def _keep_table(found: _Found, document: Document, table: Table) -> None:
         found.say(document, (ways[-1],) if ways else (), message, fix)
     if table.sql_file:
         path = _beside(found, document, ("sql_file",), table.sql_file)
-        table = table.model_copy(update={"sql": _statement(found.files[path]) if path else None})
+        table = table.model_copy(update={"sql": statement(found.files[path]) if path else None})
     found.keep(table)
 
 
@@ -206,7 +232,7 @@ def _read_view(found: _Found, file: str) -> None:
     document = found.document(file, text[start + 2 : end], above)
     if document is None:
         return
-    sql = _statement(text[end + 2 :])
+    sql = statement(text[end + 2 :])
     if not sql:
         line = text[:end].count("\n") + 1
         found.problems.append(Problem(file, line, "has no SELECT", "write it after the header"))
@@ -243,8 +269,15 @@ _READERS: Mapping[str, Callable[[_Found, str], None]] = {
     "features/*.sql": _read_view,
     "models/*.yaml": _read_model,
     "services/*.yaml": _read_service,
-    "*.yml": _read_yml,
+    "yml": _read_yml,
 }
+
+
+def _reader_of(file: str) -> Callable[[_Found, str], None] | None:
+    """By its name, or by its ending in one of our folders and whatever folder is inside."""
+    top, _, _ = file.partition("/")
+    ending = file.rpartition(".")[2]
+    return _READERS.get(file) or _READERS.get(f"{top}/*.{ending}") or _READERS.get(ending)
 
 
 def _validated(found: _Found, kind: type[Kind], document: Document, **filled: Any) -> Kind | None:
@@ -253,14 +286,9 @@ def _validated(found: _Found, kind: type[Kind], document: Document, **filled: An
     return made
 
 
-def _statement(text: str) -> str:
-    return text.strip().removesuffix(";").rstrip()
-
-
 def _beside(found: _Found, document: Document, at: Path, name: str) -> str | None:
     """The path of `name` in the folder of `document`, when it is there."""
-    folder = posixpath.dirname(document.file)
-    path = posixpath.normpath(posixpath.join(folder, name))
+    folder, path = posixpath.dirname(document.file), path_beside(document.file, name)
     if path in found.files:
         return path
     near = [other for other in found.files if posixpath.dirname(other) == folder]
@@ -326,22 +354,27 @@ def _filled(found: _Found, document: Document, value: Any, path: Path) -> Any:
 
 def _project(found: _Found) -> Project:
     """What could be read, so that cross-references are checked even when a file is wrong."""
-    main, held = found.main, found.declared.items()
+    main = found.main
     return Project(
         name=main.name if main else "",
         owners=tuple(Owner(name=n, people=p) for n, p in main.owners.items()) if main else (),
         environments=main.environments if main else {},
-        tables={t.name: t for _, t in held if isinstance(t, Table)},
-        views={f"{v.view}@{v.version}": v for _, v in held if isinstance(v, FeatureView)},
-        models={m.model: m for _, m in held if isinstance(m, Model)},
-        services={s.service: s for _, s in held if isinstance(s, Service)},
+        tables=_of_kind(found, "table"),
+        views=_of_kind(found, "view"),
+        models=_of_kind(found, "model"),
+        services=_of_kind(found, "service"),
         policies={
             file: text
             for file, text in found.files.items()
-            if fnmatchcase(file, "policies/*.cedar")
+            if file.startswith("policies/") and file.endswith(".cedar")
         },
         privacy=main.privacy if main else Privacy(),
         notifications=main.notifications if main else {},
         calendar=found.calendar,
         texts=dict(found.files),
     )
+
+
+def _of_kind(found: _Found, kind: str) -> Things[Any]:
+    named = (name.partition(":") for name in found.declared)
+    return Things({name: found.declared[f"{k}:{name}"] for k, _, name in named if k == kind})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from interlock.define.base import Declared, Definition, Name
 from interlock.define.calendar import Calendar
@@ -13,6 +14,10 @@ from interlock.define.environment import Environment, Owner
 from interlock.define.notifications import Notification
 from interlock.define.privacy import Privacy
 from interlock.define.refs import Ref
+
+T = TypeVar("T")
+# Not looked through: most of them are made only when somebody asks for them.
+_Named = Annotated[Mapping[str, T], SkipValidation]
 
 
 class Project(Definition):
@@ -25,10 +30,10 @@ class Project(Definition):
     name: str
     owners: tuple[Owner, ...] = ()
     environments: Mapping[Name, Environment]
-    tables: Mapping[str, Table] = Field(default_factory=dict)
-    views: Mapping[str, FeatureView] = Field(default_factory=dict)
-    models: Mapping[str, Model] = Field(default_factory=dict)
-    services: Mapping[str, Service] = Field(default_factory=dict)
+    tables: _Named[Table] = Field(default_factory=dict)
+    views: _Named[FeatureView] = Field(default_factory=dict)
+    models: _Named[Model] = Field(default_factory=dict)
+    services: _Named[Service] = Field(default_factory=dict)
     policies: Mapping[str, str] = Field(default_factory=dict)
     privacy: Privacy = Privacy()
     notifications: Mapping[Name, Notification] = Field(default_factory=dict)

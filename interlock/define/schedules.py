@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema
 
 from interlock.define.base import Definition
 from interlock.define.durations import Duration, format_duration
+from interlock.define.held import things
 from interlock.define.recurrence import beginnings
 
 if TYPE_CHECKING:
@@ -130,11 +131,11 @@ def refreshes(project: Project, environment: str) -> dict[str, Schedule]:
 
     Only tables that are read from files: what stands on them follows at the same time.
     """
-    declared = project.environments.get(environment)
+    default, tables = _default(project.environments.get(environment)), things(project.tables)
+    read = [name for name in tables if tables.held(name).says("source")]
     found = {
-        name: table.refresh if table.refresh is not None else _default(declared)
-        for name, table in project.tables.items()
-        if table.source
+        name: tables[name].refresh if tables.held(name).says("refresh") else default
+        for name in read
     }
     return {name: at for name, at in found.items() if at is not None and not at.never}
 

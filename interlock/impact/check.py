@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from interlock.define.base import Declared
 from interlock.define.definitions import FeatureView, Model, Service, Table
+from interlock.define.held import things
+from interlock.define.memory import Memory
 from interlock.define.project import Project
 from interlock.define.schema import did_you_mean, near
 from interlock.errors import Problem
-from interlock.impact.kept import Kept
+from interlock.impact.asked import understand
+from interlock.impact.known import Known
 from interlock.impact.query import QueryFacts
-from interlock.impact.sql import understand
-from interlock.impact.understood import Understood, cycles, models_of
+from interlock.impact.understood import Understood, models_of
 
 _KPI = ("unit", "day", "value")
 
@@ -68,19 +70,23 @@ class _Page:
         yield self.problem(name, f"{what} {name} is not selected", fix)
 
 
-def check(project: Project, understood: Understood, kept: Kept) -> tuple[Problem, ...]:
-    """Everything wrong, sorted by file and line."""
-    found: list[Problem] = []
-    for table in project.tables.values():
-        found += [*_owner(project, table), *_table(project, table, understood)]
-        found += _checks(_page(project, table), table, kept)
-    for name, view in project.views.items():
-        found += [*_owner(project, view), *_view(project, view, understood.views[name])]
-    for name, model in project.models.items():
-        found += [*_owner(project, model), *_model(project, model, understood.labels[name])]
-    for name, service in project.services.items():
-        found += [*_owner(project, service), *_service(project, service, understood.kpis[name])]
-    found += _cycles(project, understood)
+def check(known: Known, kept: Memory) -> tuple[Problem, ...]:
+    """Everything wrong, sorted by file and line; what was kept had nothing wrong with it."""
+    project, understood = known.project, known.understood
+    found = [*_owners(project)]
+    for name in known.fresh:
+        kind, _, plain = name.partition(":")
+        if kind == "table":
+            table = project.tables[plain]
+            found += _table(project, table, understood)
+            found += _checks(_page(project, table), table, kept)
+        elif kind == "view":
+            found += _view(project, project.views[plain], understood.of(name))
+        elif kind == "model":
+            found += _model(project, project.models[plain], understood.of(name))
+        else:
+            found += _service(project, project.services[plain], understood.of(name))
+    found += _cycles(project, known.rings)
     return tuple(sorted(set(found)))
 
 
@@ -88,24 +94,27 @@ def _page(project: Project, thing: Declared) -> _Page:
     return _Page(thing.file, project.texts.get(thing.file, ""), thing.line)
 
 
-def _owner(project: Project, thing: Declared) -> Iterator[Problem]:
-    if isinstance(thing, Table) and thing.outside:
-        return  # the team that answers for all of them is checked where it is named
-    yield from _page(project, thing).known(thing.owner, [o.name for o in project.owners], "team")
+def _owners(project: Project) -> Iterator[Problem]:
+    teams = [owner.name for owner in project.owners]
+    for named in (project.tables, project.views, project.models, project.services):
+        for held in things(named).every():
+            # Tables of another tool have a team that is checked where it is named.
+            if held.says("owner") not in teams and not held.says("outside"):
+                yield from _page(project, held.thing).known(held.thing.owner, teams, "team")
 
 
 def _table(project: Project, table: Table, understood: Understood) -> Iterator[Problem]:
     page = _page(project, table)
     for name in filter(None, (*table.key, table.event_time, table.available_at)):
         yield from page.known(name, table.columns, "column")
-    facts = understood.tables.get(table.name)
+    facts = understood.facts(str(table.ref))
     if facts is not None and table.sql:
         yield from _sql_page(project, table, table.sql).sql(table.sql, facts)
         for name in table.columns:
             yield from page.produces(name, facts, "column")
 
 
-def _checks(page: _Page, table: Table, kept: Kept) -> Iterator[Problem]:
+def _checks(page: _Page, table: Table, kept: Memory) -> Iterator[Problem]:
     """Conditions of a contract may only name its own columns."""
     schema = {table.name: {name: column.type for name, column in table.columns.items()}}
     for rule in table.checks:
@@ -213,8 +222,9 @@ def _service(project: Project, service: Service, kpi: QueryFacts) -> Iterator[Pr
         yield from page.known(name, columns, "spine column")
 
 
-def _cycles(project: Project, understood: Understood) -> Iterator[Problem]:
-    for ring in cycles(understood):
-        table = project.tables[ring[0]]
-        message = f"tables read each other: {' -> '.join(ring)}"
+def _cycles(project: Project, rings: Iterable[tuple[str, ...]]) -> Iterator[Problem]:
+    for ring in rings:
+        names = [address.partition(":")[2] for address in ring]
+        table = project.tables[names[0]]
+        message = f"tables read each other: {' -> '.join(names)}"
         yield Problem(table.file, table.line, message, "break the ring at one of them")

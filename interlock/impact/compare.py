@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from interlock.define.catalog import Catalog, Known
+from interlock.impact.asked import understand
 from interlock.impact.column_types import contract_type
 from interlock.impact.query import (
     Part,
@@ -18,7 +19,7 @@ from interlock.impact.query import (
     Verdict,
     compare_queries,
 )
-from interlock.impact.sql import exact_name, spellings, text_at, understand
+from interlock.impact.sql import exact_name, spellings, text_at
 
 DIALECTS = ("duckdb", "postgres", "spark", "snowflake", "bigquery")
 _SHOWN = 100  # characters of SQL in a reason

@@ -85,16 +85,15 @@ def differences(old: Facts | None, new: Facts) -> tuple[Difference, ...]:
 
     Owner, description and formatting are no difference.
     """
-    before = old.nodes if old else {}
-    found = []
+    before: Mapping[str, NodeFacts] = old.nodes if old else {}
+    found: list[Difference] = []
     for name in sorted({*before, *new.nodes}):
-        was, now = before.get(name), new.nodes.get(name)
-        if was is None and now is not None:
-            found.append(Difference(now.ref, "added"))
-        elif now is None and was is not None:
-            found.append(Difference(was.ref, "removed"))
-        elif was is not None and now is not None and was != now:
-            found += _changed(was, now)
+        if name not in before:
+            found.append(Difference(Ref.parse(name), "added"))
+        elif name not in new.nodes:
+            found.append(Difference(Ref.parse(name), "removed"))
+        elif not new.same(old, name) and before[name] != new.nodes[name]:
+            found += _changed(before[name], new.nodes[name])
     return tuple(found)
 
 

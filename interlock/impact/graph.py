@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from interlock.define.refs import Ref
 from interlock.impact.difference import Difference, differences
 from interlock.impact.facts import Facts
-from interlock.impact.nodes import Edge, Via
+from interlock.impact.nodes import Edge, Via, owner_node
 from interlock.impact.picture import GraphData, GraphEdge, GraphNode, picture
 from interlock.impact.query import Verdict
 
 __all__ = [
     "Difference", "GraphData", "GraphEdge", "GraphNode", "Hop", "Reached", "Touch",
-    "above", "causes", "differences", "graph", "reach", "spread", "verdicts",
+    "above", "by_source", "causes", "differences", "graph", "reach", "spread", "verdicts",
 ]  # fmt: skip
 
+Reading = Callable[[str], Iterable[Edge]]
 Touch = Literal["breaks", "moves", "reached", "untouched"]
 _SHOWN = ("feature", "model", "service")
 _ORDER: tuple[Touch, ...] = ("breaks", "moves", "reached")
@@ -88,7 +89,7 @@ def reach(old: Facts | None, new: Facts) -> tuple[Reached, ...]:
     """Every feature, model and service that is touched, worst first, nearest first."""
     found = differences(old, new)
     seeds, why = _seeds(found)
-    touched = spread(seeds, _edges(old, new, found), _stops(found))
+    touched = spread(seeds, _reading(old, new, found), _stops(found))
     reached = []
     for name, (verdict, path) in touched.items():
         ref = Ref.parse(name)
@@ -105,17 +106,14 @@ def _rank(found: Reached) -> tuple[int, int, int, str]:
 
 def spread(
     seeds: Mapping[str, Touch],
-    edges: Iterable[Edge],
+    reading: Reading,
     stops: frozenset[str] = frozenset(),
 ) -> dict[str, tuple[Touch, tuple[Hop, ...]]]:
-    """What `seeds` reach along `edges`: the worst verdict of each, by its shortest path.
+    """What `seeds` reach, given what is `reading` each: the worst verdict, by its shortest path.
 
     A break does not pass through `stops`, which were themselves changed and may have been
     mended: behind them it is a move.
     """
-    readers: dict[str, list[Edge]] = {}
-    for edge in edges:
-        readers.setdefault(edge.source, []).append(edge)
     found: dict[str, tuple[Touch, tuple[Hop, ...]]] = {}
     start: dict[Touch, list[tuple[str, tuple[Hop, ...]]]] = {touch: [] for touch in _ORDER}
     for name in sorted(seeds):
@@ -131,7 +129,7 @@ def spread(
                 start["moves"].append((name, path))
                 continue
             found[name] = (touch, path)
-            for edge in sorted(readers.get(name, ())):
+            for edge in sorted(reading(name)):
                 if edge.reader not in found:
                     hop = Hop(edge.reader, edge.source, edge.kind)
                     queue.append((edge.reader, (hop, *path)))
@@ -188,16 +186,6 @@ def column_ref(ref: Ref, column: str) -> str:
     return str(Ref("column", f"{ref.name}.{column}"))
 
 
-def owner_node(name: str) -> str:
-    """The thing a column, feature or row set belongs to."""
-    ref = Ref.parse(name)
-    if ref.kind == "feature":
-        return str(Ref("view", ref.name, ref.version))
-    if ref.kind == "column":
-        return str(Ref("table", ref.name.rpartition(".")[0]))
-    return name
-
-
 def _stops(found: Iterable[Difference]) -> frozenset[str]:
     """What was changed itself, in what it says and not only in its settings."""
     names: set[str] = set()
@@ -211,22 +199,36 @@ def _stops(found: Iterable[Difference]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _edges(old: Facts | None, new: Facts, found: Iterable[Difference]) -> set[Edge]:
+def by_source(edges: Iterable[Edge]) -> Reading:
+    """Who reads what, for edges that are all at hand."""
+    readers: dict[str, list[Edge]] = {}
+    for edge in edges:
+        readers.setdefault(edge.source, []).append(edge)
+    return lambda source: readers.get(source, ())
+
+
+def _reading(old: Facts | None, new: Facts, found: Iterable[Difference]) -> Reading:
     """What reads what now; and for things not changed themselves also what they read before."""
     changed = {str(difference.ref) for difference in found}
-    edges = set(new.edges)
-    for edge in old.edges - new.edges if old else ():
+
+    def reading(source: str) -> set[Edge]:
+        return {*new.nodes.reading(source), *(edge for edge in before(source) if still(edge))}
+
+    def before(source: str) -> Iterable[Edge]:
+        return old.nodes.reading(source) if old else ()
+
+    def still(edge: Edge) -> bool:
         owner = owner_node(edge.reader)
-        if owner in new.nodes and owner not in changed:
-            edges.add(edge)
-    return edges
+        return owner in new.nodes and owner not in changed
+
+    return reading
 
 
 def verdicts(old: Facts | None, new: Facts) -> dict[str, Touch]:
     """Every touched column, row set, feature, model and service with its verdict."""
     found = differences(old, new)
     seeds, _ = _seeds(found)
-    touched = spread(seeds, _edges(old, new, found), _stops(found))
+    touched = spread(seeds, _reading(old, new, found), _stops(found))
     return {name: touch for name, (touch, _) in touched.items()}
 
 
@@ -237,15 +239,14 @@ def causes(old: Facts | None, new: Facts, *names: str) -> tuple[Reached, ...]:
     """
     found = differences(old, new)
     seeds, why = _seeds(found)
-    readers, stops = _edges(old, new, found), _stops(found)
-    reached = []
-    for name in names:
-        below = above(name, readers)
-        near = [edge for edge in readers if edge.reader in below]
-        for seed in (seed for seed in seeds if seed in below):
-            hit = spread({seed: seeds[seed]}, near, stops).get(name)
-            if hit is not None:
-                reached.append(Reached(Ref.parse(name), hit[0], seed, hit[1], why[seed]))
+    reading, stops = _reading(old, new, found), _stops(found)
+    behind = {seed: spread({seed: seeds[seed]}, reading, stops) for seed in seeds}
+    reached = [
+        Reached(Ref.parse(name), hit[0], seed, hit[1], why[seed])
+        for name in names
+        for seed in seeds
+        if (hit := behind[seed].get(name)) is not None
+    ]
     return tuple(sorted(reached, key=lambda r: (_ORDER.index(r.verdict), len(r.path), r.cause)))
 
 

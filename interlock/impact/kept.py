@@ -1,73 +1,28 @@
-"""What was understood of queries, as plain values that a file can keep.
+"""What is understood of queries and nodes, as plain data that a memory can keep.
 
 A query's facts follow from its text, its dialect and what is known of the tables it names;
 those make the key. So an edited parent whose columns stay leaves its readers alone, and a
-changed schema finds nothing. Values that are not shaped as expected are as good as none.
+changed schema finds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.define.digest import digest
-from interlock.impact.nodes import Built
+from interlock.define.base import Declared
+from interlock.define.digest import digest, digest_texts
+from interlock.define.memory import Memory
+from interlock.define.refs import Ref
+from interlock.impact.nodes import ColumnFacts, NodeFacts
 from interlock.impact.query import OutputColumn, Part, Promise, QueryFacts, Source, SqlError
 
 Columns = tuple[tuple[str, str], ...]
 Named = tuple[tuple[str, int], ...]
-_MISSHAPEN = (TypeError, ValueError, KeyError, IndexError, AttributeError)
-
-
-@dataclass
-class Kept:
-    """Facts of queries by key: `plain` is what a file holds, the rest was asked for in this run.
-
-    `more` says that something was learnt that `plain` did not hold before. `nodes` were put
-    together in this run, mostly for what runs now, and most of what is wanted is the same.
-    """
-
-    plain: dict[str, Any] = field(default_factory=dict)
-    more: bool = False
-    nodes: dict[str, Built] = field(default_factory=dict)
-    _facts: dict[str, QueryFacts] = field(default_factory=dict)
-    _names: dict[str, Named | SqlError] = field(default_factory=dict)
-
-    def facts(self, key: str) -> QueryFacts | None:
-        if key not in self._facts and key in self.plain:
-            try:
-                self._facts[key] = _facts(self.plain[key])
-            except _MISSHAPEN:
-                del self.plain[key]
-        return self._facts.get(key)
-
-    def keep_facts(self, key: str, facts: QueryFacts) -> None:
-        self._facts[key], self.plain[key], self.more = facts, _plain(facts), True
-
-    def names(self, key: str) -> Named | SqlError | None:
-        """The tables that a text names, or why it cannot be read."""
-        if key not in self._names and key in self.plain:
-            try:
-                self._names[key] = _names(self.plain[key])
-            except _MISSHAPEN:
-                del self.plain[key]
-        return self._names.get(key)
-
-    def keep_names(self, key: str, names: Named | SqlError) -> None:
-        error = isinstance(names, SqlError)
-        plain = [names.line, names.message, names.fix] if isinstance(names, SqlError) else names
-        self._names[key], self.plain[key], self.more = names, [error, plain], True
-
-    def worth_keeping(self) -> dict[str, Any]:
-        """What this run used, and at most as much again that it did not: another branch's."""
-        used = {**self._names, **self._facts}
-        others = [key for key in self.plain if key not in used][-len(used) :]
-        return {key: self.plain[key] for key in (*others, *used) if key in self.plain}
 
 
 def text_key(sql: str, dialect: str) -> str:
-    return digest(["names", dialect, sql])
+    return digest_texts("names", dialect, sql)
 
 
 def query_key(
@@ -78,12 +33,34 @@ def query_key(
     return digest(["facts", dialect, sql, list(tables), sure])
 
 
+# --- queries -------------------------------------------------------------------------
+
+
+def known_names(memory: Memory, key: str) -> Named | SqlError | None:
+    """The tables that a text names, or why it cannot be read."""
+    return memory.get(key, _names)
+
+
+def keep_names(memory: Memory, key: str, names: Named | SqlError) -> None:
+    error = isinstance(names, SqlError)
+    plain = [names.line, names.message, names.fix] if isinstance(names, SqlError) else names
+    memory.put(key, names, lambda: [error, plain])
+
+
 def _names(plain: Any) -> Named | SqlError:
     error, held = plain
     return _error(held) if error else tuple((_text(name), int(line)) for name, line in held)
 
 
-def _plain(facts: QueryFacts) -> list[Any]:
+def known_facts(memory: Memory, key: str) -> QueryFacts | None:
+    return memory.get(key, _facts)
+
+
+def keep_facts(memory: Memory, key: str, facts: QueryFacts) -> None:
+    memory.put(key, facts, lambda: _plain_facts(facts))
+
+
+def _plain_facts(facts: QueryFacts) -> list[Any]:
     """Sources stand once, and are named by their place: most columns read the same few."""
     sources: dict[Source, int] = {}
 
@@ -118,6 +95,77 @@ def _facts(plain: Any) -> QueryFacts:
         _text(doubt),
         tuple(Part(*part) for part in parts),
     )
+
+
+# --- nodes ---------------------------------------------------------------------------
+
+
+def known_print(memory: Memory, key: str) -> str | None:
+    """The fingerprint of a node whose SQL was without mistakes; the node itself comes when asked.
+
+    What the node is made of stays of use with it.
+    """
+    found = memory.get(_print_key(key), _print)
+    if found is None:
+        return None
+    memory.use(_node_key(key))
+    if found[1]:
+        memory.use(found[1])
+    return found[0]
+
+
+def known_node(memory: Memory, key: str, ref: Ref, thing: Declared) -> NodeFacts | None:
+    return memory.get(_node_key(key), lambda plain: _node(plain, memory, key, ref, thing))
+
+
+def keep_node(memory: Memory, key: str, node: NodeFacts, query: str) -> None:
+    """`query` is the key of the facts of its query, "" where it has none."""
+    known = (node.fingerprint, query)
+    memory.put(_print_key(key), known, lambda: list(known))
+    memory.put(_node_key(key), node, lambda: _plain_node(node))
+
+
+def _print_key(key: str) -> str:
+    return f"print {key}"
+
+
+def _node_key(key: str) -> str:
+    return f"node {key}"
+
+
+def _print(plain: Any) -> tuple[str, str]:
+    fingerprint, query = plain
+    if len(_text(fingerprint)) != 64:
+        raise ValueError("no fingerprint")
+    return fingerprint, _text(query)
+
+
+def _plain_node(node: NodeFacts) -> list[Any]:
+    columns = [
+        [c.name, c.type, c.unit, c.digest, c.deep, c.serving if c.fallback else "", c.fallback]
+        for c in node.columns.values()
+    ]
+    return [
+        node.fingerprint, dict(node.meaning), dict(node.settings), columns, node.rows,
+        node.trained, node.fitted, node.unknown,
+    ]  # fmt: skip
+
+
+def _node(plain: Any, memory: Memory, key: str, ref: Ref, thing: Declared) -> NodeFacts:
+    fingerprint, meaning, settings, columns, rows, trained, fitted, unknown = plain
+    known = memory.get(_print_key(key), _print)
+    query = known_facts(memory, known[1]) if known and known[1] else None
+    if known is None or known[0] != fingerprint or (known[1] and query is None):
+        raise ValueError("not all of the node is there")
+    return NodeFacts(
+        ref, thing.owner, fingerprint, {**meaning}, {**settings},
+        {
+            name: ColumnFacts(name, type, unit, own, deep, serving or deep, fallback)
+            for name, type, unit, own, deep, serving, fallback in columns
+        },
+        _text(rows), query, _text(trained), _text(fitted),
+        None if unknown is None else _text(unknown), thing,
+    )  # fmt: skip
 
 
 def _error(plain: Any) -> SqlError:

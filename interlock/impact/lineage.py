@@ -15,7 +15,8 @@ from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound
 from interlock.impact.facts import Facts
-from interlock.impact.graph import column_ref, owner_node
+from interlock.impact.graph import column_ref
+from interlock.impact.nodes import owner_node
 
 Direction = Literal["upstream", "downstream"]
 _HOLDS = "holds"  # from a table to its own columns, when one asks for the table

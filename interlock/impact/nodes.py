@@ -65,12 +65,11 @@ class NodeFacts:
     thing: Declared | None = field(default=None, compare=False)  # as it is written
 
 
-@dataclass(frozen=True)
-class Built:
-    """A node with all that it follows from: the definition, its query, the tables below."""
-
-    thing: Declared
-    query: QueryFacts | None
-    below: tuple[NodeFacts | None, ...]
-    node: NodeFacts
-    edges: tuple[Edge, ...]
+def owner_node(name: str) -> str:
+    """The thing a column, feature or row set belongs to."""
+    ref = Ref.parse(name)
+    if ref.kind == "feature":
+        return str(Ref("view", ref.name, ref.version))
+    if ref.kind == "column":
+        return str(Ref("table", ref.name.rpartition(".")[0]))
+    return name

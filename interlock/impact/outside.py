@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from interlock.define.definitions import Column, ColumnType, Table
 from interlock.define.digest import digest
+from interlock.define.held import things
+from interlock.define.memory import Memory
 from interlock.define.project import Project
-from interlock.impact.kept import Kept
+from interlock.impact.asked import understand
 from interlock.impact.query import QueryFacts, Source
 from interlock.impact.source import Schema
-from interlock.impact.sql import understand
 
 _TYPES: Mapping[str, ColumnType] = {
     "boolean": "boolean", "integer": "integer", "double": "double", "string": "string",
@@ -18,7 +19,7 @@ _TYPES: Mapping[str, ColumnType] = {
 }  # fmt: skip
 
 
-def table_query(table: Table, schema: Schema, kept: Kept | None = None) -> QueryFacts | None:
+def table_query(table: Table, schema: Schema, kept: Memory | None = None) -> QueryFacts | None:
     """What is known of the query of a table; None for one whose rows come from elsewhere.
 
     Errors in the SQL of another tool are not ours to report: it may be a dialect that is not
@@ -40,16 +41,18 @@ def table_query(table: Table, schema: Schema, kept: Kept | None = None) -> Query
     return QueryFacts((), rows, sources, frozenset(below), unknown=unknown)
 
 
-def completed(project: Project) -> Project:
+def completed(project: Project, kept: Memory | None = None) -> Project:
     """The project with the columns that nobody wrote down, as their SQL gives them."""
-    if not any(table.outside for table in project.tables.values()):
+    tables = things(project.tables)
+    outside = [name for name in tables if tables.held(name).says("outside")]
+    if not outside:
         return project
-    tables = dict(project.tables)
-    schema = {name: schema_of(table) for name, table in tables.items()}
-    for name in _sources_first(project):
-        made = _completed(tables[name], schema)
-        tables[name], schema[name] = made, schema_of(made)
-    return project.model_copy(update={"tables": tables})
+    made: dict[str, Table] = {}
+    schema = {name: tables.held(name).columns for name in tables}
+    for name in _sources_first(project, outside):
+        made[name] = _completed(tables[name], schema, kept)
+        schema[name] = schema_of(made[name])
+    return project.model_copy(update={"tables": tables.but(made)})
 
 
 def schema_of(table: Table) -> dict[str, str]:
@@ -57,10 +60,10 @@ def schema_of(table: Table) -> dict[str, str]:
     return {name: column.type for name, column in table.columns.items()}
 
 
-def _sources_first(project: Project) -> list[str]:
+def _sources_first(project: Project, outside: Iterable[str]) -> list[str]:
     """Outside tables, each after those it reads; a ring is cut where it is entered."""
     ordered: dict[str, None] = {}
-    for start in project.tables:
+    for start in outside:
         waiting: list[tuple[str, bool]] = [(start, False)]
         entered: set[str] = set()
         while waiting:
@@ -76,9 +79,9 @@ def _sources_first(project: Project) -> list[str]:
     return list(ordered)
 
 
-def _completed(table: Table, schema: Schema) -> Table:
+def _completed(table: Table, schema: Schema, kept: Memory | None) -> Table:
     """With all columns of its query, in types where they are certain; stale words left out."""
-    facts = table_query(table, schema)
+    facts = table_query(table, schema, kept)
     if facts is None or facts.unknown:
         return table
     columns = {}

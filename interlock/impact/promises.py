@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 from interlock.define.base import Declared
 from interlock.define.definitions import Column, FeatureView, Service, Table
 from interlock.define.digest import digest
@@ -12,7 +9,6 @@ from interlock.define.messages import breaks
 from interlock.define.project import Project
 from interlock.define.schedules import refreshes
 from interlock.define.widening import exact, type_change
-from interlock.impact.nodes import NodeFacts
 from interlock.impact.query import Verdict
 
 
@@ -66,8 +62,8 @@ def restated(was: Declared | None, now: Declared | None) -> tuple[str, ...]:
     )
 
 
-def scheduled(project: Project, nodes: Mapping[str, NodeFacts]) -> dict[str, NodeFacts]:
-    """`nodes`, where tables that are refreshed by the clock say when, in any environment.
+def scheduled(project: Project) -> dict[str, str]:
+    """Of tables that are refreshed by the clock: address -> digest of when, in any environment.
 
     A schedule moves no value and is released by itself; it is said after the fingerprint.
     """
@@ -75,11 +71,7 @@ def scheduled(project: Project, nodes: Mapping[str, NodeFacts]) -> dict[str, Nod
     for environment in project.environments:
         for name, schedule in refreshes(project, environment).items():
             said.setdefault(f"table:{name}", {})[environment] = str(schedule)
-    more = {
-        name: replace(nodes[name], settings={**nodes[name].settings, "refresh": digest(when)})
-        for name, when in said.items()
-    }
-    return {**nodes, **more}
+    return {name: digest(when) for name, when in said.items()}
 
 
 def broken_promises(was: Declared | None, now: Declared | None) -> tuple[str, ...]:

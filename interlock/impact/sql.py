@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import sqlglot
@@ -17,18 +17,17 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError, SqlglotError, UnsupportedError
 
 from interlock.define.digest import digest
-from interlock.define.schema import did_you_mean
 from interlock.errors import Unusable
+from interlock.impact.asked import DIALECT, failed
 from interlock.impact.block import table_name, written
 from interlock.impact.functions import SCALARS, VOLATILE
-from interlock.impact.kept import Kept, Named, query_key, text_key
-from interlock.impact.query import OutputColumn, Promise, QueryFacts, SqlError
-from interlock.impact.source import Known, Schema
+from interlock.impact.kept import Columns, Named
+from interlock.impact.query import Promise, QueryFacts, SqlError
+from interlock.impact.source import Known
 from interlock.impact.terms import exact_type
 from interlock.impact.tree import Node, NotUnderstood, Value
 from interlock.impact.walk import walk
 
-DIALECT = "duckdb"
 _SPACE = re.compile(r"\s+")
 _TYPE = re.compile(r"[A-Za-z_][\w ,()<>\[\]:]{0,500}")
 _LOOSE = frozenset({"spark", "snowflake", "bigquery"})
@@ -115,45 +114,6 @@ def _dates(node: exp.Expr) -> exp.Expr:
     return made
 
 
-def understand(
-    sql: str,
-    schema: Schema,
-    dialect: str = DIALECT,
-    promises: Mapping[str, Promise] | None = None,
-    kept: Kept | None = None,
-) -> QueryFacts:
-    """What `sql` produces, given the columns and types of every table it may read.
-
-    Never raises for bad SQL: what is wrong is in `errors`, what is beyond this room in
-    `unknown`. What `kept` knows is not worked out again.
-    """
-    kept = Kept() if kept is None else kept
-    named = _named(sql, dialect, kept)
-    if isinstance(named, SqlError):
-        return _failed(digest(["text", sql]), (named,), frozenset())
-    known = [n for n, _ in named if n in schema]
-    key = tuple((n, tuple(schema[n].items())) for n in sorted(known))
-    promised = {n: promises[n] for n in sorted(known) if promises and n in promises}
-    place = query_key(sql, dialect, key, promised)
-    facts = kept.facts(place)
-    if facts is None:
-        facts = _understand(sql, dialect, key, tuple(promised.items()))
-        kept.keep_facts(place, facts)
-    missing = tuple(_no_table(n, line, schema) for n, line in named if n not in schema)
-    if not missing:
-        return facts
-    return replace(facts, errors=tuple(sorted({*facts.errors, *missing}, key=lambda e: e.line)))
-
-
-def _named(sql: str, dialect: str, kept: Kept) -> Named | SqlError:
-    place = text_key(sql, dialect)
-    found = kept.names(place)
-    if found is None:
-        found = tables_named(sql, dialect)
-        kept.keep_names(place, found)
-    return found
-
-
 @lru_cache(maxsize=16384)
 def tables_named(sql: str, dialect: str = DIALECT) -> Named | SqlError:
     """Tables read, with the line of the first mention; a query's own CTEs left out."""
@@ -207,49 +167,33 @@ def spellings(name: str, dialect: str = DIALECT) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16384)
-def _understand(
+def understand_now(
     sql: str,
     dialect: str,
-    key: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
+    columns: tuple[tuple[str, Columns], ...],
     promised: tuple[tuple[str, Promise], ...],
 ) -> QueryFacts:
-    parsed = _parse(sql, dialect)
-    assert isinstance(parsed, _Parsed)  # the caller has looked
-    tree = parsed.tree
+    """What `sql` produces over `columns`, by table; `asked.understand` asks this only once."""
     named = tables_named(sql, dialect)
-    tables = frozenset(name for name, _ in named) if isinstance(named, tuple) else frozenset()
-    known = Known({n: dict(columns) for n, columns in key}, dict(promised), dialect in _LOOSE)
+    if isinstance(named, SqlError):
+        return failed(digest(["text", sql]), (named,), frozenset())
+    parsed = _parse(sql, dialect)
+    assert isinstance(parsed, _Parsed)  # its tables could be named
+    tree = parsed.tree
+    tables = frozenset(name for name, _ in named)
+    known = Known({n: dict(held) for n, held in columns}, dict(promised), dialect in _LOOSE)
     volatile = any("volatile" in node.traits for node in parsed.every)
     try:
         return walk(tree, known, tables, written(tree) if volatile else "")
     except NotUnderstood as reason:
-        return _failed(
-            digest(["tree", written(tree)]), (), tables, str(reason), _output_names(tree)
-        )
+        return failed(digest(["tree", written(tree)]), (), tables, str(reason), _output_names(tree))
     except RecursionError:
-        return _failed(written(tree), (), tables, "nested too deeply")
-
-
-def _failed(
-    text: str,
-    errors: tuple[SqlError, ...],
-    tables: frozenset[str],
-    unknown: str | None = None,
-    names: tuple[str, ...] = (),
-) -> QueryFacts:
-    """`text` is a digest of all of the query: only the same query is the same."""
-    reason = unknown or errors[0].message
-    columns = tuple(OutputColumn(n, None, digest([text, n]), frozenset()) for n in names)
-    return QueryFacts(columns, text, frozenset(), tables, errors, reason)
+        return failed(written(tree), (), tables, "nested too deeply")
 
 
 def _output_names(tree: Node) -> tuple[str, ...]:
     names = [n.text("alias") or n.text() for n in tree.many("expressions")]
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-def _no_table(name: str, line: int, schema: Schema) -> SqlError:
-    return SqlError(line, f"no table {name}", did_you_mean(name, schema))
 
 
 @dataclass(frozen=True)

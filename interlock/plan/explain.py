@@ -8,7 +8,8 @@ from datetime import timedelta
 from interlock.define.durations import format_duration
 from interlock.define.refs import Ref
 from interlock.impact.difference import Difference
-from interlock.impact.graph import Reached, owner_node
+from interlock.impact.graph import Reached
+from interlock.impact.nodes import owner_node
 from interlock.plan.plan import Estimate, Importance, Plan, Required, Slot
 from interlock.plan.steps import sentence
 

@@ -14,7 +14,6 @@ from interlock.errors import NotFound
 from interlock.impact.difference import Difference, differences
 from interlock.impact.facts import Facts
 from interlock.impact.graph import Reached, reach
-from interlock.impact.nodes import NodeFacts
 from interlock.plan.deprecation import deprecated
 from interlock.plan.plan import Estimate, Importance, Kind, Plan, Slot
 from interlock.plan.require import Impact, decisions, evidence, requirements
@@ -130,12 +129,12 @@ def _untouched(
     touched = {one.ref for one in reached if one.verdict != "untouched"}
     new = {d.ref for d in found if d.change == "added"}
     features = [
-        Ref("feature", node.ref.name, node.ref.version, column)
-        for node in facts.of_kind("view")
-        if node.ref not in new
-        for column in node.columns
+        Ref("feature", ref.name, ref.version, name)
+        for ref in facts.refs("view")
+        if ref not in new
+        for name in facts.nodes.features(ref)
     ]
-    others = [node.ref for kind in ("model", "service") for node in facts.of_kind(kind)]
+    others = [ref for kind in ("model", "service") for ref in facts.refs(kind)]
     return tuple(ref for ref in (*features, *others) if ref not in touched)
 
 
@@ -177,7 +176,7 @@ def _steps(
         return
     yield from _builds(old, new)
     yield from _models(old, new, found, reached)
-    yield LoadRelease(tuple(node.ref for node in new.of_kind("service")))
+    yield LoadRelease(new.refs("service"))
     if old is None:
         # Nothing runs yet, so there is nothing to compare with and nobody to protect from it.
         yield RouteTo("first", 1.0, 0.0)
@@ -191,35 +190,18 @@ def _steps(
 
 def _builds(old: Facts | None, new: Facts) -> Iterator[Step]:
     """Tables before those that read them, then views."""
-    for node in _sources_first(new):
-        if _fresh(old, node):
-            yield BuildTable(node.ref, node.fingerprint)
-    for node in new.of_kind("view"):
-        if _fresh(old, node):
-            yield BuildView(node.ref, node.fingerprint)
+    for name in new.sources_first("table"):
+        if _fresh(old, new, name):
+            yield BuildTable(new.nodes[name].ref, new.nodes[name].fingerprint)
+    for ref in new.refs("view"):
+        if _fresh(old, new, str(ref)):
+            yield BuildView(ref, new.nodes[str(ref)].fingerprint)
 
 
-def _sources_first(facts: Facts) -> list[NodeFacts]:
-    ordered: dict[str, NodeFacts] = {}
-
-    def visit(node: NodeFacts, path: frozenset[str]) -> None:
-        name = str(node.ref)
-        if name in ordered or name in path:
-            return
-        for source in sorted(node.query.tables) if node.query else ():
-            below = facts.nodes.get(f"table:{source}")
-            if below is not None:
-                visit(below, path | {name})
-        ordered[name] = node
-
-    for node in facts.of_kind("table"):
-        visit(node, frozenset())
-    return list(ordered.values())
-
-
-def _fresh(old: Facts | None, node: NodeFacts) -> bool:
-    before = old.nodes.get(str(node.ref)) if old else None
-    return before is None or before.fingerprint != node.fingerprint
+def _fresh(old: Facts | None, new: Facts, name: str) -> bool:
+    if old is None or name not in old.nodes:
+        return True
+    return not new.same(old, name) and old.fingerprint(name) != new.fingerprint(name)
 
 
 def _models(
@@ -231,12 +213,16 @@ def _models(
     """What was only reached scores as before: neither trained nor scored again."""
     touched = {str(one.ref) for one in reached if one.verdict in ("breaks", "moves")}
     touched |= {str(difference.ref) for difference in found}
-    for node in new.of_kind("model"):
-        before = old.nodes.get(str(node.ref)) if old else None
+    for ref in new.refs("model"):
+        name = str(ref)
+        if new.same(old, name):
+            yield from [RescoreModel(ref)] if name in touched else []
+            continue
+        node, before = new.nodes[name], old.nodes.get(name) if old else None
         if before is None or before.fitted != node.fitted:
-            yield TrainModel(node.ref, node.trained)
-        elif str(node.ref) in touched or before.trained != node.trained:
-            yield RescoreModel(node.ref)
+            yield TrainModel(ref, node.trained)
+        elif name in touched or before.trained != node.trained:
+            yield RescoreModel(ref)
 
 
 def _estimate(steps: tuple[Step, ...], rows: Mapping[str, int]) -> Estimate:

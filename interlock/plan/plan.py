@@ -14,7 +14,8 @@ from interlock.define.release import Release
 from interlock.errors import NotFound, Refused
 from interlock.impact.difference import Difference
 from interlock.impact.facts import Facts
-from interlock.impact.graph import Reached, Touch, owner_node
+from interlock.impact.graph import Reached, Touch
+from interlock.impact.nodes import owner_node
 from interlock.plan.steps import (
     BuildTable,
     BuildView,

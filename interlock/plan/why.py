@@ -11,8 +11,9 @@ from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound
 from interlock.impact.difference import Difference
 from interlock.impact.facts import Facts
-from interlock.impact.graph import Hop, Reached, Touch, above, causes, owner_node, verdicts
+from interlock.impact.graph import Hop, Reached, Touch, above, causes, verdicts
 from interlock.impact.lineage import lineage
+from interlock.impact.nodes import owner_node
 from interlock.plan.explain import difference_lines, weight_of
 from interlock.plan.make import Side
 from interlock.plan.plan import Plan

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from interlock.define.catalog import read_catalog
+from interlock.impact.asked import understand
 from interlock.impact.compare import Tables, compare, errors_in, tables_of
 from interlock.impact.query import QueryFacts, compare_queries
-from interlock.impact.sql import understand
 
 T = {"t": {"a": "integer", "b": "integer"}}
 MANY = 10_000

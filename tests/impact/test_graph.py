@@ -27,7 +27,7 @@ from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.impact.facts import learn
-from interlock.impact.graph import Touch, differences, graph, reach, spread
+from interlock.impact.graph import Touch, by_source, differences, graph, reach, spread
 from interlock.impact.nodes import Edge
 
 OLD = learn(shop())[0]
@@ -184,7 +184,7 @@ def test_reach_grows_when_the_change_grows(
 ) -> None:
     both = {n: min(seeds.get(n, "untouched"), more.get(n, "untouched"), key=WORSE.index)
             for n in {*seeds, *more}}  # fmt: skip
-    small, large = spread(seeds, edges), spread(both, edges)
+    small, large = spread(seeds, by_source(edges)), spread(both, by_source(edges))
     for name, (verdict, _) in small.items():
         assert WORSE.index(large[name][0]) <= WORSE.index(verdict)
 
@@ -194,7 +194,7 @@ def test_reach_grows_when_the_change_grows(
 def test_every_path_is_made_of_edges_and_ends_at_a_seed(
     edges: frozenset[Edge], seeds: dict[str, Touch]
 ) -> None:
-    for name, (_, path) in spread(seeds, edges).items():
+    for name, (_, path) in spread(seeds, by_source(edges)).items():
         assert all(Edge(hop.reader, hop.source, hop.kind) in edges for hop in path)
         assert all(a.source == b.reader for a, b in pairwise(path))
         assert (path[-1].source if path else name) in seeds
@@ -205,7 +205,7 @@ def test_every_path_is_made_of_edges_and_ends_at_a_seed(
 def test_a_path_is_never_longer_than_it_must_be(
     edges: frozenset[Edge], seeds: dict[str, Touch]
 ) -> None:
-    found = spread(seeds, edges)
+    found = spread(seeds, by_source(edges))
     for edge in edges:
         if edge.source in found and found[edge.reader][0] == found[edge.source][0]:
             assert len(found[edge.reader][1]) <= len(found[edge.source][1]) + 1
@@ -225,7 +225,7 @@ def test_the_picture_has_lanes_columns_and_states() -> None:
 
 
 def test_lineage_runs_from_a_column_to_the_services() -> None:  # R-A2
-    found = spread({"column:raw.orders.cents": "moves"}, OLD.edges)
+    found = spread({"column:raw.orders.cents": "moves"}, by_source(OLD.edges))
     reached = {name for name in found if Ref.parse(name).kind in ("feature", "model", "service")}
     assert "service:desk" in reached
     assert "feature:spend@1:orders_30d" not in reached

@@ -19,11 +19,11 @@ from shop_project import (
 )
 
 from interlock.errors import InterlockError, NotFound
+from interlock.impact.asked import understand
 from interlock.impact.compare import DIALECTS
 from interlock.impact.facts import Facts, learn
 from interlock.impact.graph import column_ref
 from interlock.impact.lineage import Direction, Lineage, Step, lineage
-from interlock.impact.sql import understand
 
 FACTS = learn(shop())[0]
 EVERY = sorted(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from interlock.impact.asked import understand
 from interlock.impact.query import Promise, QueryFacts, compare_queries
-from interlock.impact.sql import understand
 
 SCHEMA = {
     "wh.departures": {

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interlock.impact.asked import understand
 from interlock.impact.query import compare_queries
-from interlock.impact.sql import understand
 
 SCHEMA = {
     "wh.departures": {
