@@ -16,7 +16,7 @@ from interlock.change.signoff import Requirement
 from interlock.define.project import Project
 from interlock.errors import Refused
 from interlock.features.covers import covers
-from interlock.impact.graph import owner_node
+from interlock.impact.nodes import owner_node
 from interlock.models.card import unwritten
 from interlock.plan.budget import over
 from interlock.plan.plan import Plan

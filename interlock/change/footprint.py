@@ -17,8 +17,9 @@ from interlock.define.calendar import Calendar, PhaseName
 from interlock.define.environment import Environment, Stage
 from interlock.define.project import Project
 from interlock.define.refs import Ref
+from interlock.impact.nodes import owner_node
 from interlock.plan.steps import BuildTable, BuildView, RescoreModel, Retire, TrainModel
-from interlock.plan.timing import node_of, tables_below
+from interlock.plan.timing import tables_below
 
 if TYPE_CHECKING:
     from interlock.impact.difference import Difference
@@ -242,7 +243,9 @@ def _matters(project: Project, name: str) -> bool:
 
 def _reads(writes: Names, facts: Facts) -> Names:
     """What the written things read themselves, not what lies behind that."""
-    return frozenset(node_of(edge.source) for edge in facts.edges if node_of(edge.reader) in writes)
+    written = (name for name in writes if name in facts.nodes)
+    edges = (edge for name in written for edge in facts.nodes.edges(name))
+    return frozenset(owner_node(edge.source) for edge in edges)
 
 
 def _measures(plan: Plan, project: Project, impact: Iterable[str]) -> tuple[Measure, ...]:

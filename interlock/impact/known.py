@@ -78,6 +78,10 @@ class Known(Mapping[str, NodeFacts]):
         """Names of the features of a view, in the order of its header."""
         return self._held(str(view)).features
 
+    def below(self, name: str) -> tuple[str, ...]:
+        """The things that stand directly below `name`, declared or not."""
+        return self._below.get(name, ())
+
     # ---- what stands on what
 
     def _tables(self) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from interlock.define.project import Project
-from interlock.define.refs import Ref
 from interlock.define.schedules import Schedule, latest, occurrences, refreshes
+from interlock.impact.nodes import owner_node
 
 if TYPE_CHECKING:
     from interlock.impact.facts import Facts
@@ -55,25 +54,13 @@ def _old(refresh: Schedule, at: datetime) -> bool:
     return before is None or at - before > _DAY / 2
 
 
-@lru_cache(maxsize=65536)
-def node_of(name: str) -> str:
-    """The thing a column, feature or row set belongs to."""
-    ref = Ref.parse(name)
-    if ref.kind == "column":
-        return f"table:{ref.name.rpartition('.')[0]}"
-    return str(Ref("view", ref.name, ref.version)) if ref.kind == "feature" else name
-
-
 def tables_below(touched: Iterable[str], facts: Facts) -> frozenset[str]:
     """Tables that anything touched is fed from: late rows there are late rows here."""
-    below: dict[str, set[str]] = {}
-    for edge in facts.edges:
-        below.setdefault(node_of(edge.reader), set()).add(node_of(edge.source))
     found: set[str] = set()
-    open_ = [node_of(name) for name in touched]
+    open_ = [owner_node(name) for name in touched]
     while open_:
         name = open_.pop()
         if name not in found:
             found.add(name)
-            open_ += below.get(name, ())
+            open_ += facts.nodes.below(name)
     return frozenset(name for name in found if name.startswith("table:"))

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.define.environment import Environment, Stage
 from interlock.errors import Invalid
-from interlock.rollout.metrics import Gate
+
+if TYPE_CHECKING:
+    from interlock.rollout.metrics import Gate
 
 
 class State(Enum):
