@@ -269,6 +269,8 @@ EDITS: list[Edit] = [
     swap("interlock.yaml", "weight: 0.5", "weight: 0.4"),
     swap("interlock.yaml", "  data-eng:", "  data-engineers:"),
     swap("interlock.yaml", "subject: [id]", "subject: [idd]"),
+    swap("interlock.yaml", "subject: [id]", "refresh: 1h\n    subject: [id]"),
+    swap("tables/raw*.yaml", "columns:", "refresh: 2h\ncolumns:"),
 ]  # fmt: skip
 
 
