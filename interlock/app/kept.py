@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
@@ -80,7 +81,8 @@ def made_by(package: Path = Path(interlock.__file__).parent) -> str:
     """The code that reads and understands: another one may make something else of a text."""
     files = sorted(file for room in _ROOMS for file in (package / room).glob("*.py"))
     code = [digest_bytes(file.read_bytes()) for file in (*files, package / "app" / "kept.py")]
-    return digest([code, *(version(name) for name in ("sqlglot", "pydantic", "pyyaml"))])
+    used = [version(name) for name in ("sqlglot", "pydantic", "pyyaml", "python-dateutil")]
+    return digest([code, sys.version, *used])
 
 
 def _load(file: Path) -> Shelf:

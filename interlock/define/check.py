@@ -89,8 +89,9 @@ def check(
 
 
 def _unproven(scope: _Scope, named: Things[T], found: list[Problem]) -> Iterator[T]:
-    """Those that were not kept: what was has a team, as the teams may be others now, and of
-    itself nothing wrong with it.
+    """Those that were not kept. Of what was, only the team is asked: the teams may be others now.
+
+    So what is checked of these may look at nothing but the definition itself.
     """
     teams = {owner.name for owner in scope.project.owners}
     for held in named.every():

@@ -269,7 +269,7 @@ _READERS: Mapping[str, Callable[[_Found, str], None]] = {
     "features/*.sql": _read_view,
     "models/*.yaml": _read_model,
     "services/*.yaml": _read_service,
-    "yml": _read_yml,
+    "*.yml": _read_yml,
 }
 
 
@@ -277,7 +277,7 @@ def _reader_of(file: str) -> Callable[[_Found, str], None] | None:
     """By its name, or by its ending in one of our folders and whatever folder is inside."""
     top, _, _ = file.partition("/")
     ending = file.rpartition(".")[2]
-    return _READERS.get(file) or _READERS.get(f"{top}/*.{ending}") or _READERS.get(ending)
+    return _READERS.get(file) or _READERS.get(f"{top}/*.{ending}") or _READERS.get(f"*.{ending}")
 
 
 def _validated(found: _Found, kind: type[Kind], document: Document, **filled: Any) -> Kind | None:

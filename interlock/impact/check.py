@@ -71,7 +71,11 @@ class _Page:
 
 
 def check(known: Known, kept: Memory) -> tuple[Problem, ...]:
-    """Everything wrong, sorted by file and line; what was kept had nothing wrong with it."""
+    """Everything wrong, sorted by file and line.
+
+    Of what was kept nothing was wrong, and it is not looked at again: so what is checked of a
+    thing may only look at what its key covers (`Known`), and at the teams.
+    """
     project, understood = known.project, known.understood
     found = [*_owners(project)]
     for name in known.fresh:

@@ -12,8 +12,8 @@ import pytest
 from test_queries import PAIRS, SCHEMA, Pair, known
 
 from interlock.impact.asked import understand
+from interlock.impact.functions import SCALARS
 from interlock.impact.query import compare_queries
-from interlock.impact.sql import SCALARS
 from sim.impact import play
 
 CASES = 4000
