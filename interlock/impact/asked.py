@@ -58,6 +58,11 @@ def place_of(sql: str, schema: Schema, dialect: str = DIALECT, *, kept: Memory) 
     return query_key(sql, dialect, *_known(named, schema, None))
 
 
+def unread(sql: str, kept: Memory) -> bool:
+    """Nobody has parsed `sql` yet, in this run or an earlier one."""
+    return known_names(kept, _text_key(sql, DIALECT, kept)) is None
+
+
 def tables_in(sql: str, kept: Memory) -> tuple[str, ...]:
     """The tables that `sql` names, declared or not; none when it cannot be read."""
     named = _named(sql, DIALECT, kept)
@@ -94,8 +99,12 @@ def _named(sql: str, dialect: str, kept: Memory) -> Named | SqlError:
     return kept.once(("names", dialect, sql), lambda: _named_now(sql, dialect, kept))
 
 
+def _text_key(sql: str, dialect: str, kept: Memory) -> str:
+    return kept.once(("text", dialect, sql), lambda: text_key(sql, dialect))
+
+
 def _named_now(sql: str, dialect: str, kept: Memory) -> Named | SqlError:
-    place = text_key(sql, dialect)
+    place = _text_key(sql, dialect, kept)
     found = known_names(kept, place)
     if found is None:
         from interlock.impact.sql import tables_named

@@ -10,7 +10,7 @@ from interlock.define.definitions import Model, Service, Table
 from interlock.define.held import Things, things
 from interlock.define.memory import Memory
 from interlock.define.project import Project
-from interlock.impact.asked import place_of, tables_in, understand
+from interlock.impact.asked import place_of, tables_in, understand, unread
 from interlock.impact.outside import table_query
 from interlock.impact.query import QueryFacts
 from interlock.impact.source import Schema
@@ -69,6 +69,8 @@ class Understood:
             facts = self.facts(name)
             return tuple(sorted(facts.tables)) if facts else ()
         sql = self._sql(name)
+        if sql and unread(sql, self._memory):
+            self.facts(name)  # all of it at once: the tree is large and does not stay at hand
         return tables_in(sql, self._memory) if sql else ()
 
     def _understood(self, name: str) -> QueryFacts | None:
