@@ -18,8 +18,8 @@ from typing import Any
 
 import duckdb
 
+from interlock.impact.asked import understand
 from interlock.impact.query import Promise, QueryDifference, compare_queries
-from interlock.impact.sql import understand
 from sim.queries import SCHEMA, Case, mutated, query
 
 PROMISES = {"u": Promise(keys=(("k",),)), "t": Promise(keys=(("id",),), required=("a",))}
