@@ -121,7 +121,7 @@ def test_what_is_refused_fails_and_says_why_in_the_same_comment(
     file = made / "features" / "origin_weather.sql"
     text = file.read_text()
     recipe(made, listener.url, INTERLOCK_ENV=environment)
-    file.write_text(text.replace("ttl: 4h", "tttl: 4h <b>@team"))
+    file.write_text(text.replace("ttl: 5h", "tttl: 5h <b>@team"))
     try:
         done = recipe(made, listener.url, INTERLOCK_ENV=environment)
     finally:

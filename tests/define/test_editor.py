@@ -72,7 +72,7 @@ def test_every_kind_of_file_has_a_schema_and_an_example() -> None:
         ("table", "tables/wh_planes.yaml", "name: wh.planes", "name: planes"),
         ("table", "tables/raw_flights.yaml", "month: {type: integer}", "month: {type: int}"),
         ("table", "tables/wh_departures.yaml", "warn_after: 6h", "warn_after: 6 hours"),
-        ("view", "features/origin_weather.sql", "ttl: 4h", "ttl: PT4H"),
+        ("view", "features/origin_weather.sql", "ttl: 5h", "ttl: PT5H"),
         ("view", "features/origin_weather.sql", "entity:", "entiy:"),
         ("model", "models/late.yaml", "entry: late.py:train", "sed: 1"),
         ("model", "models/late.yaml", "metric: ece", "metric: auc"),

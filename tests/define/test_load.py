@@ -46,7 +46,7 @@ def test_the_flights_project_reads_without_a_problem() -> None:
     assert (late.file, late.training.start) == ("models/late.yaml", date(2013, 1, 8))
     assert project.tables["wh.spine"].sql == FLIGHTS["tables/wh_spine.sql"].strip()
     weather = project.views["origin_weather@1"]
-    assert weather.ttl == timedelta(hours=4)
+    assert weather.ttl == timedelta(hours=5)
     assert weather.sql.startswith("SELECT")
     assert project.owner_of(weather.ref) == "data-eng"
     assert {owner.name for owner in project.owners} >= {"data-eng", "ops-gates"}

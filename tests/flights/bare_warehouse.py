@@ -42,9 +42,16 @@ def _load(engine: duckdb.DuckDBPyConnection, folder: Path, table: Table) -> None
 
 
 def looked_up(view: FeatureView, relation: str, where: str) -> str:
-    """Each flight with the newest row of its entity at its cutoff."""
+    """Each flight with the newest row of its entity that was known at its cutoff."""
     same = " AND ".join(f"s.{name} = v.{name}" for name in view.entity)
     values = ", ".join(f"v.{name}" for name in view.features)
+    if view.available_at:
+        known = f"v.ts <= s.cutoff AND v.{view.available_at} <= s.cutoff"
+        newest = f"SELECT * FROM {relation} AS v WHERE {same} AND {known} ORDER BY ts DESC LIMIT 1"
+        return (
+            f"SELECT s.flight_id, {values} FROM wh.spine AS s "
+            f"LEFT JOIN LATERAL ({newest}) AS v ON true WHERE {where}"
+        )
     return (
         f"SELECT s.flight_id, {values} FROM wh.spine AS s ASOF LEFT JOIN {relation} AS v "
         f"ON {same} AND s.cutoff >= v.ts WHERE {where}"

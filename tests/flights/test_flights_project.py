@@ -64,7 +64,8 @@ def view_breaches(engine: Engine, project: Project) -> list[str]:
     for name, view in project.views.items():
         rows = f"feat.{view.view}"
         columns = [row[0] for row in engine.execute(f"DESCRIBE {rows}").fetchall()]
-        if columns != [*view.entity, view.event_time, *view.features]:
+        known = [view.available_at] if view.available_at else []
+        if columns != [*view.entity, view.event_time, *known, *view.features]:
             breaches.append(f"{name} has {columns}")
         key = ", ".join([*view.entity, view.event_time])
         if one(engine, f"SELECT count(*) - count(DISTINCT ({key})) FROM {rows}"):

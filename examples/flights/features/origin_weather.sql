@@ -2,10 +2,12 @@
 view: origin_weather
 version: 1
 owner: data-eng
-description: The newest published observation at the airport of departure.
+description: The newest observation at the airport of departure that was published by then.
 entity: [origin]
-ttl: 4h
-freshness: {warn_after: 3h, error_after: 6h}
+# An observation that is published late never hides a newer one.
+available_at: available_at
+ttl: 5h
+freshness: {warn_after: 4h, error_after: 7h}
 features:
   # These were never null in training, so a model reads null as nonsense (visibility 0 is fog).
   # A late feed is therefore bridged by the last observation, and after that by the median.
@@ -22,7 +24,8 @@ features:
 */
 SELECT
   origin,
-  available_at AS ts,
+  obs_hour AS ts,
+  available_at,
   temp_f AS wx_temp_f,
   wind_mph AS wx_wind_mph,
   visib_mi AS wx_visib_mi,
