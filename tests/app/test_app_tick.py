@@ -10,8 +10,8 @@ import app_world as world
 import pytest
 
 from interlock.app import decide
+from interlock.app.audit import audit
 from interlock.app.changes import held
-from interlock.app.history import audit
 from interlock.app.tick import IDLE, drive, tick
 from interlock.app.workspace import Workspace
 from interlock.errors import Refused
@@ -82,7 +82,7 @@ def test_controllers_that_share_a_lease_still_step_once(
         assert one.route().epoch == epoch + 1
         # It may fail at what follows the step, for want of the warehouse; the step stands.
         assert sum(f"{ID} " in said and "WAIVED" in said for said in told) <= 1, told
-        assert audit(one, "").objections == ()
+        assert audit(one).objections == ()
 
 
 def test_two_processes_step_once_and_one_of_them_says_so(stages: Stages, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_two_processes_step_once_and_one_of_them_says_so(stages: Stages, tmp_pat
     with world.opened(folder) as workspace:
         assert [line.state for line in world.rollout(workspace, ID).history] == ["shadow"]
         assert workspace.route().epoch == epoch + 1
-        assert audit(workspace, "").objections == ()
+        assert audit(workspace).objections == ()
 
 
 def test_a_controller_at_work_is_not_disturbed(stages: Stages, tmp_path: Path) -> None:

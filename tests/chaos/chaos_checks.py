@@ -17,8 +17,8 @@ from chaos_crowd import MODEL, Crowd, Told
 from chaos_world import LIFT, LIFTED
 
 from interlock.adapters.lightgbm import load
+from interlock.app.audit import audit
 from interlock.app.changes import held
-from interlock.app.history import audit
 from interlock.app.measure import BUCKET_S, LOG, buckets_of, ingest
 from interlock.app.tick import measuring
 from interlock.app.versions import stored
