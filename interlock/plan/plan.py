@@ -80,7 +80,7 @@ class Plan:
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
     `after` is the change on whose post-state this one builds, when it waits for one.
-    `rules` are the kinds of rules that are edited: policies, calendar, owners.
+    `rules` are the kinds of rules that are edited: policies, calendar, owners, environments.
     `request` is the digest of what its author promised: why, how far, when to take it back.
     """
 

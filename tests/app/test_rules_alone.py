@@ -1,4 +1,4 @@
-"""An edit of policies, calendar or owners alone is a change: signed, released, taken back."""
+"""An edit of policies, calendar, owners or stages alone: signed, released, taken back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ HOLDS = "    gina: [service_owner]\n"
 EDITS = {
     "policies": ("policies/change.cedar", "soak_hours >= 24", "soak_hours >= 48"),
     "calendar": ("calendar.yaml", "2013-03-09T00:00:00", "2013-03-10T00:00:00"),
+    "environments": ("interlock.yaml", "rollback_window: 7d", "rollback_window: 8d"),
     "owners": ("interlock.yaml", HOLDS, HOLDS.replace("gina", "max") + HOLDS),
 }
 

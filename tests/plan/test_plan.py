@@ -208,7 +208,8 @@ def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
     prod = PROD.model_copy(update={"mixed_decisions": (mixed,)})
     plan = planned(BY_DAY, environments={"prod": prod})
     assert not plan.objections
-    (note,) = plan.notes
+    note, rules = plan.notes
+    assert rules.startswith("environments decide about changes")
     assert "mixed for at least 2d of ramp, allowed by cy: judged on mirrored scores only" in note
 
 
