@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from interlock.errors import Invalid, Unavailable, Unusable
 
 if TYPE_CHECKING:
     from interlock.adapters.sqlrecord import SqlRecord
+    from interlock.adapters.sqlrecord.looking import LookedAt
 
 BESIDE = "sqlite://"  # in the state folder
 _MAIN = "interlock.yaml"
@@ -85,6 +87,26 @@ def open_record(
         ) from error
     _remember(state / f"record-{environment}", address)
     return opened
+
+
+def look_into(file: Path, source: str) -> SqlRecord | LookedAt:
+    """The record in `file`, for a process that reads a few entries of it."""
+    from interlock.adapters.sqlrecord.looking import LookedAt
+
+    def whole() -> SqlRecord:
+        from interlock.adapters.sqlrecord import SqlRecord
+
+        return SqlRecord(file, source=source)
+
+    try:
+        looked = LookedAt(file, whole)
+    except sqlite3.Error:
+        return whole()
+    if looked.current:
+        return looked
+    # Not a record, or of another version: the whole one says so, or brings it up to date.
+    looked.close()
+    return whole()
 
 
 def _remember(kept: Path, address: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from interlock.adapters.memory import MemoryRecord
     from interlock.adapters.predictions import JsonLinesLog
     from interlock.adapters.sqlrecord import SqlRecord
+    from interlock.adapters.sqlrecord.looking import LookedAt
     from interlock.app.kept import KeptFolder
     from interlock.app.push import Pusher
     from interlock.app.scheduled import Beside
@@ -191,22 +192,23 @@ class Workspace:
             ) from error
 
     @cached_property
-    def record(self) -> SqlRecord | MemoryRecord:
+    def record(self) -> SqlRecord | MemoryRecord | LookedAt:
         from interlock.adapters.memory import MemoryRecord
         from interlock.app.records import (
             address_of,
             file_of,
             is_beside,
+            look_into,
             open_record,
             source_of,
         )
 
         address = address_of(self.folder, self.state, self.environment)
-        beside = is_beside(address)
-        if self.looking and beside and not file_of(address, self.folder, self.state).exists():
-            return MemoryRecord()
-        self._make_state()
         source = source_of(self.door) if self.source == EMBEDDED else self.source
+        if self.looking and is_beside(address):
+            file = file_of(address, self.folder, self.state)
+            return look_into(file, source) if file.exists() else MemoryRecord()
+        self._make_state()
         return open_record(address, self.folder, self.state, self.environment, source)
 
     @cached_property

@@ -12,7 +12,6 @@ where nothing was written yet.
 from __future__ import annotations
 
 import copy
-import json
 import secrets
 import sqlite3
 import time
@@ -26,14 +25,19 @@ import sqlalchemy as sa
 
 from interlock.adapters.sqlrecord import tables
 from interlock.adapters.sqlrecord.connect import Ready, lost, reach
-from interlock.adapters.sqlrecord.values import stored, to_write, with_names
+from interlock.adapters.sqlrecord.values import (
+    SCHEMA_VERSION,
+    entry_of,
+    named_in,
+    stored,
+    to_write,
+)
 from interlock.change.audit import leaf_of
 from interlock.change.names import (
     SALT_BYTES,
     new_name,
     nobody,
     people_in,
-    shown,
     unknown,
 )
 from interlock.change.tree import Peaks
@@ -252,20 +256,8 @@ class SqlRecord:
 
     def _entries(self, ask: Callable[[sa.Connection], Sequence[Any]]) -> tuple[Entry, ...]:
         """Rows as entries, with the names of everybody who is still known."""
-        rows, names = self._reading(lambda connection: with_names(connection, ask(connection)))
-        return tuple(self._entry(Stored(*row), names) for row in rows)
-
-    def _entry(self, kept: Stored, names: Mapping[str, str]) -> Entry:
-        by, source = names.get(kept.by, kept.by), names.get(kept.source, kept.source)
-        try:
-            body = json.loads(shown(kept.body, names))
-            at = datetime.fromisoformat(kept.written_at)
-        except ValueError as error:
-            raise Corrupt(
-                f"{kept.ref} version {kept.version} in {self._place.name} cannot be read: {error}",
-                help="restore the record from a backup",
-            ) from error
-        return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
+        rows, names = self._reading(lambda connection: _with_names(connection, ask(connection)))
+        return tuple(entry_of(row, names, self._place.name) for row in rows)
 
     def _head(self, row: Any) -> tuple[Peaks, int]:
         try:
@@ -289,13 +281,13 @@ class SqlRecord:
                 help="move it away, or name another file",
             )
         found = self._reading(_schema)
-        if found > tables.SCHEMA_VERSION:
+        if found > SCHEMA_VERSION:
             raise Unavailable(
                 f"{self._place.name} was written by a newer Interlock:"
-                f" its schema is {found}, this program knows {tables.SCHEMA_VERSION}",
+                f" its schema is {found}, this program knows {SCHEMA_VERSION}",
                 help="upgrade Interlock; nothing was changed",
             )
-        if found < tables.SCHEMA_VERSION:
+        if found < SCHEMA_VERSION:
             self._make(lambda c: tables.migrate(c, _schema(c)))
 
     def _tables(self, connection: sa.Connection) -> set[str]:
@@ -367,6 +359,15 @@ class SqlRecord:
                 " it may be there and it may not",
                 help="look at it (`interlock status`) before trying again",
             ) from error
+
+
+def _with_names(
+    connection: sa.Connection, found: Sequence[Any]
+) -> tuple[Sequence[Stored], Mapping[str, str]]:
+    rows = [Stored(*row) for row in found]
+    wanted = named_in(rows)
+    names = connection.execute(tables.NAMES, {"pseudonyms": wanted}).all() if wanted else ()
+    return rows, {row.pseudonym: row.name for row in names}
 
 
 def _schema(connection: sa.Connection) -> int:

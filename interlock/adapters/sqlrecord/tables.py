@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
+from interlock.adapters.sqlrecord.values import SCHEMA_VERSION
 from interlock.change.audit import stored_hash
 from interlock.change.tree import Peaks
-
-SCHEMA_VERSION = 2
 
 META = sa.MetaData()
 # Addresses are compared byte by byte, whatever language the server speaks.

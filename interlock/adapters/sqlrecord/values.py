@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-import sqlalchemy as sa
-
-from interlock.adapters.sqlrecord import tables
-from interlock.change.names import hidden, pseudonyms_in
+from interlock.change.names import hidden, pseudonyms_in, shown
 from interlock.define.digest import canonical
-from interlock.errors import Unusable
+from interlock.define.refs import Ref
+from interlock.errors import Corrupt, Unusable
 from interlock.ports import Entry, Json, Put, Stored
 
+SCHEMA_VERSION = 2
 
-def with_names(
-    connection: sa.Connection, rows: Sequence[Any]
-) -> tuple[Sequence[Any], Mapping[str, str]]:
-    wanted = {who for row in rows for who in (row.by, row.source)}
+
+def named_in(rows: Iterable[Stored]) -> list[str]:
+    """Every pseudonym that stands in `rows`."""
+    wanted: set[str] = set()
     for row in rows:
-        wanted |= pseudonyms_in(row.body)
-    asked = {"pseudonyms": sorted(wanted)}
-    found = connection.execute(tables.NAMES, asked).all() if wanted else ()
-    return rows, {row.pseudonym: row.name for row in found}
+        wanted |= {row.by, row.source} | pseudonyms_in(row.body)
+    return sorted(wanted)
+
+
+def entry_of(kept: Stored, names: Mapping[str, str], place: str) -> Entry:
+    """What is kept, with the names of everybody who is still known."""
+    by, source = names.get(kept.by, kept.by), names.get(kept.source, kept.source)
+    try:
+        body = json.loads(shown(kept.body, names))
+        at = datetime.fromisoformat(kept.written_at)
+    except ValueError as error:
+        raise Corrupt(
+            f"{kept.ref} version {kept.version} in {place} cannot be read: {error}",
+            help="restore the record from a backup",
+        ) from error
+    return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
 
 
 def to_write(puts: Iterable[Put], at: datetime, by: str, source: str) -> tuple[Entry, ...]:
