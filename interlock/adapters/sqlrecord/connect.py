@@ -18,6 +18,7 @@ from interlock.errors import Corrupt, Unavailable, Unusable
 BUSY_SECONDS = 10.0
 SCHEMA = "interlock"
 _PORT = 5432
+_SHORTEST = 512  # bytes of a database: one page of the smallest size
 _GONE = ("57P", "08")  # of SQLSTATE: shut down or terminated by somebody; no connection
 
 _HELP = {
@@ -195,13 +196,17 @@ def _state(error: object) -> str:
 
 
 def _refuse_other_files(file: Path) -> None:
-    """SQLite takes a very short file for an empty database, and writes over it."""
+    """SQLite takes a very short file for an empty database, and writes over it.
+
+    Its size is enough to know. To open and close it here would drop the locks that this
+    process holds on it (POSIX): another process would take the log of writes away from under
+    a record that is open, which then reads the past and loses what it writes.
+    """
     try:
-        with file.open("rb") as opened:
-            head = opened.read(16)
+        size = file.stat().st_size
     except OSError:
         return  # not there, or not for us: opening it will say which
-    if head and head != b"SQLite format 3\0":
+    if 0 < size < _SHORTEST:
         raise Corrupt(f"{file} is not a record", help="restore it from a backup, or move it away")
 
 
