@@ -18,7 +18,7 @@ from interlock.define.calendar import Calendar
 Action = Literal["block", "defer", "hold", "rerun", "warn"]
 """block: not then; defer: not then, and another hour will do; hold: it waits by itself, when it
 is under way; rerun: evidence is made again, the slot is kept; warn: go on, knowing this."""
-Span = Literal["active", "live", "rollback", "whole"]
+Span = Literal["active", "live", "rollback", "whole", "gone"]
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,10 @@ PAIRS = (
          "this builds on {names}, which {other} may take back until {until} UTC"),
     Pair("X5", "rollback", "active", they_build_on_mine,
          "{other} builds on {names}, which this may take back"),
-    Pair("X6", "whole", "whole", retires_theirs,
+    # Nothing is taken away while the change that retires it may still go back.
+    Pair("X6", "gone", "whole", retires_theirs,
          "this retires {names}, which {other} holds until {until} UTC"),
-    Pair("X6", "whole", "whole", they_retire_mine,
+    Pair("X6", "whole", "gone", they_retire_mine,
          "{other} retires {names}, which this holds, until {until} UTC"),
     Pair("X11", "live", "live", only_impact,
          "{other} reaches {names} too until {until} UTC"),

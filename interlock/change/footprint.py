@@ -154,6 +154,11 @@ class Phases:
     def whole(self) -> Interval:
         return Interval(self.start, self.over)
 
+    @cached_property
+    def gone(self) -> Interval:
+        """The moment from which what it retires may be taken away: when it cannot go back."""
+        return Interval(self.over, self.over + timedelta(microseconds=1))
+
     def phase(self, name: PhaseName) -> Interval:
         match name:
             case "prepare":

@@ -214,7 +214,7 @@ def pill(change: Change, lacking: Lacks) -> str:
             return "Needs sign-off"
         if lacking.all:
             return "Blocked"
-        return "Approved"
+        return "Scheduled" if change.state == "SCHEDULED" else "Approved"
     return state_label(change.__dict__)
 
 

@@ -27,13 +27,11 @@ def cut_every_other_line(url: str) -> None:
     other.close()
 
 
-def test_a_line_that_breaks_between_calls_is_said_and_trying_again_works(
+def test_a_line_that_broke_while_nobody_used_it_is_replaced_before_anybody_notices(
     warehouse: PostgresWarehouse, postgres_url: str
 ) -> None:
     warehouse.load("cut.a", pa.table({"x": [1]}))
     cut_every_other_line(postgres_url)
-    with pytest.raises(Unavailable, match="did not answer"):
-        warehouse.query("SELECT x FROM cut.a")
     assert warehouse.query("SELECT x FROM cut.a").to_pylist() == [{"x": 1}]
 
 

@@ -52,7 +52,7 @@ def test_looking_leaves_no_trace(fresh: Path, command: str) -> None:
 
 def test_looking_at_a_project_in_use_changes_nothing(project: Path) -> None:
     before = contents(project)
-    for command in (["plan"], ["changes"], ["status", "CR-1"], ["audit"]):
+    for command in (["plan"], ["changes"], ["status", "CR-1"], ["audit", "verify"]):
         interlock(*command, "-C", project)
     assert contents(project) == before
 

@@ -43,7 +43,7 @@ def test_a_steward_sees_and_is_told_that_it_is_on_record(classified: Path) -> No
     found = interlock(*asked, "--json").json
     assert len(found["rows"]) == 10
     assert (found["masked"], found["clear"]) == ({}, ["wh.planes.tailnum"])
-    assert interlock("audit", "-C", classified).code == 0
+    assert interlock("audit", "verify", "-C", classified).code == 0
 
 
 @pytest.mark.parametrize(

@@ -192,9 +192,9 @@ def served(redis_first: RedundantStore, tmp_path: Path) -> Iterator[World]:
 
 
 def answered(world: World) -> tuple[str, dict[str, object]]:
-    ask = oip.parse(oip.Door("late"), orjson.dumps(body([7]))).ask
-    got = world.gateway.answer(ask)
-    said = orjson.loads(oip.reply(ask, got, None))
+    inquiry = oip.parse(oip.Door("late"), orjson.dumps(body([7])))
+    got = world.gateway.answer(inquiry.ask)
+    said = orjson.loads(oip.reply(inquiry, got)[0])
     outputs = {one["name"]: one["data"][0] for one in said["outputs"]}
     return said["parameters"]["store"], outputs
 
