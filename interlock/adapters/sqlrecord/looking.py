@@ -35,7 +35,10 @@ class LookedAt:
         self._file = file
         self._open_whole = whole
         self._connection = sqlite3.connect(
-            f"{file.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            # Not `ro`: who may not write could not put away the log of writes when it closes.
+            f"{file.resolve().as_uri()}?mode=rw",
+            uri=True,
+            check_same_thread=False,
         )
 
     @cached_property
