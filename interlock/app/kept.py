@@ -71,9 +71,10 @@ class KeptFolder:
         assert isinstance(shelf, Shelf)
         entries: dict[str, bytes | memoryview] = {key: shelf.raw(key) for key in self.memory.old()}
         entries |= {key: orjson.dumps(plain) for key, plain in self.memory.new().items()}
-        _save(self._file, entries)
         lengths = {key: len(entry) for key, entry in entries.items()}
-        self.memory.settled(Shelf(lengths, memoryview(b"".join(entries.values()))))
+        whole = b"".join(entries.values())  # some 20 MB on a large estate: put together once
+        _save(self._file, lengths, whole)
+        self.memory.settled(Shelf(lengths, memoryview(whole)))
 
 
 @cache
@@ -108,14 +109,13 @@ def _heads(data: bytes) -> Iterator[tuple[int, int]]:
         start = end + 1
 
 
-def _save(file: Path, entries: Mapping[str, bytes | memoryview]) -> None:
+def _save(file: Path, lengths: Mapping[str, int], whole: bytes) -> None:
     """All of it or nothing; a folder that is not there or not ours to write is no mistake."""
-    lengths = {key: len(entry) for key, entry in entries.items()}
-    rest = b"\n".join([made_by().encode(), orjson.dumps(lengths), b"".join(entries.values())])
+    head = b"%s\n%s\n" % (made_by().encode(), orjson.dumps(lengths))
     beside = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     with contextlib.suppress(OSError):
         with beside.open("wb") as out:
-            out.writelines((digest_bytes(rest).encode(), b"\n", rest))
+            out.writelines((digest_bytes(head, whole).encode(), b"\n", head, whole))
         beside.replace(file)
     with contextlib.suppress(OSError):
         beside.unlink(missing_ok=True)

@@ -33,6 +33,9 @@ def digest_texts(*texts: str) -> str:
     return hashlib.sha256("\n".join((lengths, *texts)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def digest_bytes(data: bytes | memoryview) -> str:
-    """SHA-256 of `data`, 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
+def digest_bytes(*parts: bytes | memoryview) -> str:
+    """SHA-256 of `parts` one after the other, 64 hex digits."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
