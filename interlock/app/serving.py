@@ -92,13 +92,13 @@ class Gateway:
 
         A request that is refused, or whose rows break the model, costs the others nothing.
         """
-        began = time.perf_counter()
+        began, now = time.perf_counter(), _now()
         live = self.live()
         found: dict[int, Answered | InterlockError] = {}
         alike: dict[tuple[str, datetime], list[Asked]] = {}
         for place, ask in enumerate(asks):
             try:
-                key = ask.model, self._instant(ask.at)
+                key = ask.model, self._instant(ask.at, now)
                 alike.setdefault(key, []).append(self._held(live, ask, place))
             except InterlockError as error:
                 found[place] = error
@@ -153,14 +153,15 @@ class Gateway:
             return found
         return [got._replace(stale=[True] * len(got.values)) for got in found]
 
-    def _instant(self, at: datetime | None) -> datetime:
+    def _instant(self, at: datetime | None, now: datetime) -> datetime:
+        """When it is asked: what came together is asked at one moment, and so stays together."""
         if self.replay_clock:
             if at is None:
                 raise Unusable("this environment replays recorded traffic: send parameters.at")
             return at
         if at is not None:
             raise Unusable("parameters.at is only for an environment with `clock: replay`")
-        return datetime.fromtimestamp(time.time(), UTC)
+        return now
 
     def push(self, table: str, rows: Sequence[Any], at: datetime | None) -> Pushed:
         """Rows for a pushed table, checked against the releases that answer now."""
@@ -171,7 +172,7 @@ class Gateway:
             raise Unavailable(
                 "this process does not take rows", help="start `interlock serve` again"
             )
-        return self.pusher.push(spec, rows, self._instant(at))
+        return self.pusher.push(spec, rows, self._instant(at, _now()))
 
     def assign(self, subject: str | None) -> tuple[str, str, int]:
         """(release digest, arm, epoch) for one subject: the same cohort as scoring uses."""
@@ -317,6 +318,10 @@ def _part(columns: Columns, rows: Sequence[int] | None) -> Columns:
     if rows is None:
         return columns
     return {name: [column[row] for row in rows] for name, column in columns.items()}
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def _micros(began: float) -> int:

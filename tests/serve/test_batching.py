@@ -107,6 +107,32 @@ def test_a_row_that_breaks_the_model_breaks_its_own_request_only(served: World) 
     assert "too much for me" in broken.column("errors")[0]
 
 
+class Counts:
+    """A scorer that counts how often it is asked, and for how many rows."""
+
+    def __init__(self, scorer: Any) -> None:
+        self._scorer = scorer
+        self.rows: list[int] = []
+
+    def score(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        self.rows.append(len(matrix))
+        scores: NDArray[np.float64] = self._scorer.score(matrix)
+        return scores
+
+
+@pytest.mark.parametrize("replayed", [True, False])
+def test_one_turn_asks_the_model_once_whatever_the_clock(served: World, replayed: bool) -> None:
+    served.route()
+    served.gateway.replay_clock = replayed
+    stable = served.gateway.live().stable
+    counting = Counts(stable.scorers["late"])
+    stable.scorers["late"] = counting  # type: ignore[index]  # a dict
+    asks = [ask([n, n + 1]) for n in range(0, 10, 2)]
+    got = together(Batcher(served.gateway), [a if replayed else replace(a, at=None) for a in asks])
+    assert counting.rows == [10]
+    assert len({one.at for one in got if isinstance(one, Answered)}) == 1
+
+
 def test_what_is_too_much_is_refused_at_once_and_counted(served: World) -> None:
     got = together(Batcher(served.gateway, most=2), ASKS[:5])
     assert [isinstance(one, Busy) for one in got] == [False, False, True, True, True]
