@@ -43,6 +43,8 @@ class Cost:
 def run(command: Sequence[str], cwd: Path | None = None, fine: Sequence[int] = (0,)) -> Cost:
     """Run to the end; its own children count as its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    # As installed: a rival's wheel comes compiled too, and nobody compiles it at every start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile("w+") as out:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, cwd=cwd, env=environment)

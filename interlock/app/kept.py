@@ -1,9 +1,11 @@
 """What was read and understood before, kept beside the state so that the next plan is quick.
 
-One file, `facts.json`: the digest of the rest, the code that made it, where each entry
-stands, then the entries as JSON, one behind the other. Only those that are asked for are
-looked at. A torn, edited or older file is as good as none. It is written whole and swapped
-in, only where a state folder stands that may be written to, and may be deleted at any time.
+One file, `facts.json`, of one or more parts. A part is the digest of its rest, the code that
+made it, how long each entry is, then the entries as JSON, one behind the other. Only those that
+are asked for are looked at. What is new goes behind the file as one more part, in one write;
+when something is to be forgotten the file is written whole and swapped in. Reading ends at the
+first part that is torn, edited or made by other code, and all of it may be deleted at any
+time. It is written only where a state folder stands that may be written to.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.metadata import version
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +33,21 @@ _ROOMS = ("define", "impact")
 class Shelf(Mapping[str, Any]):
     """Entries as they stand in a file; each becomes plain data when it is asked for."""
 
-    def __init__(self, lengths: Mapping[str, int], data: memoryview) -> None:
-        ends = accumulate(lengths.values())
-        self._ends = dict(zip(lengths, ends, strict=True))
-        self._lengths, self._data = lengths, data
+    def __init__(self, entries: Mapping[str, memoryview | bytes], sound: int = -1) -> None:
+        self.raw = entries
+        self.sound = sound  # bytes of the file that hold them; -1: it has to be written whole
 
     def __getitem__(self, key: str) -> Any:
-        return orjson.loads(self.raw(key))
-
-    def raw(self, key: str) -> memoryview:
-        end = self._ends[key]
-        return self._data[end - self._lengths[key] : end]
+        return orjson.loads(self.raw[key])
 
     def __contains__(self, key: object) -> bool:
-        return key in self._ends
+        return key in self.raw
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ends)
+        return iter(self.raw)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.raw)
 
 
 class KeptFolder:
@@ -69,12 +66,12 @@ class KeptFolder:
             return
         shelf = self.memory.plain
         assert isinstance(shelf, Shelf)
-        entries: dict[str, bytes | memoryview] = {key: shelf.raw(key) for key in self.memory.old()}
-        entries |= {key: orjson.dumps(plain) for key, plain in self.memory.new().items()}
-        lengths = {key: len(entry) for key, entry in entries.items()}
-        whole = b"".join(entries.values())  # some 20 MB on a large estate: put together once
-        _save(self._file, lengths, whole)
-        self.memory.settled(Shelf(lengths, memoryview(whole)))
+        new = {key: orjson.dumps(plain) for key, plain in self.memory.new().items()}
+        old = {key: shelf.raw[key] for key in self.memory.old()}
+        whole = {**old, **new}
+        behind = len(old) == len(shelf) and _append(self._file, shelf.sound, new)
+        sound = behind or _replace(self._file, whole)
+        self.memory.settled(Shelf(whole, sound))
 
 
 @cache
@@ -87,35 +84,74 @@ def made_by(package: Path = Path(interlock.__file__).parent) -> str:
 
 
 def _load(file: Path) -> Shelf:
-    """What `_save` wrote; nothing for anything else."""
-    try:
-        data = file.read_bytes()
-        first, made, index = (data[a:b] for a, b in _heads(data))
-        rest = memoryview(data)[len(first) + 1 :]
-        if first == digest_bytes(rest).encode() and made == made_by().encode():
-            lengths = {str(key): int(length) for key, length in orjson.loads(index).items()}
-            return Shelf(lengths, rest[len(made) + len(index) + 2 :])
-    except (OSError, ValueError, AttributeError):
-        pass
-    return Shelf({}, memoryview(b""))
+    """What was written; nothing for anything else."""
+    entries: dict[str, memoryview | bytes] = {}
+    sound = 0
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        data = memoryview(file.read_bytes())
+        while sound < len(data):
+            more, sound = _part(data, sound)
+            entries |= more
+        return Shelf(entries, sound)
+    return Shelf(entries)
 
 
-def _heads(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the first three lines begin and end; ValueError where there are none."""
-    start = 0
+def _part(data: memoryview, start: int) -> tuple[dict[str, memoryview], int]:
+    """The entries of the part at `start` and where it ends; ValueError for anything else."""
+    (first, made, index), at = _heads(data, start)
+    lengths = {str(key): int(length) for key, length in orjson.loads(index).items()}
+    ends = list(accumulate(lengths.values(), initial=at))
+    right = digest_bytes(data[start + len(first) + 1 : ends[-1]]).encode()
+    if first != right or made != made_by().encode() or min(lengths.values(), default=0) < 0:
+        raise ValueError("not a part that this code has written")
+    return {key: data[a:b] for key, (a, b) in zip(lengths, pairwise(ends), strict=True)}, ends[-1]
+
+
+def _heads(data: memoryview, start: int) -> tuple[list[bytes], int]:
+    """The three lines at `start` and where they end; ValueError where there are none."""
+    lines, whole = [], data.obj
+    assert isinstance(whole, bytes)
     for _ in range(3):
-        end = data.index(b"\n", start)
-        yield start, end
+        end = whole.index(b"\n", start)
+        lines.append(whole[start:end])
         start = end + 1
+    return lines, start
 
 
-def _save(file: Path, lengths: Mapping[str, int], whole: bytes) -> None:
-    """All of it or nothing; a folder that is not there or not ours to write is no mistake."""
+def _written(entries: Mapping[str, memoryview | bytes]) -> tuple[bytes, ...]:
+    """A part, as it stands in the file."""
+    lengths = {key: len(entry) for key, entry in entries.items()}
     head = b"%s\n%s\n" % (made_by().encode(), orjson.dumps(lengths))
+    whole = b"".join(entries.values())  # some 20 MB on a large estate: put together once
+    return digest_bytes(head, whole).encode() + b"\n", head, whole
+
+
+def _append(file: Path, sound: int, entries: Mapping[str, bytes]) -> int:
+    """The length of the file with `entries` behind it; 0 where they could not be put there.
+
+    One write: of two processes at one time each adds a part of its own. What another has
+    changed since it was read is left to `_replace`.
+    """
+    part = b"".join(_written(entries))
+    with contextlib.suppress(OSError), file.open("ab", buffering=0) as out:
+        if 0 < sound == out.tell() and out.write(part) == len(part):
+            return sound + len(part)
+    return 0
+
+
+def _replace(file: Path, entries: Mapping[str, memoryview | bytes]) -> int:
+    """The length of the file that holds `entries` now: all of them, or -1 and it is as it was.
+
+    A folder that is not there or not ours to write is no mistake.
+    """
+    part = _written(entries)
     beside = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    sound = -1
     with contextlib.suppress(OSError):
         with beside.open("wb") as out:
-            out.writelines((digest_bytes(head, whole).encode(), b"\n", head, whole))
+            out.writelines(part)
         beside.replace(file)
+        sound = sum(map(len, part))
     with contextlib.suppress(OSError):
         beside.unlink(missing_ok=True)
+    return sound

@@ -373,6 +373,54 @@ def test_a_spoilt_file_is_as_good_as_none_and_written_again(
             assert len(files(folder)) == 1, "and nothing is left beside"
 
 
+def test_what_is_new_goes_behind_the_file_and_a_torn_end_harms_nothing(
+    folder: Path, texts: dict[str, str]
+) -> None:
+    name = "tables/wh_t0005.sql"
+    file = folder / ".interlock" / "facts.json"
+    before = file.read_bytes()
+    texts = {**texts, name: edited(texts[name])}
+    (folder / name).write_text(texts[name])
+    right = fresh(texts)
+    assert looked_at(folder) == right
+    after = file.read_bytes()
+    assert after.startswith(before)
+    assert len(before) < len(after) < len(before) * 1.5
+    for torn in (after[:-1], after[: len(before) + 40], after + b"x", after + after[:99]):
+        file.write_bytes(torn)
+        known = KeptFolder(folder / ".interlock").memory.plain
+        assert len(known) >= len(parts_index(before)), "what stands before it is believed"
+        assert looked_at(folder) == right
+    file.write_bytes(after[: len(before) + 40])
+    assert looked_at(folder) == right
+    assert looked_at(folder) == right
+    assert file.read_bytes() != after[: len(before) + 40]
+    assert set(KeptFolder(folder / ".interlock").memory.plain) >= set(parts_index(after))
+
+
+def parts_index(data: bytes) -> dict[str, int]:
+    """Keys and lengths of the first part."""
+    index: dict[str, int] = json.loads(parts(data)[1])
+    return index
+
+
+def test_two_that_plan_at_one_time_both_keep_what_they_found(
+    folder: Path, texts: dict[str, str]
+) -> None:
+    found = []
+    for name in ("tables/wh_t0005.sql", "tables/wh_t0030.sql"):
+        other = {**texts, name: edited(texts[name])}
+        found.append((other, Workspace(folder, looking=True)))
+    for _, workspace in found:
+        assert workspace.kept.memory.plain, "both have read the file before either writes"
+    for other, workspace in found:
+        workspace.learn(other)
+    for other, _ in found:
+        again = KeptFolder(folder / ".interlock").memory
+        assert learn(read(other, memory=again).partial, again)[0] == fresh(other)[1]
+    assert len(files(folder)) == 1
+
+
 @pytest.mark.parametrize("junk", [None, [], {}, "x", 3, [1, 2], [True, None], [[], [], 1]])
 def test_misshapen_facts_under_a_right_digest_are_worked_out_again(
     junk: object, folder: Path, texts: dict[str, str]
