@@ -81,7 +81,7 @@ def sign(
 def _refuse_another_plan(change: Change, plan: str) -> None:
     if plan and plan != change.plan_digest:
         raise Stale(
-            f"{change.id} has another plan than the one you looked at; nothing was signed",
+            f"the plan of {change.id} changed since you looked; nothing was signed",
             help="look at it again, then sign what you saw",
         )
 

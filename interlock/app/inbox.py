@@ -23,15 +23,20 @@ _IN_REVIEW = ("REVIEW", "APPROVED", "SCHEDULED")
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing a person can do: the command, and what it leads to."""
+    """One thing a person can do: the command, what it leads to, and the command's name."""
 
     act: str
     leads_to: str
+    do: str
 
 
 @dataclass(frozen=True)
 class Item:
-    """One change that waits for somebody: as whom, why, and the choices. `mine`: they opened it."""
+    """One change that waits for somebody: as whom, why, and the choices. `mine`: they opened it.
+
+    `plan` is the digest of the plan that was looked at; `role` and `team` are empty where
+    nothing is to be signed.
+    """
 
     change: str
     title: str
@@ -40,6 +45,9 @@ class Item:
     why: str
     choices: tuple[Choice, ...] = ()
     mine: bool = False
+    plan: str = ""
+    role: str = ""
+    team: str = ""
 
     def to_json(self) -> Json:
         return {**self.__dict__, "choices": [choice.__dict__ for choice in self.choices]}
@@ -92,14 +100,18 @@ def _items(workspace: Workspace, change: Change, by: str) -> Iterator[Item]:
     if change.author == by:
         said = objections(workspace, change) or ((change.said,) if change.said else ())
         why = "; ".join(said) or "nothing is missing"
-        yield Item(change.id, change.title, change.state, "you opened it", why, _own(change), True)
+        yield Item(
+            change.id, change.title, change.state, "you opened it", why, _own(change), True,
+            change.plan_digest,
+        )  # fmt: skip
 
 
 def _own(change: Change) -> tuple[Choice, ...]:
     if change.under_way:
         back = f"interlock rollback {change.id}"
-        return (Choice(back, "everybody is on the release before, at once"),)
-    return (Choice(f"interlock withdraw {change.id}", "it is closed, and stays in the record"),)
+        return (Choice(back, "everybody is on the release before, at once", "rollback"),)
+    close = f"interlock withdraw {change.id}"
+    return (Choice(close, "it is closed, and stays in the record", "withdraw"),)
 
 
 def _desks(workspace: Workspace, change: Change, there: Standing, by: str) -> Iterator[Item]:
@@ -114,7 +126,10 @@ def _desks(workspace: Workspace, change: Change, there: Standing, by: str) -> It
         lent = f", for {behalf}" if behalf else ""
         what = f"sign as {need.role} of {need.team}{lent}"
         choices = _choices(workspace, change, there, replace(asked, on_behalf_of=behalf))
-        yield Item(change.id, change.title, change.state, what, why, choices)
+        yield Item(
+            change.id, change.title, change.state, what, why, choices,
+            plan=change.plan_digest, role=need.role, team=need.team,
+        )  # fmt: skip
 
 
 def _lacks(change: Change, there: Standing, need: Requirement) -> bool:
@@ -126,8 +141,8 @@ def _choices(
 ) -> tuple[Choice, ...]:
     act = f"interlock approve {change.id} --role {asked.role} --team {asked.team}"
     waits = "it goes back to its author with your reason"
-    reject = Choice(f"{act} --reject REASON", waits)
-    return (Choice(act, _if_signed(workspace, change, there, asked)), reject)
+    reject = Choice(f"{act} --reject REASON", waits, "reject")
+    return (Choice(act, _if_signed(workspace, change, there, asked), "approve"), reject)
 
 
 def _if_signed(workspace: Workspace, change: Change, there: Standing, asked: SignOff) -> str:
@@ -156,8 +171,14 @@ def _held(change: Change, there: Standing, by: str) -> Iterator[Item]:
     if not (change.under_way and rollout.get("hold") and able):
         return
     choices = (
-        Choice(f"interlock promote {change.id}", "what is open is waived in your name"),
-        Choice(f"interlock rollback {change.id}", "everybody is on the release before, at once"),
-    )
+        Choice(f"interlock promote {change.id}", "what is open is waived in your name", "promote"),
+        Choice(
+            f"interlock rollback {change.id}", "everybody is on the release before, at once",
+            "rollback",
+        ),
+    )  # fmt: skip
     why = f"held ({rollout['hold']}): {rollout['said']}"
-    yield Item(change.id, change.title, change.state, "decide, or wait", why, choices)
+    yield Item(
+        change.id, change.title, change.state, "decide, or wait", why, choices,
+        plan=change.plan_digest,
+    )  # fmt: skip

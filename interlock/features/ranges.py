@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from interlock.define.definitions import FeatureView
-from interlock.features.compile import view_rows_sql
 from interlock.features.dialect import Dialect
 from interlock.features.timeline import (
     applies,
@@ -198,6 +197,8 @@ def rows_in(
     view: FeatureView, bindings: Mapping[str, str], spans: Sequence[Span], dialect: Dialect
 ) -> str:
     """The rows of `view` with their event time in `spans`."""
+    from interlock.features.compile import view_rows_sql  # pages read spans, and parse no SQL
+
     rows = view_rows_sql(view, bindings, dialect)
     return f"SELECT * FROM ({rows}) AS v WHERE {within(view.event_time, spans, dialect)}"
 

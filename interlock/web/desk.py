@@ -21,8 +21,10 @@ from interlock.ports import Json
 from interlock.web import desk_change as shown
 from interlock.web import desk_charts, desk_evidence, desk_lookback, desk_standing
 from interlock.web.desk_calendar import calendar_page, feed
+from interlock.web.desk_inbox import inbox_page
 from interlock.web.desk_ledger import Ledger, Stored
 from interlock.web.figures import Chart
+from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage
 from interlock.web.views import (
     Alert,
@@ -112,6 +114,7 @@ class RecordDesk:
             differences=shown.differences(change),
             evidence=desk_evidence.evidence_rows(change, self.ledger.evidence_of(change)),
             signoffs=desk_standing.signoff_rows(change, owners),
+            layers=desk_standing.layer_rows(self.ledger, change),
             objections=lacking.all,
             steps=shown.steps(change),
             timeline=self.ledger.timeline(id),
@@ -145,6 +148,9 @@ class RecordDesk:
         fresh = {f"table:{one.table}": one for one in planned(self.workspace, project)}
         told = (replace(r, note=fresh[r.ref].note(r.note)) if r.ref in fresh else r for r in rows)
         return CatalogPage(route.stable, tuple(told))
+
+    def inbox(self, by: str) -> InboxPage:
+        return inbox_page(self.workspace, by)
 
     def notes(self, about: str) -> NotesPage | None:
         return desk_lookback.notes_page(self.workspace, about)
@@ -191,10 +197,20 @@ class RecordDesk:
             raise Unusable("a promotion needs a reason", "say what is waived, and why")
         decide.hold(self.workspace, id, by=by, reason=reason, resume=True)
 
-    def approve(self, id: str, role: str, team: str, by: str) -> None:
+    def withdraw(self, id: str, by: str, reason: str) -> None:
         from interlock.app import decide
 
-        decide.sign(self.workspace, id, by=by, role=role.replace(" ", "_"), team=team)
+        decide.withdraw(self.workspace, id, by=by, reason=reason)
+
+    def approve(self, id: str, seen: Seen, by: str) -> None:
+        from interlock.app import decide
+
+        decide.sign(self.workspace, id, by=by, **seen.__dict__)
+
+    def reject(self, id: str, seen: Seen, by: str, reason: str) -> None:
+        from interlock.app import decide
+
+        decide.sign(self.workspace, id, by=by, reject=reason, **seen.__dict__)
 
     # --- parts of the overview --------------------------------------------------------
 

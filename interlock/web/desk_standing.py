@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from interlock.change.accountable import layers
 from interlock.change.agenda import open_bookings
 from interlock.change.change import Change
 from interlock.change.conflicts import Booking
@@ -33,7 +34,7 @@ from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.web.desk_ledger import Ledger
 from interlock.web.desk_moves import state_label
-from interlock.web.views import SignOffRow
+from interlock.web.views import LayerRow, SignOffRow
 from interlock.web.words import instant
 
 BEFORE = ("REVIEW", "APPROVED", "SCHEDULED")
@@ -154,6 +155,20 @@ def writes_of(change: Change) -> tuple[Ref, ...]:
 def requirements_of(plan: Mapping[str, Any]) -> list[Requirement]:
     """Who must sign, by the plan."""
     return [Requirement(r["role"], r["team"], r["why"]) for r in plan.get("requirements", ())]
+
+
+# --- layers ---------------------------------------------------------------------------
+
+
+def layer_rows(ledger: Ledger, change: Change) -> tuple[LayerRow, ...]:
+    """Data, feature, model, integration, release: how far each has come; empty without a plan."""
+    if change.plan is None or not change.release or not change.open:
+        return ()
+    found = layers(change, _standing(ledger, change))
+    return tuple(
+        LayerRow(one.layer, one.word, one.checks, one.lacks, one.accountable, one.signed)
+        for one in found
+    )
 
 
 # --- signatures -----------------------------------------------------------------------

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -29,7 +29,21 @@ from interlock.errors import InterlockError, NotFound, Unavailable, Unidentified
 from interlock.web import words
 from interlock.web.chart import line_chart
 from interlock.web.figures import Chart, tone_of
+from interlock.web.forms import (
+    DONE,
+    MUST_EXPLAIN,
+    SIGNS,
+    WORDS,
+    act_of,
+    fields,
+    nothing,
+    refuse_incomplete,
+    refuse_moved,
+    refuse_other_origins,
+    seen_in,
+)
 from interlock.web.graph import impact_graph
+from interlock.web.inbox_views import InboxPage
 from interlock.web.signin import SIGN_IN, SIGN_OUT, Gate, Watch, forgotten, remembered, visitor_of
 from interlock.web.svg import calendar_lanes, stage_track, weight_bar
 from interlock.web.to_json import iso, to_json
@@ -56,14 +70,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-WORDS = {
-    "hold": ("Hold", "The share stays where it is until somebody promotes or rolls back."),
-    "rollback": ("Roll back", "All services go back to the stable release with one write. "
-                 "This version cannot be proposed again unchanged."),
-    "promote": ("Promote", "The next stage starts for all services at once, if nothing objects."),
-    "approve": ("Sign", "You sign exactly this plan; any later edit of it voids your signature."),
-}  # fmt: skip
-MUST_EXPLAIN = frozenset({"hold", "rollback"})
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,13 @@ class _Asked:
     metric: str = ""
     done: str = ""
     team: str = ""
+    by: str = ""
 
     @classmethod
     def of(cls, request: Request) -> _Asked:
         query = request.query_params
-        done = query.get("done", "")
-        team = query.get("team", "")
-        return cls(query.get("q", "").strip(), query.get("metric", ""), done, team)
+        told = (query.get(name, "") for name in ("metric", "done", "team", "by"))
+        return cls(query.get("q", "").strip(), *told)
 
 
 Read = Callable[[Request, _Asked], Any]
@@ -101,6 +107,7 @@ class Pages:
         return [
             *self._page("/", "overview.html",
                         lambda _, asked: found(self.desk.overview(), asked.q)),
+            *self._page("/inbox", "inbox.html", self._inbox),
             Route("/calendar.ics", self.feed),
             *self._page("/calendar", "calendar.html", lambda *_: self.desk.calendar()),
             *self._page("/catalog", "catalog.html",
@@ -151,11 +158,19 @@ class Pages:
     async def _read(self, request: Request, read: Read) -> Any:
         page = await run_in_threadpool(read, request, _Asked.of(request))
         if page is None:
-            raise _nothing(request)
+            raise nothing(request)
         return page
 
     def _change(self, request: Request, asked: _Asked) -> ChangePage | None:
         return self.desk.change(request.path_params["id"])
+
+    def _inbox(self, request: Request, asked: _Asked) -> InboxPage:
+        """Of the person of the token; where nobody shows one, of whom they say they are."""
+        visitor = visitor_of(request)
+        by = self.gate.whose(visitor, asked.by) if self.gate else asked.by
+        if not by and request.url.path.endswith(".json"):
+            raise Unusable("nobody is named", "show a token, or ask for /inbox.json?by=NAME")
+        return self.desk.inbox(by) if by else InboxPage("")
 
     def version(self, id: str) -> str:
         """The version on one line, as an event must be."""
@@ -199,27 +214,25 @@ class Pages:
     # --- acts ---------------------------------------------------------------------
 
     async def confirm(self, request: Request) -> Response:
-        act = _act(request)
+        act = act_of(request)
         page = await self._read(request, self._change)
         said, sentence = WORDS[act]
+        query = request.query_params
+        refuse_moved(page.id, query.get("plan", ""), page.plan)
         return self.html(
             request, "confirm.html", page=page, act=act, said=said, sentence=sentence,
-            role=request.query_params.get("role", ""), team=request.query_params.get("team", ""),
-            must_explain=act in MUST_EXPLAIN,
+            role=query.get("role", ""), team=query.get("team", ""),
+            must_explain=act in MUST_EXPLAIN, signs=act in SIGNS,
         )  # fmt: skip
 
     async def act(self, request: Request) -> Response:
-        act = _act(request)
+        act = act_of(request)
         refuse_other_origins(request)
-        form = _form(await request.body())
+        form = fields(await request.body())
         by = await run_in_threadpool(self._person, request, act, form)
-        objections = _incomplete(act, by, form)
-        if objections:
-            raise Unusable("the form is not complete", "go back and fill it in", objections)
+        refuse_incomplete(act, by, form)
         await run_in_threadpool(self._do, request, act, by, form)
-        base = request.scope.get("root_path", "")
-        back = f"{base}/changes/{request.path_params['id']}?done={act}"
-        return RedirectResponse(back, 303, HEADERS)
+        return RedirectResponse(_onward(request, act, form), 303, HEADERS)
 
     def _person(self, request: Request, act: Act, form: Mapping[str, str]) -> str:
         if self.gate is None:
@@ -236,8 +249,12 @@ class Pages:
                 desk.rollback(id, by, reason)
             case "promote":
                 desk.promote(id, by, reason)
+            case "withdraw":
+                desk.withdraw(id, by, reason)
             case "approve":
-                desk.approve(id, form.get("role", ""), form.get("team", ""), by)
+                desk.approve(id, seen_in(form), by)
+            case "reject":
+                desk.reject(id, seen_in(form), by, reason)
 
     # --- who --------------------------------------------------------------------------
 
@@ -246,7 +263,7 @@ class Pages:
         if request.method == "GET" or self.gate is None:
             return self.html(request, "signin.html", said="")
         refuse_other_origins(request)
-        text = _form(await request.body()).get("token", "")
+        text = fields(await request.body()).get("token", "")
         try:
             await run_in_threadpool(self.gate.enter, text)
         except Unidentified as error:
@@ -266,7 +283,7 @@ class Pages:
     async def http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 404:
-            return self._say_no(request, _nothing(request), 404)
+            return self._say_no(request, nothing(request), 404)
         return self._say_no(request, InterlockError(error.detail), error.status_code)
 
     async def broken(self, request: Request, _: Exception) -> Response:
@@ -294,17 +311,20 @@ def _templates() -> Environment:
     )  # fmt: skip
     made.globals.update(
         interval=words.interval, weight_bar=weight_bar, calendar_lanes=calendar_lanes,
-        chosen=chosen, shown=SHOWN, done_words=DONE, questions=QUESTIONS,
+        chosen=chosen, shown=SHOWN, done_words=DONE, act_words=WORDS,
+        questions=QUESTIONS,
     )  # fmt: skip
     return made
 
 
-DONE = {
-    "hold": "Held. Nothing moves forward until somebody promotes or rolls back.",
-    "rollback": "Rolled back. Every service answers from the stable release.",
-    "promote": "Promotion accepted.",
-    "approve": "Signed.",
-}
+def _onward(request: Request, act: Act, form: Mapping[str, str]) -> str:
+    """Where somebody is led after an act: back to the page that they decided on."""
+    base, done = request.scope.get("root_path", ""), {"done": act}
+    if form.get("from") != "inbox":
+        return f"{base}/changes/{request.path_params['id']}?{urlencode(done)}"
+    # Who shows no token is told apart by the name alone.
+    mine = {} if visitor_of(request) else {"by": form.get("by", "")}
+    return f"{base}/inbox?{urlencode({**mine, **done})}"
 
 
 def chosen(charts: tuple[Chart, ...], metric: str) -> Chart | None:
@@ -331,40 +351,6 @@ def catalog_found(page: CatalogPage, q: str) -> CatalogPage:
 def _matches(q: str, *texts: str) -> bool:
     text = " ".join(texts).lower()
     return all(word in text for word in q.lower().split())
-
-
-def _nothing(request: Request) -> NotFound:
-    return NotFound(f"nothing has the address {request.url.path}", "start from the list of changes")
-
-
-def _act(request: Request) -> Act:
-    act = request.path_params["act"]
-    if act not in get_args(Act):
-        raise _nothing(request)
-    return act  # type: ignore[no-any-return]  # checked on the line above
-
-
-def _form(body: bytes) -> dict[str, str]:
-    try:
-        return {key: values[-1].strip() for key, values in parse_qs(body.decode()).items()}
-    except ValueError as error:
-        raise Unusable("the form cannot be read", "send it from the page") from error
-
-
-def _incomplete(act: Act, by: str, form: Mapping[str, str]) -> list[str]:
-    missing = [] if by else ["say who you are"]
-    if act in MUST_EXPLAIN and not form.get("reason"):
-        missing.append("give a reason: it is kept in the record")
-    if act == "approve":
-        missing += [f"name the {key}" for key in ("role", "team") if not form.get(key)]
-    return missing
-
-
-def refuse_other_origins(request: Request) -> None:
-    """A form counts only if the browser says it stood on one of our own pages."""
-    origin = request.headers.get("origin", "")
-    if not origin or urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, "the form was not sent from a page of this server")
 
 
 def pages_app(

@@ -26,7 +26,10 @@ from interlock.web.api.problems import response
 COOKIE, FIELD = "interlock-token", "csrf"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 OPEN = ("/static/", SIGN_IN, SIGN_OUT)
-SCOPE_OF = {"approve": "sign", "hold": "release", "promote": "release", "rollback": "release"}
+SCOPE_OF = {
+    "approve": "sign", "reject": "sign", "withdraw": "propose",
+    "hold": "release", "promote": "release", "rollback": "release",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,13 @@ class Gate:
             return self.enter(text)
         except Unidentified:
             return None
+
+    def whose(self, visitor: Visitor | None, by: str) -> str:
+        """Whose inbox is shown: of the token's person, else of `by`; raises `Denied`."""
+        if visitor is None:
+            return by
+        self.backing.door.refuse_other(visitor.token, by)
+        return visitor.person
 
     def person(self, visitor: Visitor | None, act: str, form: Mapping[str, str]) -> str:
         """Under which name `act` is done; raises `Unidentified` or `Denied`."""

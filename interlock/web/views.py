@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
+from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ReviewPart, ScorecardPage
 
-Act = Literal["hold", "rollback", "promote", "approve"]
+Act = Literal["hold", "rollback", "promote", "approve", "reject", "withdraw"]
 
 # --- the overview -------------------------------------------------------------------
 
@@ -172,6 +173,18 @@ class SignOffRow:
 
 
 @dataclass(frozen=True)
+class LayerRow:
+    """One layer of proof: its `state` in words, what it lacks, who answers for it, who signed."""
+
+    layer: str
+    state: str
+    checks: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    accountable: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StepRow:
     """One step of the plan, in order. `state` is done, now, ahead or failed."""
 
@@ -220,6 +233,7 @@ class ChangePage:
     differences: tuple[Difference, ...] = ()
     evidence: tuple[EvidenceRow, ...] = ()
     signoffs: tuple[SignOffRow, ...] = ()
+    layers: tuple[LayerRow, ...] = ()
     objections: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     timeline: tuple[Move, ...] = ()
@@ -322,6 +336,7 @@ class Desk(Protocol):
 
     def evidence(self, digest: str) -> EvidencePage | None: ...
     def catalog(self) -> CatalogPage: ...
+    def inbox(self, by: str) -> InboxPage: ...
     def notes(self, about: str) -> NotesPage | None: ...
     def scorecard(self, team: str) -> ScorecardPage: ...
     def version(self, id: str) -> str:
@@ -341,4 +356,9 @@ class Desk(Protocol):
         """Go to the next stage if nothing objects; this also ends a manual hold."""
         ...
 
-    def approve(self, id: str, role: str, team: str, by: str) -> None: ...
+    def withdraw(self, id: str, by: str, reason: str) -> None: ...
+    def approve(self, id: str, seen: Seen, by: str) -> None:
+        """Sign the plan that was seen; raises `Stale` when it is another one by now."""
+        ...
+
+    def reject(self, id: str, seen: Seen, by: str, reason: str) -> None: ...

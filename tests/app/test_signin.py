@@ -11,6 +11,8 @@ import app_world as world
 import httpx
 import pytest
 
+from interlock.change.change import Change
+from interlock.define.refs import Ref
 from interlock.web.api.people import Rules
 
 pytestmark = pytest.mark.slow
@@ -35,10 +37,14 @@ def signed_in(browser: httpx.Client, folder: Path, person: str, *scopes: str) ->
     return browser.post("/sign-in?next=/changes/CR-3", data={"token": token})
 
 
-def word(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
     assert found is not None
     return found[1]
+
+
+def word(page: str) -> str:
+    return hidden(page, "csrf")
 
 
 def test_who_is_not_signed_in_is_sent_to_sign_in(browser: httpx.Client) -> None:
@@ -101,26 +107,41 @@ def test_a_token_without_the_scope_cannot_sign(
     place: tuple[Path, str], browser: httpx.Client
 ) -> None:
     signed_in(browser, place[0], "sam", "read")
-    form = {"csrf": word(browser.get("/changes/CR-3/approve").text), "role": "x", "team": "y"}
+    page = browser.get("/changes/CR-3/approve").text
+    form = {"csrf": word(page), "plan": hidden(page, "plan"), "role": "x", "team": "y"}
     answer = browser.post("/changes/CR-3/approve", data=form)
     assert answer.status_code == 403
     assert "needs the scope sign" in answer.text
 
 
-def test_a_signature_on_a_page_is_that_of_the_token(
+def test_a_decision_in_the_inbox_is_that_of_the_token(
     place: tuple[Path, str], browser: httpx.Client
 ) -> None:
+    """What was shown is signed, by whom the token stands for; a plan that moved is not."""
     with world.opened(place[0]) as workspace:
         need = (world.current(workspace, "CR-3").plan or {})["requirements"][0]
     person = next(one for one in need["people"] if one != world.AUTHOR)
     signed_in(browser, place[0], person, "sign")
-    form = {"csrf": word(browser.get("/changes/CR-3/approve").text)}
-    answer = browser.post(
-        "/changes/CR-3/approve", data={**form, "role": need["role"], "team": need["team"]}
-    )
-    assert answer.headers["location"] == "/changes/CR-3?done=approve", answer.text
-    with world.opened(place[0]) as workspace:
-        assert [s.person for s in world.current(workspace, "CR-3").signoffs] == [person]
+    assert browser.get("/inbox?by=somebody-else").status_code == 403
+    page = browser.get("/inbox").text
+    assert f"Inbox of {person}" in page
+    form = {name: hidden(page, name) for name in ("csrf", "from", "plan")}
+    form |= {"role": need["role"], "team": need["team"]}
+    other = browser.post("/changes/CR-3/approve", data={**form, "plan": "0" * 64})
+    assert (other.status_code, "changed since you looked" in other.text) == (409, True)
+    assert signers(place[0]) == []
+    said = browser.post("/changes/CR-3/reject", data={**form, "reason": "explain the margin"})
+    assert said.headers["location"] == "/inbox?done=reject", said.text
+    answer = browser.post("/changes/CR-3/approve", data=form)
+    assert answer.headers["location"] == "/inbox?done=approve", answer.text
+    assert signers(place[0]) == [(person, "reject"), (person, "approve")]
+
+
+def signers(folder: Path) -> list[tuple[str, str]]:
+    with world.opened(folder) as workspace:
+        entries = workspace.record.history(Ref("change", "CR-3"))
+        told = [Change.from_json(entry.body).signoffs for entry in entries]
+    return list(dict.fromkeys((s.person, s.decision) for many in told for s in many))
 
 
 def test_a_calendar_program_may_send_its_token(place: tuple[Path, str]) -> None:

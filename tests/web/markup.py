@@ -93,7 +93,7 @@ def _labels(page: Reader, ids: set[str]) -> list[str]:
     said = [
         f"{tag.name} without label"
         for tag in page.all("input", "textarea")
-        if tag.attributes.get("id") not in named
+        if tag.attributes.get("type") != "hidden" and tag.attributes.get("id") not in named
     ]
     pointed = [str(t.attributes.get("aria-labelledby", "")).split() for t in page.tags]
     return said + [f"nothing has id {one}" for many in pointed for one in many if one not in ids]

@@ -21,8 +21,9 @@ from sample_change import (
 
 from interlock.change.releasenotes import Agreed, ReleaseNote, Test
 from interlock.change.scorecard import FIGURES, Figure
-from interlock.errors import NotFound, Refused, Unusable
+from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.web.figures import Booking, Chart, Line, Point
+from interlock.web.inbox_views import InboxPage, InboxRow, Option, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
 from interlock.web.views import (
     Alert,
@@ -40,6 +41,10 @@ from interlock.web.views import (
     ServiceRow,
 )
 
+OPTIONS = (
+    Option("approve", "2 still open: waiting for science to sign; kpi:gates must pass"),
+    Option("reject", "it goes back to its author with your reason"),
+)
 STATES = ("COMMITTED", "ABORTED", "RETIRED", "COMMITTED", "REVIEW")
 TITLES = (
     "Repair weather wind unit",
@@ -272,7 +277,40 @@ class SampleDesk:
             ("rebooking cost needs about 9 000 more decisions", "gates has not signed"),
         )
 
-    def approve(self, id: str, role: str, team: str, by: str) -> None:
+    def inbox(self, by: str) -> InboxPage:
+        """Of whoever may sign what is still open; `wei` opened it."""
+        rows = tuple(
+            InboxRow(
+                self.page.id,
+                self.page.title,
+                "REVIEW",
+                f"sign as {s.role} of {s.team}",
+                "KPI of gates moves with it",
+                self.page.plan,
+                OPTIONS,
+                Seen(s.role, s.team, self.page.plan),
+            )
+            for s in self.page.signoffs
+            if s.person is None
+        )
+        own = Option("withdraw", "it is closed, and stays in the record")
+        mine = InboxRow(
+            self.page.id, self.page.title, "REVIEW", "you opened it", "nothing is missing",
+            self.page.plan, (own,),
+        )  # fmt: skip
+        return InboxPage(by, () if by == "wei" else rows, (mine,) if by == "wei" else ())
+
+    def withdraw(self, id: str, by: str, reason: str) -> None:
+        self._move(id, "WITHDRAWN", by, reason)
+
+    def reject(self, id: str, seen: Seen, by: str, reason: str) -> None:
+        self.approve(id, seen, by)
+        self._move(id, "REVIEW", by, reason)
+
+    def approve(self, id: str, seen: Seen, by: str) -> None:
+        role, team = seen.role, seen.team
+        if seen.plan != self.page.plan:
+            raise Stale(f"the plan of {id} changed since you looked; nothing was signed")
         if (role, team) not in {(s.role, s.team) for s in self.page.signoffs}:
             raise Unusable(f"{role} of {team} is not asked to sign {id}")
         signed = tuple(

@@ -13,6 +13,7 @@ from interlock.web.views import (
     Difference,
     EvidenceRow,
     Guardrail,
+    LayerRow,
     Move,
     SignOffRow,
     SliceRow,
@@ -294,6 +295,20 @@ def retrain() -> ChangePage:
             Difference("table:wh.flights", "additive", "One column more: flown_tail."),
         ),
         evidence=EVIDENCE,
+        layers=(
+            LayerRow("data", "passed", ("contract:wh.flights",), (), ("chidi",), ("chidi",)),
+            LayerRow("feature", "passed"),
+            LayerRow(
+                "model",
+                "open",
+                ("model_comparison:late",),
+                ("model_comparison: too few",),
+                ("dora", "edo"),
+                ("dora",),
+            ),
+            LayerRow("integration", "waits for model", ("kpi:gates",)),
+            LayerRow("release", "waits for model", (), (), ("ben",), ("ben",)),
+        ),
         signoffs=(
             SignOffRow("change_sponsor", "delay-models", "ben", "approved", NOW - 90 * HOUR),
             SignOffRow("data_steward", "warehouse", "chidi", "approved", NOW - 89 * HOUR),

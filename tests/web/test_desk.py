@@ -16,12 +16,14 @@ from starlette.testclient import TestClient
 
 from interlock.app import decide
 from interlock.app.changes import evidence_of
+from interlock.app.inbox import inbox
 from interlock.app.tick import tick
-from interlock.app.weighing import objections
+from interlock.app.weighing import layers_of, objections
 from interlock.app.workspace import Workspace
-from interlock.errors import NotFound, Refused, Unusable
+from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.web import desk_standing
 from interlock.web.desk import RecordDesk
+from interlock.web.inbox_views import Seen
 from interlock.web.pages import pages_app
 
 pytestmark = pytest.mark.slow
@@ -117,7 +119,11 @@ def start_without_applying(workspace: Workspace, id: str) -> None:
 @at("proposed")
 def test_signing_on_the_page_signs_in_the_record(desk: RecordDesk) -> None:
     before = desk.version("CR-1")
-    desk.approve("CR-1", "model_validator", "data-science", "dana")
+    seen = Seen("model_validator", "data-science", held(desk.workspace, "CR-1").plan_digest)
+    with pytest.raises(Stale, match="changed since you looked"):
+        desk.approve("CR-1", replace(seen, plan="0" * 64), "dana")
+    assert desk.version("CR-1") == before
+    desk.approve("CR-1", seen, "dana")
     page = desk.change("CR-1")
     assert page is not None
     signed = [row for row in page.signoffs if row.person == "dana"]
@@ -125,7 +131,24 @@ def test_signing_on_the_page_signs_in_the_record(desk: RecordDesk) -> None:
     assert page.timeline[0].after == "Signed as model validator of data-science"
     assert desk.version("CR-1") != before
     with pytest.raises(Refused, match=AUTHOR):
-        desk.approve("CR-1", "model_validator", "data-science", AUTHOR)
+        desk.approve("CR-1", seen, AUTHOR)
+
+
+@at("proposed")
+def test_the_inbox_and_the_layers_say_what_the_commands_say(desk: RecordDesk) -> None:
+    # R-C1
+    page, told = desk.inbox("dana"), inbox(desk.workspace, "dana")
+    assert [row.what for row in page.waiting] == [item.what for item in told.waiting] != []
+    assert page.waiting[0].plan == held(desk.workspace, "CR-1").plan_digest
+    change = desk.change("CR-1")
+    assert change is not None
+    found = layers_of(desk.workspace, held(desk.workspace, "CR-1"))
+    assert [(row.layer, row.state) for row in change.layers] == [(o.layer, o.word) for o in found]
+    assert "dana" in next(row for row in change.layers if row.layer == "model").accountable
+    (mine,) = desk.inbox(AUTHOR).opened
+    assert [one.act for one in mine.options] == ["withdraw"]
+    desk.withdraw("CR-1", AUTHOR, "another way was found")
+    assert desk.inbox(AUTHOR).opened == ()
 
 
 @at("proposed")

@@ -21,7 +21,8 @@ from interlock.web.views import Booking, CalendarPage, ChangePage, Overview, Rou
 
 PAGES = ("/", "/changes/CR-4", "/calendar", "/catalog", f"/evidence/{EVIDENCE[2].digest}",
          "/notes/CR-4", "/scorecard")  # fmt: skip
-FORMS = tuple(f"/changes/CR-4/{act}" for act in ("hold", "rollback", "promote", "approve"))
+ACTS = ("hold", "rollback", "promote", "approve", "reject", "withdraw")
+FORMS = (*(f"/changes/CR-4/{act}" for act in ACTS), "/inbox", "/inbox?by=ana", "/inbox?by=wei")
 HOSTILE = '<script>alert("x")</script>\' onload="y" {{ 7 * 7 }}'
 OURS = {"origin": "http://pages.test"}
 
@@ -163,7 +164,7 @@ def test_a_refusal_lists_every_objection(client: TestClient) -> None:
 
 def test_signing(desk: SampleDesk, client: TestClient) -> None:
     # R-C4
-    form = {"by": "gus", "role": "service_owner", "team": "gates"}
+    form = {"by": "gus", "role": "service owner", "team": "gates", "plan": desk.page.plan}
     assert client.post("/changes/CR-4/approve", data=form, headers=OURS).status_code == 303
     assert desk.page.signoffs[3].person == "gus"
     wrong = client.post("/changes/CR-4/approve", data={**form, "team": "x"}, headers=OURS)

@@ -13,6 +13,7 @@ from interlock.app.once import Answer
 from interlock.app.workspace import Workspace
 from interlock.web.api.people import Proposing, Reading, Releasing, Signed, Signing
 from interlock.web.api.saying import Id, answered, told
+from interlock.web.thinking import THINKING
 
 router = APIRouter()
 LONG, SHORT = 10_000, 100
@@ -178,4 +179,5 @@ def inbox(
     """What waits for you, why, and what each decision would lead to."""
     from interlock.app.inbox import inbox as find
 
-    return answered(find(ask.stands.workspace, ask.caller.named(by)).to_json())
+    with THINKING:
+        return answered(find(ask.stands.workspace, ask.caller.named(by)).to_json())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -22,12 +21,11 @@ from interlock.change.change import Change
 from interlock.errors import Unusable
 from interlock.web.api.people import Backing, Reading
 from interlock.web.api.saying import Id, answered, told
+from interlock.web.thinking import THINKING
 from interlock.web.to_json import to_json
 
 router = APIRouter()
 MOST = 200
-# Understanding SQL keeps the interpreter busy: one at a time, so that predictions go on.
-_THINKING = threading.Lock()
 
 Filter = Annotated[str, Query(max_length=100)]
 
@@ -219,7 +217,7 @@ def compare(_: Reading, queries: Queries) -> Response:
 
     old, new = Text("old", queries.old), Text("new", queries.new)
     schema = Text("schema", queries.schema_) if queries.schema_ else None
-    with _THINKING:
+    with THINKING:
         return answered(compare_texts(old, new, schema, queries.dialect).to_json())
 
 
@@ -231,5 +229,5 @@ def _looking(stands: Backing, files: dict[str, str] | None = None) -> Iterator[W
     """
     texts = uploaded(files) if files is not None else None
     known = stands.workspace
-    with _THINKING:
+    with THINKING:
         yield known.acting(known.source, texts)
