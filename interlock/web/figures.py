@@ -14,7 +14,8 @@ from typing import Literal
 Tone = Literal["good", "wait", "bad", "quiet"]
 
 _TONES: Mapping[str, Tone] = {
-    **dict.fromkeys(("committed", "approved", "safe", "pass", "live", "healthy", "done"), "good"),
+    **dict.fromkeys(("committed", "approved", "safe", "pass", "passed", "live"), "good"),
+    **dict.fromkeys(("healthy", "done"), "good"),
     **dict.fromkeys(("aborted", "aborting", "fail", "harm", "refused", "error", "void"), "bad"),
     **dict.fromkeys(
         ("rolled", "rolling", "reverting", "taking", "rejected", "blocked", "breached"), "bad"
