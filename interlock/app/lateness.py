@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from interlock.app.ledger import Ledger, ledger_ref
+from interlock.app.risk import arrivals
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Table
@@ -19,12 +20,13 @@ def late(
     workspace: Workspace, version: Version, tables: Collection[str], now: datetime
 ) -> dict[str, str]:
     """By `table:name`, why the rows of `tables` cannot be trusted yet: a load that is not
-    through, or a newest row older than the contract calls an error.
+    through, a newest row older than the contract calls an error, rows that do not come in time.
     """
     found = {}
     for table in version.project.tables.values():
         if str(table.ref) in tables:
             said = loading(workspace, version, table) or too_old(workspace, table, now)
+            said = said or "; ".join(behind_time(workspace, table, now))
             if said:
                 found[str(table.ref)] = said
     return found
@@ -47,6 +49,12 @@ def too_old(workspace: Workspace, table: Table, now: datetime) -> str:
     """How much older the newest known row is than its contract allows; empty when it is not."""
     age = age_of(workspace, table, now)
     return age.sentence if age is not None and age.status == "error" else ""
+
+
+def behind_time(workspace: Workspace, table: Table, now: datetime) -> list[str]:
+    """What its contract says of when rows come, and is not so; a sentence each."""
+    found = arrivals(workspace.warehouse, table, table.name, now)
+    return [finding.sentence for finding in found if finding.verdict == "fail"]
 
 
 def age_of(workspace: Workspace, table: Table, now: datetime) -> Age | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from interlock.app.build import Say, midnight, quiet
 from interlock.app.changes import all_changes
-from interlock.app.lateness import age_of
+from interlock.app.lateness import age_of, behind_time
 from interlock.app.measure import LOG, ingest
 from interlock.app.propose import propose
 from interlock.app.risk import behind, missing_days
@@ -197,12 +197,13 @@ def _drift(
 
 
 def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[str]:
-    """Tables whose newest known row is older than promised, with the services behind them."""
+    """Tables whose rows are older than promised or do not come in time, with who is behind them."""
     said = []
     for table in version.project.tables.values():
         age = age_of(workspace, table, now)
-        if age is not None and age.status != "ok":
-            said.append(f"{age.sentence}; {_at_risk(version, table)}")
+        late = [age.sentence] if age is not None and age.status != "ok" else []
+        late += behind_time(workspace, table, now)
+        said += [f"{sentence}; {_at_risk(version, table)}" for sentence in late]
     return said
 
 

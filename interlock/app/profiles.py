@@ -14,7 +14,7 @@ from typing import Any
 
 from interlock.app.build import Builder, Say, quiet, view_pointer
 from interlock.app.planning import wanted
-from interlock.app.risk import behind, missing_days
+from interlock.app.risk import arrivals, behind, missing_days
 from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Check, Column, FeatureView, Table
@@ -116,7 +116,7 @@ def profile(
         whole=whole,
         slices={name or "(none)": part for name, part in parts.items()} if by else {},
         by=by,
-        findings=() if by else tuple(judge_contract(table, whole, _types(builder, built))),
+        findings=() if by else _judged(builder, table, whole, built),
         gaps=tuple(g.sentence for g in missing_days(workspace.warehouse, table, rows, now)),
         at_risk=behind(builder.facts, str(ref)),
         moved=_moved(first, whole),
@@ -160,6 +160,13 @@ def as_table(view: FeatureView, types: Mapping[str, str]) -> Table:
             for name, (low, high) in ranges.items()
         ),
     )
+
+
+def _judged(builder: Builder, table: Table, whole: TableProfile, built: str) -> tuple[Finding, ...]:
+    """Every promise of the contract, and of when rows come."""
+    warehouse, now = builder.workspace.warehouse, builder.workspace.now()
+    found = judge_contract(table, whole, _types(builder, built))
+    return (*found, *arrivals(warehouse, table, built, now))
 
 
 def _types(builder: Builder, built: str) -> dict[str, str]:

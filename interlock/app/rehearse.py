@@ -21,6 +21,7 @@ from interlock.app import checks
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import held, keep_evidence, update
 from interlock.app.modelchecks import Scored, Side, kpi_rows
+from interlock.app.risk import arrivals
 from interlock.app.scratch import scratch
 from interlock.app.training import Labelled, column_values, evaluation_rows, input_columns, scorer
 from interlock.app.versions import Version, stored
@@ -263,6 +264,8 @@ def _alarms(builder: Builder, table: Table, window: Window) -> dict[str, str]:
         at = newest.replace(tzinfo=UTC) if newest else None
         age = freshness(table.name, at, table.freshness, window.end)
         found |= {"freshness": age.sentence} if age.status != "ok" else {}
+    late = arrivals(builder.workspace.warehouse, table, built, window.end)
+    found |= {one.check: one.sentence for one in late if one.verdict == "fail"}
     days = query(per_day_sql(built, stamp, window.start, window.end)).to_pylist()
     counts = {row["day"]: int(row["n"]) for row in days}
     missing = gaps(table.name, counts, window.start.date(), window.end.date())

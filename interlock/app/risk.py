@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from interlock.define.definitions import Table
+from interlock.features.contract import Finding
 from interlock.features.dialect import dialect_of
 from interlock.impact.facts import Facts
 from interlock.impact.lineage import lineage
 from interlock.ports import Warehouse
+from interlock.watch.arrival import Hour, arrived, hours_sql
 from interlock.watch.freshness import Gap, gaps, per_day_sql
 
 WEEKS = 4
@@ -37,6 +39,20 @@ def missing_days(
     found = [_lacking(warehouse, (table.name, relation, stamp), now, days) for stamp in stamps]
     both = set.intersection(*({gap.day for gap in gaps} for gaps in found)) if found else set()
     return tuple(gap for gap in (found[0] if found else ()) if gap.day in both)
+
+
+def arrivals(warehouse: Warehouse, table: Table, built: str, now: datetime) -> tuple[Finding, ...]:
+    """What `table`, stored in `built`, promises of when its rows come, kept or broken by `now`.
+
+    None where it promises nothing.
+    """
+    promise = table.arrival
+    if promise is None:
+        return ()
+    sql = hours_sql(table, promise, built, now, dialect_of(warehouse))
+    rows = warehouse.query(sql).to_pylist()
+    hours = {int(row["hour"]): Hour(int(row["n"]), int(row["in_time"])) for row in rows}
+    return arrived(table, promise, hours, now)
 
 
 def _lacking(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def rehearse(
     change: ChangeId,
     inject: Annotated[
-        list[str] | None, typer.Option(help="gap, late, latency, outliers, duplicates (all)")
+        list[str] | None,
+        typer.Option(help="gap, outage, late, latency, outliers, duplicates (all)"),
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="harm only this table (all)")] = None,
     days: Annotated[int, typer.Option(help="how much of the recent past", min=1)] = 7,

@@ -125,17 +125,16 @@ def _within(thing: Declared) -> Path:
 
 def _pushed(scope: _Scope, table: Table) -> Iterator[Problem]:
     """Rows that arrive need a key, a time, and a column for when they arrived."""
-    if table.push is None:
-        return
-    needed = {
-        "key": table.key,
-        "event_time": table.event_time,
-        "available_at": table.available_at,
-    }
-    for name, said in needed.items():
-        if not said:
-            message = f"{table.name} takes pushed rows and declares no {name}"
-            yield scope.at(table.file, (*table.within, "push"), message, f"add {name}: <column>")
+    times = {"event_time": table.event_time, "available_at": table.available_at}
+    asked: list[tuple[str, str, Mapping[str, object]]] = []
+    if table.push is not None:
+        asked.append(("push", "takes pushed rows", {"key": table.key, **times}))
+    if table.arrival is not None:
+        asked.append(("arrival", "promises when rows arrive", times))
+    for setting, does, needed in asked:
+        for name in (name for name, said in needed.items() if not said):
+            message = f"{table.name} {does} and declares no {name}"
+            yield scope.at(table.file, (*table.within, setting), message, f"add {name}: <column>")
 
 
 def _incremental(scope: _Scope, table: Table) -> Iterator[Problem]:

@@ -61,6 +61,18 @@ class Freshness(Definition):
     error_after: Duration
 
 
+class Arrival(Definition):
+    """Rows are known `within` this long of their event; at least the share `at_least` of them.
+
+    Looked at are the rows of the last `over`, a week at most: against the promise, and hour
+    by hour against as many as were known at this time of the week in the weeks before.
+    """
+
+    within: Duration
+    at_least: float = Field(default=0.95, gt=0, le=1)
+    over: Duration = Field(default=timedelta(days=1), ge=timedelta(hours=1), le=timedelta(days=7))
+
+
 class Check(Definition):
     """A SQL condition that every row must satisfy; `at_least` is the share that must."""
 
@@ -95,6 +107,7 @@ class Table(Declared):
     incremental: Incremental | None = None
     refresh: Schedule | None = None
     freshness: Freshness | None = None
+    arrival: Arrival | None = None
     checks: tuple[Check, ...] = ()
 
     @property

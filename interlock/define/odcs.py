@@ -124,6 +124,7 @@ def _table(document: Document, at: int) -> Said:
 
 _CUSTOM = {
     "eventTime": "event_time", "availableAt": "available_at", "sql": "sql", "sqlFile": "sql_file",
+    "arrival": "arrival",
 }  # fmt: skip
 
 

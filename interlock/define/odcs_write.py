@@ -72,6 +72,7 @@ def _customs(table: Table) -> Iterator[dict[str, Any]]:
     for name, value in (
         ("eventTime", table.event_time), ("availableAt", table.available_at),
         ("sqlFile", table.sql_file), ("sql", None if table.sql_file else table.sql),
+        ("arrival", table.arrival and table.arrival.model_dump(mode="json", exclude_defaults=True)),
     ):  # fmt: skip
         if value:
             yield _custom(name, value)

@@ -37,6 +37,7 @@ INJECTIONS: Mapping[str, Injection] = {
     one.name: one
     for one in (
         Injection("gap", "a quarter of the time is missing"),
+        Injection("outage", f"nothing arrives in the last {LATE.total_seconds() / 3600:g} hours"),
         Injection("late", f"one row in ten arrives {LATE.total_seconds() / 3600:g} hours later"),
         Injection("latency", f"every row arrives {LATE.total_seconds() / 3600:g} hours later"),
         Injection("outliers", "one row in a hundred has numbers a thousand times too large"),
@@ -54,7 +55,7 @@ def applicable(table: Table) -> tuple[str, ...]:
     """The injections that mean something for `table`: without a time nothing can be late."""
     if stamp_of(table) is None:
         return ()
-    names = ["gap"]
+    names = ["gap", "outage"]
     names += ["late", "latency"] if table.available_at else []
     names += ["outliers"] if _measures(table) else []
     return (*names, "duplicates")
@@ -71,6 +72,12 @@ def injected(name: str, table: Table, relation: str, window: Window) -> str:
             return (
                 f"{every} WHERE {happened} IS NULL OR {happened} < {instant(cut)} "
                 f"OR {happened} >= {instant(window.end)}"
+            )
+        case "outage":
+            cut = max(window.end - LATE, window.start)
+            return (
+                f"{every} WHERE {arrived} IS NULL OR {arrived} < {instant(cut)} "
+                f"OR {arrived} >= {instant(window.end)}"
             )
         case "late" | "latency":
             hit = inside if name == "latency" else f"{inside} AND {_chosen(table, 1000)}"

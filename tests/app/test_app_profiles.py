@@ -12,6 +12,7 @@ import pytest
 
 from interlock.app.build import Builder
 from interlock.app.checks import contract, values
+from interlock.app.lateness import late
 from interlock.app.loop import look_after
 from interlock.app.measure import ingest
 from interlock.app.profiles import profile
@@ -118,6 +119,29 @@ def test_a_missing_day_is_found_at_the_source_with_who_suffers(live: Workspace) 
     average = profile(live, "origin_dep_delay_24h@1", since=str(day))
     assert average.whole.columns["origin_dep_delay_24h"].nulls == 0
     assert profile(live, "wh.departures").gaps == (gap.partition(";")[0],)
+
+
+def test_rows_that_come_late_are_found_at_the_source_with_who_suffers(live: Workspace) -> None:
+    """There is always a newer row: neither its age nor a day's rows say that anything is wrong."""
+    table, project = stored(live, "wh.departures"), live.project
+    before = look_after(live)
+    version = stable(live)
+    assert version is not None
+    assert not before.stale
+    assert late(live, version, {"table:wh.departures"}, live.now()) == {}
+    live.warehouse.execute(f"UPDATE {table} SET available_at = available_at + INTERVAL 6 HOUR")
+    seen = look_after(live)
+    (share, hours) = seen.stale
+    assert share.startswith("wh.departures: 0.00% of ")
+    assert share.endswith(f"at risk: model:late, {', '.join(SERVICES)}")
+    assert hours.startswith("wh.departures has 0 rows from ")
+    assert not seen.gaps
+    broken = profile(live, "wh.departures").broken
+    assert [one.check for one in broken] == ["arrival", "rows per hour"]
+    # A rollout waits for them.
+    held = late(live, version, {"table:wh.departures", "table:wh.weather"}, live.now())
+    assert held == {"table:wh.departures": "; ".join(one.sentence for one in broken)}
+    assert project.tables["wh.departures"].arrival is not None
 
 
 def test_values_are_compared_on_what_was_served_too(live: Workspace) -> None:  # R-A6

@@ -45,7 +45,8 @@ def test_a_rehearsal_leaves_evidence_and_nothing_else(ready: Workspace) -> None:
 
 
 def test_a_rehearsal_measures_what_reaches_the_services(ready: Workspace) -> None:
-    found = {p.check: p for p in rehearse(ready, "CR-3", ASKED)}
+    asked = Asked(("gap", "duplicates"), ("wh.departures",))
+    found = {p.check: p for p in rehearse(ready, "CR-3", asked)}
     gap = found["rehearsal:gap:wh.departures"]
     assert gap.details["moved_share"] > 0
     assert set(gap.details["kpi"]) == {s.kpi.name for s in ready.project.services.values()}
@@ -54,6 +55,16 @@ def test_a_rehearsal_measures_what_reaches_the_services(ready: Workspace) -> Non
     twice = found["rehearsal:duplicates:wh.departures"]
     assert "contract" in twice.details["alarms"]
     assert twice.details["moved_share"] < gap.details["moved_share"]
+
+
+def test_late_and_lost_departures_are_seen_at_the_source(ready: Workspace) -> None:
+    """Averages over what is left have no NULL: only the table itself shows it."""
+    by = {"gap": "rows per day", "outage": "rows per hour", "late": "arrival",
+          "latency": "rows per hour"}  # fmt: skip
+    for piece in rehearse(ready, "CR-3", Asked(tuple(by), ("wh.departures",))):
+        assert piece.verdict == "pass", piece.sentence
+        assert by.pop(piece.check.split(":")[1]) in piece.details["alarms"]
+    assert not by
 
 
 def test_the_same_rehearsal_finds_the_same(ready: Workspace) -> None:

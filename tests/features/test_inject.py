@@ -77,6 +77,10 @@ def test_each_does_what_it_says(engine: duckdb.DuckDBPyConnection) -> None:
     rows = one(engine, f"SELECT count(*) FROM seen WHERE {INSIDE}")
     harm(engine, "gap")
     assert one(engine, "SELECT count(*) FROM after") == 5760 - rows / 4
+    harm(engine, "outage")
+    lost = "SELECT count(*) FROM seen WHERE known >= TIMESTAMP '2013-04-03 18:00'"
+    assert one(engine, "SELECT 5760 - count(*) FROM after") == 6 * 60
+    assert one(engine, lost.replace("seen", "after", 1)) == one(engine, lost) - 6 * 60
     harm(engine, "latency")
     moved = "SELECT count(*) FROM seen s JOIN after a USING (id) WHERE a.known - s.known = "
     assert one(engine, f"{moved} INTERVAL 6 HOUR") == rows
@@ -94,5 +98,5 @@ def test_without_a_time_nothing_can_be_late() -> None:
     timeless = TABLE.model_copy(update={"event_time": None, "available_at": None})
     assert applicable(timeless) == ()
     undated = TABLE.model_copy(update={"available_at": None})
-    assert set(applicable(undated)) == {"gap", "outliers", "duplicates"}
+    assert set(applicable(undated)) == {"gap", "outage", "outliers", "duplicates"}
     assert set(applicable(TABLE)) == set(INJECTIONS)
