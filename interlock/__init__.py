@@ -15,6 +15,7 @@ above it in this list, never the ones below it.
     serve     which version answers this request, from which row, how old
     watch     what happened: calibration from arrived labels, drift
     retrain   when a model is due, and what to propose
+    client    what a service holds: assignment, header, middleware, flags
     adapters  one file per engine; the only place that imports heavy libraries
     app       the only place handed something that writes; it closes the loop
     cli, web  the faces: read arguments, call app, show a value

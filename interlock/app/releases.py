@@ -6,17 +6,21 @@ One watcher thread looks at the Route; requests only ever read one immutable `Li
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from types import MappingProxyType
 
 from interlock.adapters import lightgbm
+from interlock.client.elapsed import elapsed
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
-from interlock.ports import Artifacts, Entry, RecordReader, Scorer
+from interlock.ports import Artifacts, Entry, Json, RecordReader, Scorer
+from interlock.rollout.cohort import arm
 from interlock.serve.answer import Assembler
+from interlock.serve.published import Published, only_stable
 from interlock.serve.request import Signature
 from interlock.serve.scoring import Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
@@ -24,6 +28,7 @@ from interlock.serve.spec import ModelSpec, ServingSpec
 LOADERS: Mapping[str, Callable[[bytes], Scorer]] = MappingProxyType(
     {lightgbm.FORMAT: lightgbm.load}
 )
+RECENT = 4  # versions of the Route whose releases are loaded at the start
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,27 @@ class Live:
     known: Mapping[str, Loaded]
     takes: Mapping[str, Signature]
 
+    def assign(self, subject: str | None) -> tuple[str, Loaded]:
+        """(arm, release) of one subject, by the cohort; None has no cohort."""
+        if subject is None or self.candidate is None or arm(self.route, subject) == "stable":
+            return "stable", self.stable
+        return "candidate", self.candidate
+
+    def carried(self, release: str) -> tuple[str, Loaded] | None:
+        """(arm, release) for a digest that upstream decided on; None when nobody knows it here."""
+        found = self.known.get(release)
+        if found is None or found is self.stable:
+            return None if found is None else ("stable", found)
+        return ("candidate" if found is self.candidate else "pinned"), found
+
+    @cached_property
+    def published(self) -> Published:
+        """What services are told: only what is loaded here."""
+        route = replace(self.route, epoch=self.epoch, stable=self.stable.spec.release)
+        if self.candidate is None:
+            route = only_stable(route)
+        return Published(route, tuple(self.known), self.stable.spec.services)
+
 
 class Releases:
     """Follows `route:<environment>`. A candidate that does not load is never shown."""
@@ -72,6 +98,8 @@ class Releases:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._live: Live | None = None
+        self._body: Json | None = None
+        self._told: dict[object, Callable[[], None]] = {}
         self.record_error: str | None = None
         self.stable_error: str | None = None
         self.candidate_error: str | None = None
@@ -84,6 +112,7 @@ class Releases:
 
     def stop(self) -> None:
         self._stop.set()
+        self._tell()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
@@ -96,9 +125,28 @@ class Releases:
         return self._live
 
     @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def seen(self) -> float:
+        """When the Route was read last, by `elapsed`."""
+        return self._seen
+
+    @property
     def leased(self) -> bool:
-        """Whether the Route was seen lately. If not, only the stable release may answer."""
-        return time.monotonic() - self._seen <= self._pace.lease
+        """Whether the Route was seen lately. If not, only the stable release may answer.
+
+        Asked before `live`: a Route that came a moment too late must not lend its lease to
+        the one before it.
+        """
+        return elapsed() - self._seen <= self._pace.lease
+
+    def watch(self, moved: Callable[[], None]) -> Callable[[], object]:
+        """`moved` is called at each new `Live`, by the watcher's thread; the result ends that."""
+        mine = object()
+        self._told[mine] = moved
+        return partial(self._told.pop, mine, moved)
 
     def poll(self) -> None:
         """Look at the Route; follow it if it moved, or if something did not load last time."""
@@ -112,26 +160,69 @@ class Releases:
             return
         live = self._live
         failed = self.stable_error or self.candidate_error
-        moved = live is None or entry.version != live.epoch
-        if moved or (failed and time.monotonic() >= self._again):
+        # The body too: a row that was edited by hand keeps its number.
+        moved = live is None or entry.version != live.epoch or entry.body != self._body
+        if moved or (failed and elapsed() >= self._again):
             self._follow(entry)
         # Only now: while a release loads, the lease on the former Route runs on.
-        self._seen = time.monotonic()
+        self._seen = elapsed()
+        if self._live is not live:
+            self._tell()
+
+    def _tell(self) -> None:
+        for moved in tuple(self._told.values()):
+            moved()
 
     def _follow(self, entry: Entry) -> None:
-        route = Route.from_json(entry.body)
-        self._again = time.monotonic() + self._pace.retry
+        route, flaw = self._read(entry)
+        self._again = elapsed() + self._pace.retry
         stable = self._stable(route.stable)
         candidate = self._candidate(route.candidate)
+        self.candidate_error = flaw or self.candidate_error
         if stable is None:
             return
+        if self._live is None:
+            self._remember(route)
         used = {one.spec.release: one for one in (stable, candidate) if one is not None}
         self._keep(used)
         known = {name: one for name, one in self._warm.items() if name not in route.blocked}
+        self._body = entry.body
         self._live = Live(
             route, entry.version, stable, candidate, not stable.problems, {**known, **used},
             _takes(stable.spec, candidate.spec if candidate else None),
         )  # fmt: skip
+
+    def _read(self, entry: Entry) -> tuple[Route, str | None]:
+        """The Route, and what is wrong with it: then only its stable release counts.
+
+        A row in which not even that can be read leaves the stable release of before.
+        """
+        try:
+            route = Route.from_json(entry.body)
+        except Corrupt as error:
+            before = self._live.stable.spec.release if self._live else None
+            return Route(self._ref.name, stable=before), error.message
+        flaws = route.flaws()
+        if not flaws:
+            return route, None
+        return only_stable(route), f"{self._ref} was not written by Interlock: {'; '.join(flaws)}"
+
+    def _remember(self, route: Route) -> None:
+        """What the Route named lately is kept ready from the start: callers may still carry it."""
+        for digest in self._recent():
+            if digest in route.blocked or digest in self._warm:
+                continue
+            with suppress(InterlockError):  # what cannot be loaded is unknown, as it was before
+                self._keep({digest: self._loaded(digest)})
+
+    def _recent(self) -> list[str]:
+        """The releases that the Route named lately, the latest last."""
+        found: list[str] = []
+        with suppress(InterlockError):
+            for entry in self._record.history(self._ref)[-RECENT:]:
+                past = Route.from_json(entry.body)
+                found += [one for one in (past.stable, past.candidate) if one]
+        return found
 
     def _stable(self, digest: str | None) -> Loaded | None:
         """The stable release; failing that the one served so far, which is better than none."""
@@ -168,7 +259,10 @@ class Releases:
         entry = self._record.get(Ref("serving", digest))
         if entry is None:
             raise NotFound(f"release {digest[:12]} has no serving spec in the record")
-        spec = ServingSpec.from_json(entry.body)
+        try:
+            spec = ServingSpec.from_json(entry.body)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Corrupt(f"the serving spec of {digest[:12]} cannot be read: {error}") from error
         if spec.release != digest:
             raise Corrupt(f"the serving spec of {digest[:12]} is of {spec.release[:12]}")
         return spec

@@ -24,6 +24,7 @@ from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
 from interlock.rollout.cohort import arm
 from interlock.serve.answer import Columns
+from interlock.serve.carried import read_header
 from interlock.serve.scoring import Loaded, Part, Scored, score_together
 
 USUAL = Pace()
@@ -72,11 +73,11 @@ class Gateway:
 
     def live(self) -> Live:
         """The release table of this moment; without a lease it knows no candidate."""
-        live = self.releases.live
+        leased, live = self.releases.leased, self.releases.live  # in this order: see `leased`
         if live is None:
             why = self.releases.record_error or self.releases.stable_error
             raise Unavailable(f"no release is loaded: {why}")
-        if live.candidate is not None and not self.releases.leased:
+        if live.candidate is not None and not leased:
             return replace(live, candidate=None, known={live.stable.spec.release: live.stable})
         return live
 
@@ -174,13 +175,6 @@ class Gateway:
             )
         return self.pusher.push(spec, rows, self._instant(at, _now()))
 
-    def assign(self, subject: str | None) -> tuple[str, str, int]:
-        """(release digest, arm, epoch) for one subject: the same cohort as scoring uses."""
-        live = self.live()
-        chosen = "stable" if subject is None or not live.candidate else arm(live.route, subject)
-        loaded = live.candidate if chosen == "candidate" and live.candidate else live.stable
-        return loaded.spec.release, chosen, live.epoch
-
     def _shares(self, live: Live, ask: Ask, subjects: Sequence[str | None]) -> list[Share]:
         pinned = self._pinned(live, ask)
         if pinned is not None:
@@ -205,12 +199,12 @@ class Gateway:
             return Share("pinned", _of_version(live, ask.model, ask.version), None)
         if ask.upstream is None:
             return None
-        found = live.known.get(ask.upstream.split(";", 1)[0].strip())
+        found = live.carried(read_header(ask.upstream).release)
         if found is None:
             # Stable, not the cohort: upstream chose something, and it was not our candidate.
             self._counts["unknown_release"] += 1
             return Share("pinned", live.stable, None)
-        return Share(_arm_of(live, found), found, None)
+        return Share(*found, None)
 
     def _mirrored(
         self,
@@ -294,12 +288,6 @@ def _of_version(live: Live, model: str, version: str) -> Loaded:
         if loaded and spec and spec.version == version:
             return loaded
     raise NotFound(f"model:{model} has no version {version} here")
-
-
-def _arm_of(live: Live, loaded: Loaded) -> str:
-    if loaded is live.stable:
-        return "stable"
-    return "candidate" if loaded is live.candidate else "pinned"
 
 
 def _columns(live: Live, ask: Ask) -> dict[str, Sequence[object]]:

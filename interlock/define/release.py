@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.define.digest import digest
+from interlock.errors import Corrupt
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,22 @@ class Route:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Route:
-        return cls(**{**body, "blocked": tuple(body.get("blocked", ()))})
+        """Raises `Corrupt` for a row that is not one: something unknown in it is never ignored."""
+        try:
+            return cls(**{**body, "blocked": tuple(body.get("blocked", ()))})
+        except (TypeError, AttributeError) as error:
+            raise Corrupt(f"this is no Route: {error}") from error
+
+    def flaws(self) -> tuple[str, ...]:
+        """What the machine would never have written: somebody edited the row by hand."""
+        share = type(self.weight) in (int, float) and 0 <= self.weight <= 1
+        named = [one for one in (self.stable, self.candidate, self.change) if one is not None]
+        told = {
+            "its weight is not between 0 and 1": share,
+            "a weight stands there without a candidate": bool(self.candidate) or not self.weight,
+            "a release or change is not named by text": all(type(o) is str and o for o in named),
+            "its salt is not text": type(self.salt) is str,
+            "mirror is neither true nor false": type(self.mirror) is bool,
+            "its candidate is blocked": self.candidate not in self.blocked,
+        }
+        return tuple(flaw for flaw, well in told.items() if not well)

@@ -23,8 +23,9 @@ from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.serve.scoring import Loaded
-from interlock.web import ofrep, oip, push, tensors
+from interlock.web import ofrep, oip, published, push, tensors
 from interlock.web.batching import MOST_WAITING, Batcher, Busy
+from interlock.web.upstream import Upstream, upstream_of
 
 LARGEST_BODY = 8 * 1024 * 1024
 RELEASE_HEADER = b"x-interlock-release"
@@ -36,13 +37,19 @@ _BYTES = (b"content-type", b"application/octet-stream")
 def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
     batcher = Batcher(gateway, most_waiting)
-    rest = Starlette(routes=[*_routes(gateway), *push.routes(gateway), *ofrep.routes(gateway)])
+    upstream, flags = Upstream(gateway), ofrep.Flags(gateway)
+    others = [*push.routes(gateway), *published.routes(gateway)]
+    rest = Starlette(routes=[*_routes(gateway), *others])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             found = _INFER.fullmatch(scope["path"])
             if found:
+                await upstream.reach(scope["headers"])
                 await _infer(batcher, found[1], found[2], scope, receive, send)
+                return
+            if scope["path"].startswith(ofrep.PATH):
+                await flags(scope, receive, send)
                 return
         await rest(scope, receive, send)
 
@@ -104,9 +111,9 @@ def _door(model: str, version: str | None, scope: Scope) -> oip.Door:
     said = dict(scope["headers"])
     if said.get(b"content-encoding", b"identity") != b"identity":
         raise Unusable("the body is compressed; send it as it is, without content-encoding")
-    upstream, length = said.get(RELEASE_HEADER), said.get(tensors.HEADER)
+    upstream, length = upstream_of(scope["headers"]), said.get(tensors.HEADER)
     return oip.Door(
-        model, version, None if upstream is None else upstream.decode("latin-1"),
+        model, version, upstream and upstream.text,
         time.perf_counter(), None if length is None else length.decode("latin-1"),
     )  # fmt: skip
 

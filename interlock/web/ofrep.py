@@ -1,21 +1,28 @@
-"""OFREP 0.3: the release of a subject as flags, for services that only need to know the version.
+"""OFREP 0.3: the release of a subject as flags, over HTTP (`serve/flags.py` says which).
 
-`<service>.release` is the release digest, `<service>.candidate` whether it is the
-candidate. The targeting key is the subject, exactly as scoring would join it.
+A bare ASGI handler: one evaluation is one hash, and a framework around it would cost more
+than that. What can be answered is written out once per Route, for each arm.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.define.digest import digest
 from interlock.errors import Unavailable
+from interlock.serve.flags import flag_of, keys_of
+from interlock.web.upstream import upstream_of
+
+PATH = "/ofrep/v1/evaluate/flags"
+LARGEST_BODY = 64 * 1024
+_JSON = (b"content-type", b"application/json")
+Header = tuple[bytes, bytes]
 
 
 class Wrong(Exception):
@@ -26,31 +33,80 @@ class Wrong(Exception):
         self.code, self.status, self.details = code, status, details
 
 
-def routes(gateway: Gateway) -> list[Route]:
-    async def one(request: Request) -> Response:
-        key = request.path_params["key"]
-        try:
-            subject = _subject(await request.body())
-            flags = _flags(gateway, subject)
-            if key not in flags:
-                raise Wrong("FLAG_NOT_FOUND", 404, f"known flags: {', '.join(sorted(flags))}")
-        except (Wrong, Unavailable) as wrong:
-            return _refusal(wrong, key)
-        return _json(flags[key])
+class Written(NamedTuple):
+    """Every answer for one arm and release, as bytes."""
 
-    async def many(request: Request) -> Response:
-        try:
-            flags = _flags(gateway, _subject(await request.body()))
-        except (Wrong, Unavailable) as wrong:
-            return _refusal(wrong)
-        body = {"flags": [flags[key] for key in sorted(flags)]}
-        tag = f'"{digest(body)[:32]}"'
-        if tag in [said.strip() for said in request.headers.get("if-none-match", "").split(",")]:
-            return Response(status_code=304, headers={"etag": tag})
-        return _json(body, headers={"etag": tag})
+    one: dict[str, bytes]
+    all: bytes
+    tag: bytes
 
-    path = "/ofrep/v1/evaluate/flags"
-    return [Route(path, many, methods=["POST"]), Route(path + "/{key}", one, methods=["POST"])]
+
+class Flags:
+    """The ASGI application of the two routes below `PATH`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._live: Live | None = None
+        self._written: dict[tuple[str, str], Written] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = scope["path"][len(PATH) + 1 :] or None
+        headers: tuple[Header, ...] = ()
+        try:
+            if scope["path"][len(PATH) :][:1] not in ("", "/"):
+                raise Wrong("GENERAL", 404, f"flags are evaluated at {PATH}")
+            if scope["method"] != "POST":
+                headers = ((b"allow", b"POST"),)
+                raise Wrong("GENERAL", 405, "flags are evaluated by POST")
+            written = self._found(scope, await _body(receive))
+            if key is None:
+                status, body, headers = _all(written, scope["headers"])
+            elif key in written.one:
+                status, body = 200, written.one[key]
+            else:
+                raise Wrong("FLAG_NOT_FOUND", 404, f"known flags: {', '.join(written.one)}")
+        except (Wrong, Unavailable) as error:
+            status, body = _refusal(error, key)
+        length = (b"content-length", str(len(body)).encode())
+        start = {"type": "http.response.start", "status": status}
+        await send({**start, "headers": [*headers, _JSON, length]})
+        await send({"type": "http.response.body", "body": body})
+
+    def _found(self, scope: Scope, body: bytes) -> Written:
+        """The answers for the subject, or for the release that upstream decided on."""
+        subject = _subject(body)
+        live = self._gateway.live()
+        upstream = upstream_of(scope["headers"])
+        found = live.assign(subject) if upstream is None else live.carried(upstream.release)
+        if found is None:
+            self._gateway.count("unknown_release")
+            found = "pinned", live.stable
+        arm, loaded = found
+        return self._write_out(live, arm, loaded.spec.release)
+
+    def _write_out(self, live: Live, arm: str, release: str) -> Written:
+        if live is not self._live:
+            self._live, self._written = live, {}
+        known = self._written.get((arm, release))
+        if known is None:
+            keys = keys_of(live.stable.spec.services)
+            flags = [flag_of(key, live.route, live.epoch, release, arm).to_json() for key in keys]
+            body = {"flags": flags}
+            one = {flag["key"]: orjson.dumps(flag) for flag in flags}
+            known = Written(one, orjson.dumps(body), f'"{digest(body)[:32]}"'.encode())
+            self._written[arm, release] = known
+        return known
+
+
+async def _body(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > LARGEST_BODY:
+            raise Wrong("INVALID_CONTEXT", 400, f"the body is larger than {LARGEST_BODY} bytes")
+    return body
 
 
 def _subject(body: bytes) -> str:
@@ -63,33 +119,22 @@ def _subject(body: bytes) -> str:
         raise Wrong("INVALID_CONTEXT", 400, "the body needs an object `context`")
     key = context.get("targetingKey")
     if not isinstance(key, str) or not key:
-        raise Wrong("TARGETING_KEY_MISSING", 400, "context.targetingKey is the subject")
+        raise Wrong("TARGETING_KEY_MISSING", 400, "context.targetingKey is the subject, as text")
     return key
 
 
-def _flags(gateway: Gateway, subject: str) -> dict[str, Any]:
-    live = gateway.live()
-    release, chosen, epoch = gateway.assign(subject)
-    split = live.candidate is not None and 0 < live.route.weight < 1
-    shared = {
-        "reason": "SPLIT" if split else "STATIC",
-        "variant": chosen,
-        "metadata": {"epoch": epoch, "release": release},
-    }
-    flags: dict[str, Any] = {}
-    for service in live.stable.spec.services:
-        for name, value in (("release", release), ("candidate", chosen == "candidate")):
-            key = f"{service}.{name}"
-            flags[key] = {"key": key, "value": value, **shared}
-    return flags
+def _all(written: Written, headers: Sequence[Header]) -> tuple[int, bytes, tuple[Header, ...]]:
+    """Every flag; nothing when the caller holds just that already."""
+    tag = ((b"etag", written.tag),)
+    lines = [value for name, value in headers if name == b"if-none-match"]
+    held = {one.strip().removeprefix(b"W/") for one in b",".join(lines).split(b",")}
+    if written.tag in held or b"*" in held:
+        return 304, b"", tag
+    return 200, written.all, tag
 
 
-def _refusal(wrong: Wrong | Unavailable, key: str | None = None) -> Response:
+def _refusal(wrong: Wrong | Unavailable, key: str | None) -> tuple[int, bytes]:
     if isinstance(wrong, Unavailable):
         wrong = Wrong("PROVIDER_NOT_READY" if key is None else "GENERAL", 503, wrong.message)
     body = {"errorCode": wrong.code, "errorDetails": wrong.details}
-    return _json({"key": key, **body} if key is not None else body, status=wrong.status)
-
-
-def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers=headers, media_type="application/json")
+    return wrong.status, orjson.dumps(body if key is None else {"key": key, **body})

@@ -1,0 +1,123 @@
+"""What the request being answered carries, and how it goes on to whoever is called for it.
+
+It lives in a context variable: it follows `await` and `asyncio.to_thread`, and it does not
+follow work handed to a pool of threads (wrap that with `contextvars.copy_context().run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from interlock.client.client import Assignment, Client
+from interlock.errors import Stale
+from interlock.serve.carried import BAGGAGE, HEADER, read_header, with_release
+
+
+class HasHeaders(Protocol):
+    """A request of httpx, requests or urllib."""
+
+    @property
+    def headers(self) -> MutableMapping[str, str]: ...
+
+
+Request = TypeVar("Request", bound=HasHeaders)
+
+
+@dataclass
+class Carrying:
+    """One request: the release it is answered from, and the baggage that came with it."""
+
+    assigned: Assignment
+    baggage: tuple[str, ...] = ()
+
+
+_now: ContextVar[Carrying | None] = ContextVar("interlock_release", default=None)
+
+
+def current() -> Assignment | None:
+    """The release that this request is answered from; None outside of a request."""
+    carrying = _now.get()
+    return carrying.assigned if carrying else None
+
+
+@contextmanager
+def carrying(assigned: Assignment, baggage: tuple[str, ...] = ()) -> Iterator[Carrying]:
+    """Inside, calls carry `assigned`. Middleware does this for every request."""
+    one = Carrying(assigned, baggage)
+    token = _now.set(one)
+    try:
+        yield one
+    finally:
+        _now.reset(token)
+
+
+def outgoing_headers(baggage: str | None = None) -> dict[str, str]:
+    """The headers for a call made on behalf of this request; empty outside of one.
+
+    `baggage` is what the call would have sent anyway; without it, what came in goes on.
+    """
+    one = _now.get()
+    if one is None:
+        return {}
+    lines = one.baggage if baggage is None else (baggage,)
+    return with_release(one.assigned.carried, lines)
+
+
+def carry(request: Request) -> Request:
+    """Put the headers into a request of httpx, requests or urllib; the same request.
+
+    `httpx.Client(event_hooks={"request": [carry]})`, `urlopen(carry(Request(url)))`,
+    `requests.get(url, auth=carry)`.
+    """
+    request.headers.update(outgoing_headers(_said(request.headers, BAGGAGE)))
+    return request
+
+
+async def carry_async(request: Request) -> None:
+    """The same, as a hook of `httpx.AsyncClient`."""
+    carry(request)
+
+
+def agree(headers: Mapping[str, str]) -> None:
+    """Raises `Stale` when who was called answered from another release than this request's.
+
+    That happens when a release is taken back between two calls. Nothing was decided yet:
+    decide it again (`attempts`).
+    """
+    mine, said = current(), _said(headers, HEADER)
+    if mine is None or said is None:
+        return
+    theirs = read_header(said)
+    if theirs.release != mine.release:
+        raise Stale(
+            f"release {mine.release[:12]} was asked for and {theirs.release[:12]} answered",
+            help="decide again: the Route moved in between",
+        )
+
+
+def attempts(client: Client) -> Iterator[Assignment]:
+    """Releases to decide this request from, one after the other, until all who are asked agree.
+
+    First what was assigned; then the stable one, which everybody knows, twice, as it may
+    just have moved. A decision is whole, or it is not made.
+    """
+    one = _now.get()
+    if one is None:
+        return
+    yield one.assigned
+    for _ in range(2):
+        client.count("decided_again")
+        one.assigned = client.stable()
+        yield one.assigned
+
+
+def _said(headers: Mapping[str, str], name: str) -> str | None:
+    """One header of a mapping that may or may not care about upper and lower case."""
+    for key, value in headers.items():
+        if key.lower() == name:
+            return value
+    return None

@@ -1,0 +1,95 @@
+"""WSGI middleware: the same as `interlock.client.asgi`, for services that answer in threads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from interlock.client.asgi import CATCH_UP, LOOK
+from interlock.client.carry import Carrying, carrying
+from interlock.client.client import Assignment, Client
+from interlock.errors import InterlockError, Stale
+from interlock.serve.carried import HEADER, carried
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+_RELEASE, _BAGGAGE = "HTTP_X_INTERLOCK_RELEASE", "HTTP_BAGGAGE"
+
+
+class OneRelease:
+    """`app`, answering each request from one release; `subject` is a function of `environ`."""
+
+    def __init__(
+        self, app: App, client: Client, subject: Callable[[Environ], str | None] | None = None
+    ) -> None:
+        self.app, self.client, self.subject = app, client, subject
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        baggage = tuple(environ[name] for name in (_BAGGAGE,) if name in environ)
+        try:
+            assigned = self._assigned(environ, baggage)
+        except InterlockError as error:
+            return _refuse(start_response, "503 Service Unavailable", error)
+        with ExitStack() as inside:
+            one = inside.enter_context(carrying(assigned, baggage))
+            start = _Start(start_response, one)
+            try:
+                body = self.app({**environ, _RELEASE: assigned.carried.text}, start)
+            except Stale as error:
+                if start.began:
+                    raise
+                return _refuse(start, "409 Conflict", error)
+            # Until the server closes the body: a generator has not begun yet.
+            return _Body(body, inside.pop_all())
+
+    def _assigned(self, environ: Environ, baggage: tuple[str, ...]) -> Assignment:
+        if self.subject is not None:
+            subject = self.subject(environ)
+            if subject is None:
+                self.client.count("no_subject")
+                return self.client.stable()
+            return self.client.assign(subject)
+        said = carried([environ[_RELEASE]] if _RELEASE in environ else [], baggage)
+        ends = time.monotonic() + (CATCH_UP if self.client.behind(said) else 0.0)
+        while said is not None and self.client.epoch < said.epoch and time.monotonic() < ends:
+            time.sleep(LOOK)
+        return self.client.accept(said)
+
+
+class _Start:
+    """`start_response`, which names the release that the answer is from."""
+
+    def __init__(self, start: StartResponse, one: Carrying) -> None:
+        self._start, self._one, self.began = start, one, False
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        self.began = True
+        given = [(k, v) for k, v in headers if k.lower() != HEADER]
+        return self._start(status, [*given, (HEADER, self._one.assigned.carried.text)], *more)
+
+
+class _Body:
+    """What the app answers; the request is over when the server has closed it."""
+
+    def __init__(self, body: Iterable[bytes], inside: ExitStack) -> None:
+        self._body, self._inside = body, inside
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            getattr(self._body, "close", lambda: None)()
+        finally:
+            self._inside.close()
+
+
+def _refuse(start: StartResponse, status: str, error: InterlockError) -> list[bytes]:
+    body = json.dumps({"error": error.message, "help": error.help}).encode()
+    headers = [("content-type", "application/json"), ("retry-after", "1")]
+    start(status, [*headers, ("content-length", str(len(body)))])
+    return [body]
