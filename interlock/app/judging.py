@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlock.app.measure import slow_threshold
+from interlock.app.measure import BUCKET_S, Measuring, calm, ingest, slow_threshold
 from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Service
+from interlock.define.project import Project
 from interlock.models.metrics import log_loss
-from interlock.rollout.defaults import KpiPlan, Planned, default_guardrails
-from interlock.rollout.metrics import registered_digest
+from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_guardrails
+from interlock.rollout.lasting import MOST, Width, fitted, width
+from interlock.rollout.metrics import Guardrail, registered_digest
 from interlock.rollout.planner import days_to_show
-from interlock.rollout.state import shares_of, stages_of
+from interlock.rollout.state import ladder_of, shares_of, stages_of
 
 if TYPE_CHECKING:
     from interlock.app.propose import Measured
 
 MATURITY_S = 86400.0
+# Far enough for the noise of a week to show, near enough to be about what runs.
+CALM = timedelta(days=28)
 
 
 def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured]) -> dict[str, Any]:
@@ -33,43 +38,121 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         return {"guardrails": [], "alpha": environment.alpha, "beta": environment.beta,
                 "digest": ""}  # fmt: skip
     model, found = next(iter(measured.items()))
-    loss_old = log_loss(found.scored.rows.y, found.scored.old)
-    difference = log_loss(found.scored.rows.y, found.scored.new) - loss_old
-    hours = max((_days(new, model)) * 24, 1)
-    services = new.project.services
-    lasts = sum(stage.hold.total_seconds() for stage in stages_of(environment)) / 86400
-    kpis = [_kpi_plan(services[name], history, lasts) for name, history in found.kpis.items()]
-    planned = Planned(
-        units_per_bucket=max(len(loss_old) / hours, 1.0),
-        shares=shares_of(stages_of(environment)),
-        log_loss=float(loss_old.mean()),
-        log_loss_variance=float(loss_old.var()),
-        log_loss_difference_variance=max(float(np.var(difference)), 1e-6),
-        maturity_s=MATURITY_S,
-        kpis=kpis,
-    )
+    planned = _planned(workspace, new, model, found)
     guardrails = default_guardrails(planned)
-    shift = found.compared.shift
+    widths = noise(workspace, new.project, model, guardrails)
+    guardrails = tuple(fitted(one, widths.get(one.name)) for one in guardrails)
     return {
         "guardrails": [one.to_json() for one in guardrails],
         "alpha": environment.alpha,
         "beta": environment.beta,
         "digest": registered_digest(guardrails, environment.alpha, environment.beta),
         "model": model,
-        "score_threshold": shift.p90 if shift else 1.0,
-        "slow_us": slow_threshold(list(services.values())),
-        "maturity_s": MATURITY_S,
-        "kpi_weights": {name: history.mean_weight for name, history in found.kpis.items()},
+        "noise": {name: [found.seconds, found.likeness] for name, found in widths.items()},
+        "units_per_day": planned.units_per_bucket * 86400 / BUCKET_S,
     }
+
+
+def _planned(workspace: Workspace, new: Version, model: str, found: Measured) -> Planned:
+    """What history says of the two releases on the same rows."""
+    environment = new.project.environments[workspace.environment]
+    loss_old = log_loss(found.scored.rows.y, found.scored.old)
+    difference = log_loss(found.scored.rows.y, found.scored.new) - loss_old
+    hours = max((_days(new, model)) * 24, 1)
+    services, stages = new.project.services, stages_of(environment)
+    lasts = sum(stage.hold.total_seconds() for stage in stages) / 86400
+    shift = found.compared.shift
+    return Planned(
+        units_per_bucket=max(len(loss_old) / hours, 1.0),
+        shares=shares_of(stages),
+        ladder=ladder_of(stages),
+        log_loss=float(loss_old.mean()),
+        log_loss_variance=float(loss_old.var()),
+        log_loss_difference_variance=max(float(np.var(difference)), 1e-6),
+        maturity_s=MATURITY_S,
+        score_threshold=shift.p90 if shift else 1.0,
+        slow_us=slow_threshold(list(services.values())),
+        kpis=[_kpi_plan(services[name], history, lasts) for name, history in found.kpis.items()],
+        decisions=_decisions(services.values(), model, found),
+    )
 
 
 def _kpi_plan(service: Service, history: KpiOnHistory, lasts: float) -> KpiPlan:
     """A margin that the whole rollout could not show is no gate: it would only wait."""
     plan = KpiPlan(
         service.service, history.baseline, history.difference_variance, service.kpi.margin,
-        service.kpi.better, max(history.units_per_day, 1.0),
+        service.kpi.better, max(history.units_per_day, 1.0), mean_weight=history.mean_weight,
     )  # fmt: skip
     return replace(plan, required=days_to_show(plan, plan.units_per_bucket) <= lasts)
+
+
+def _decisions(services: Iterable[Service], model: str, found: Measured) -> list[DecisionPlan]:
+    """How often each service acts, for those that say from which score on they do."""
+    plans = []
+    for service in services:
+        if service.decision is not None and model in service.models:
+            over = service.decision.over
+            old, new = found.scored.old >= over, found.scored.new >= over
+            differ, margin = float((old != new).mean()), service.decision.margin
+            share = max(float(old.mean()), 1e-6)
+            plans.append(DecisionPlan(service.service, over, share, differ, margin))
+    return plans
+
+
+def how_measured(
+    guardrails: Sequence[Guardrail], project: Project, model: str, now: datetime
+) -> Measuring:
+    """How to count for these guardrails: every threshold is theirs, and so was agreed."""
+    by = {one.name: one for one in guardrails}
+
+    def threshold(name: str) -> float | None:
+        return by[name].threshold if name in by else None
+
+    def of(kind: str) -> dict[str, Guardrail]:
+        found = (name.partition(":") for name in by)
+        return {rest: by[f"{kind}:{rest}"] for first, _, rest in found if first == kind}
+
+    return Measuring(
+        model=project.models[model],
+        services=tuple(s for s in project.services.values() if model in s.models),
+        now=now,
+        score_threshold=threshold("score_shift"),
+        slow_us=threshold("slow"),
+        maturity_s=max((one.maturity_s for one in guardrails if one.labels), default=0.0),
+        kpi_weights={name: one.per for name, one in of("kpi").items()},
+        decisions={name: one.threshold or 0.0 for name, one in of("decisions").items()},
+    )
+
+
+def noise(
+    workspace: Workspace, project: Project, model: str, guardrails: Sequence[Guardrail]
+) -> dict[str, Width]:
+    """By guardrail, how long a bucket must be so that neighbours say different things.
+
+    From what the running release answered lately; empty when nothing runs.
+    """
+    stable, now = workspace.route().stable, workspace.now()
+    if stable is None:
+        return {}
+    ingest(workspace)
+    it = replace(how_measured(guardrails, project, model, now), release=stable)
+    counts = calm(workspace.warehouse, it, now - CALM)
+    judged = [one for one in guardrails if one.form in ("rate", "mean")]
+    return {one.name: width(one, counts, BUCKET_S) for one in judged}
+
+
+def noise_notes(judging: Mapping[str, Any]) -> list[str]:
+    """What the plan says of noise that lasts."""
+    said = []
+    for name, (seconds, likeness) in judging.get("noise", {}).items():
+        if likeness is not None and likeness > MOST:
+            said.append(
+                f"noise of {name} lasts (neighbouring steps of {seconds // BUCKET_S} hours are "
+                f"alike, {likeness:.2f}): its evidence may come too easily"
+            )
+        elif seconds > BUCKET_S:
+            said.append(f"noise of {name} lasts: judged in steps of {seconds // BUCKET_S} hours")
+    return said
 
 
 def watched_only(judging: Mapping[str, Any]) -> list[str]:

@@ -1,13 +1,14 @@
 """From the prediction log and the labels that have arrived to the judge's buckets.
 
 All counting is one query per metric group in the warehouse. A flight asked for twice in
-one rollout counts once, by its first answer: the unit is the subject, not the request.
+one rollout counts once, by its first answer. The unit is the subject, not the request: what
+one subject was told in one bucket is one value, their mean.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isclose, sqrt
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LOG = "il.predictions"
 CURSOR = "il.predictions_read"
 _INCOMING = "il.predictions_new"
+ARMS = ("stable", "candidate")
 BUCKET_S = 3600
 DAY_S = 86400
 
@@ -108,29 +110,43 @@ class Measuring:
     """What one rollout is measured by: thresholds frozen before it started.
 
     `score_threshold` is the incumbent's p90; `slow_us` the promised latency; `kpi_weights`
-    the mean weight of a unit, by service whose KPI is a share; `mirrored` names the stages
-    that show nothing of the candidate; `now` decides which labels
-    have arrived.
+    the mean weight of a unit, by service whose KPI is a share; `decisions` from which score
+    on a service acts. `shown` says, of stages in which everybody sees one arm, which: the
+    other is its mirrored answers. `now` decides which labels have arrived.
     """
 
-    change: str
-    release: str
     model: Model
     services: tuple[Service, ...]
-    score_threshold: float
-    slow_us: float
+    now: datetime
+    score_threshold: float | None
+    slow_us: float | None
     maturity_s: float
     kpi_weights: Mapping[str, float]
-    mirrored: tuple[str, ...]
-    now: datetime
+    decisions: Mapping[str, float]
+    change: str = ""
+    release: str = ""
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     """Every bucket of the rollout so far, recomputed from the log: late labels find their place."""
     asked = _Asked(it, dialect_of(warehouse))
-    every = [asked.answers, asked.labels]
+    every = [asked.answers, asked.labels, *([asked.decided] if it.decisions else [])]
     columns = warehouse.columns(asked.label)
     every += [asked.kpi(service, columns) for service in it.services]
+    return _counted(warehouse, every)
+
+
+def calm(warehouse: Warehouse, it: Measuring, since: datetime) -> list[Bucket]:
+    """Answers of one release, `it.release`, from `since` on, its subjects halved by chance.
+
+    Between these arms nothing differs: what differs is noise.
+    """
+    asked = _Halved(it, dialect_of(warehouse), since)
+    return [b for b in _counted(warehouse, [asked.answers, asked.labels]) if b.arm != "paired"]
+
+
+def _counted(warehouse: Warehouse, every: Iterable[str]) -> list[Bucket]:
     return [_bucket(row) for sql in every for row in warehouse.query(sql).to_pylist()]
 
 
@@ -170,13 +186,6 @@ def _as_one(condition: str) -> str:
     return f"CASE WHEN {condition} THEN 1 WHEN NOT ({condition}) THEN 0 END"
 
 
-# Units scored by both releases, whichever of them was shown.
-_PAIRS = """pairs AS (SELECT stage, asked_at, key,
-        CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
-        CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
-    FROM first WHERE score IS NOT NULL AND mirror_score IS NOT NULL)"""
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What is asked of the log, in the SQL of one engine."""
@@ -196,38 +205,76 @@ class _Asked:
         )
 
     @property
+    def unit(self) -> str:
+        """Who was asked about; the key stands in for a subject that nobody named."""
+        return f"coalesce(subject, {self.dialect.cast('key', 'string')}) AS unit"
+
+    @property
     def arms(self) -> str:
-        """Both arms of every unit as rows: in shadow the candidate's side is its mirrored one."""
-        names = ", ".join(map(self.dialect.text, self.it.mirrored)) or "NULL"
-        hidden = f"coalesce(stage IN ({names}), false)"
-        seen = f"""SELECT stage, asked_at, key, arm, score, error, fallback, latency_us AS us
-            FROM first WHERE NOT {hidden} OR arm = 'stable'"""
-        mirrored = f"""SELECT stage, asked_at, key, 'candidate', mirror_score, mirror_error,
-            fallback, mirror_us FROM first WHERE {hidden} AND mirror_release IS NOT NULL"""
+        """Both arms of every unit as rows: where everybody sees one, the other is mirrored.
+
+        Scoring alone takes less time than an answer: after the ramp it stands for no latency.
+        """
+        text = self.dialect.text
+        cases = [f"WHEN {text(s)} THEN {text(a)}" for s, a in self.it.shown.items()]
+        shown = f"(CASE stage {' '.join(cases)} ELSE '' END)" if cases else "''"
+        seen = f"""SELECT stage, asked_at, key, {self.unit}, arm, score, error, fallback,
+            latency_us AS us, {shown} = '' AS divided
+            FROM first WHERE {shown} IN ('', arm)"""
+        mirrored = f"""SELECT stage, asked_at, key, {self.unit},
+            CASE arm WHEN 'stable' THEN 'candidate' ELSE 'stable' END, mirror_score, mirror_error,
+            fallback, CASE arm WHEN 'stable' THEN mirror_us END, false
+            FROM first WHERE {shown} = arm AND mirror_release IS NOT NULL"""
         return f"{self.first}, arms AS ({seen} UNION ALL {mirrored})"
 
     def group(self, metric: str, value: str, source: str, arm: str = "arm",
               bucket: int = BUCKET_S) -> str:  # fmt: skip
         seconds = self.dialect.epoch.format(x="asked_at")
         return (
-            f"SELECT stage, '{metric}' AS metric, {arm} AS arm, "
-            f"floor({seconds} / {bucket}) * {bucket} AS bucket, count(*) AS n, "
-            f"sum({value}) AS total, sum(({value}) * ({value})) AS squares "
-            f"FROM {source} GROUP BY 1, 2, 3, 4"
+            f"SELECT stage, '{metric}' AS metric, arm, bucket, count(*) AS n, sum(v) AS total, "
+            f"sum(v * v) AS squares FROM (SELECT stage, {arm} AS arm, unit, "
+            f"floor({seconds} / {bucket}) * {bucket} AS bucket, avg({value}) AS v "
+            f"FROM {source} GROUP BY 1, 2, 3, 4) AS told WHERE v IS NOT NULL GROUP BY 1, 2, 3, 4"
+        )
+
+    @property
+    def _subjects(self) -> str:
+        """Once per stage: somebody who asks all day is one throw of the coin."""
+        return (
+            "(SELECT stage, arm, unit, min(asked_at) AS asked_at FROM arms "
+            "GROUP BY stage, arm, unit) AS subjects"
         )
 
     @property
     def answers(self) -> str:
-        metrics = {
-            "errors": _as_one("error"),
-            "slow": _as_one(f"us > {self.it.slow_us}"),
-            "fallbacks": _as_one("fallback"),
-            "units": "1",
-        }
+        it = self.it
+        metrics = {"errors": _as_one("error"), "fallbacks": _as_one("fallback")}
+        metrics |= {"slow": _as_one(f"us > {it.slow_us}")} if it.slow_us else {}
         parts = [self.group(name, value, "arms") for name, value in metrics.items()]
-        shift = _as_one(f"score > {self.it.score_threshold}")
-        parts.append(self.group("score_shift", shift, "arms WHERE score IS NOT NULL"))
+        parts.append(self.group("units", "1.0", self._subjects))
+        parts.append(self.group("log_latency", "ln(us)", "arms WHERE divided AND us > 0"))
+        if it.score_threshold is not None:
+            shift = _as_one(f"score > {it.score_threshold}")
+            parts.append(self.group("score_shift", shift, "arms WHERE score IS NOT NULL"))
         return f"WITH {self.arms} " + " UNION ALL ".join(parts)
+
+    @property
+    def decided(self) -> str:
+        """For how many more units the candidate would act, service by service."""
+        over = "(CASE WHEN {side} >= {limit} THEN 1 ELSE 0 END)"
+        parts = []
+        for service, limit in self.it.decisions.items():
+            old, new = (over.format(side=f"{arm}_score", limit=limit) for arm in ARMS)
+            parts.append(self.group(f"decisions:{service}", f"{new} - {old}", "pairs", "'paired'"))
+        return f"WITH {self.first}, {self.pairs} " + " UNION ALL ".join(parts)
+
+    @property
+    def pairs(self) -> str:
+        """Units scored by both releases, whichever of them was shown."""
+        return f"""pairs AS (SELECT stage, asked_at, key, {self.unit},
+            CASE WHEN arm = 'stable' THEN score ELSE mirror_score END AS stable_score,
+            CASE WHEN arm = 'stable' THEN mirror_score ELSE score END AS candidate_score
+            FROM first WHERE score IS NOT NULL AND mirror_score IS NOT NULL)"""
 
     @property
     def label(self) -> str:
@@ -258,7 +305,7 @@ class _Asked:
         )
         ripe = f"asked_at < {self.ago(timedelta(seconds=self.it.maturity_s))}"
         missing = _as_one("missing")
-        return f"""WITH {self.arms}, {self.arrived}, {_PAIRS},
+        return f"""WITH {self.arms}, {self.arrived}, {self.pairs},
             judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
                        WHERE a.score IS NOT NULL),
             paired AS (SELECT a.*, ({candidate}) - ({stable}) AS diff
@@ -291,16 +338,38 @@ class _Asked:
         metric = f"kpi:{service.service}"
         day, stamp = dialect.cast("asked_at", "date"), dialect.cast("units.day", "timestamp")
         last = f"row_number() OVER (PARTITION BY {day} ORDER BY asked_at DESC, stage)"
-        return f"""WITH {self.first}, {_PAIRS}, {self.arrived},
+        return f"""WITH {self.first}, {self.pairs}, {self.arrived},
             ranked AS (SELECT {day} AS day, stage, {last} AS place FROM pairs),
             stages AS (SELECT day, stage FROM ranked WHERE place = 1),
             units AS (SELECT o.unit, o.day, (n.value - o.value) / {weight} AS diff
                       FROM {sides["stable_score"]} AS o JOIN {sides["candidate_score"]} AS n
                       ON o.unit = n.unit AND o.day = n.day WHERE o.day < {over}),
-            staged AS (SELECT diff, {stamp} AS asked_at, stage
+            staged AS (SELECT diff, {stamp} AS asked_at, stage, unit
                        FROM units LEFT JOIN stages ON stages.day = units.day
                        WHERE diff IS NOT NULL)
             {self.group(metric, "diff", "staged WHERE stage IS NOT NULL", "'paired'", DAY_S)}"""
+
+
+@dataclass(frozen=True)
+class _Halved(_Asked):
+    """One release's answers since some time, its subjects put in two arms by a hash."""
+
+    since: datetime = field(default=datetime.min)
+
+    @property
+    def first(self) -> str:
+        it = self.it
+        return (
+            f"first AS (SELECT p.* FROM {LOG} AS p WHERE release = '{it.release}' "
+            f"AND model = '{it.model.model}' AND asked_at >= {self.dialect.instant(self.since)})"
+        )
+
+    @property
+    def arms(self) -> str:
+        halved = f"""SELECT '' AS stage, asked_at, key, {self.unit},
+            CASE WHEN substr(md5(coalesce(subject, '')), 1, 1) < '8' THEN 'candidate'
+            ELSE 'stable' END AS arm, score, error, fallback, latency_us AS us, true AS divided"""
+        return f"{self.first}, arms AS ({halved} FROM first)"
 
 
 def slow_threshold(services: Sequence[Service]) -> float:

@@ -12,7 +12,7 @@ from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, all_changes, keep_evidence, open_new, save
 from interlock.app.engines import refuse_unable
 from interlock.app.footing import footing, labelled_until, on_rows, queries_of, spine_sql
-from interlock.app.judging import agreed, watched_only
+from interlock.app.judging import agreed, noise_notes, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
 from interlock.app.planning import plan_between, wanted
@@ -199,9 +199,10 @@ def _plan_it(
     judging = agreed(workspace, new, measured)
     note = f"judged by {len(judging['guardrails'])} guardrails, agreed as {judging['digest'][:12]}"
     note = "not judged: nothing that answers differs" if plan.only_rules else note
+    noisy = noise_notes(judging)
     if only := watched_only(judging):
         note += f"; {', '.join(only)} watched for harm only: the rollout is too short to show more"
-    plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note))
+    plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note, *noisy))
     release = wanted_release(
         new.facts, {n: m.artifact for n, m in new.models.items()}, rules_of(new.project)
     )

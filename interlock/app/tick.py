@@ -18,6 +18,7 @@ from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
+from interlock.app.judging import how_measured
 from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
@@ -306,18 +307,14 @@ def _judged(
 def measuring(version: Version, change: Change, now: datetime) -> Measuring:
     """How this change is measured, as it was agreed when it was approved."""
     agreed: dict[str, Any] = change.details["judge"]
-    model = version.project.models[agreed["model"]]
-    return Measuring(
+    shown = {0.0: "stable", 1.0: "candidate"}
+    stages = change.details["rollout"]["stages"]
+    guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
+    return replace(
+        how_measured(guardrails, version.project, agreed["model"], now),
         change=change.id,
         release=change.release,
-        model=model,
-        services=tuple(s for s in version.project.services.values() if model.model in s.models),
-        score_threshold=agreed["score_threshold"],
-        slow_us=agreed["slow_us"],
-        maturity_s=agreed["maturity_s"],
-        kpi_weights=agreed["kpi_weights"],
-        mirrored=tuple(s["name"] for s in change.details["rollout"]["stages"] if not s["weight"]),
-        now=now,
+        shown={s["name"]: shown[s["weight"]] for s in stages if s["weight"] in shown},
     )
 
 

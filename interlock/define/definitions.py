@@ -289,6 +289,16 @@ class Kpi(Definition):
     description: str = ""
 
 
+class Decision(Definition):
+    """A service acts on a unit from score `over` on.
+
+    `margin` is how much more, or less, often it may act under another release, relatively.
+    """
+
+    over: float
+    margin: float = Field(default=0.1, gt=0)
+
+
 class Slo(Definition):
     """What callers are promised: share of requests answered without error, within `latency`."""
 
@@ -304,6 +314,7 @@ class Service(Declared):
     decision_unit: tuple[Name, ...]
     tier: int = Field(default=2, ge=1, le=3)
     kpi: Kpi
+    decision: Decision | None = None
     slo: Slo = Slo()
     contract: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -27,12 +27,17 @@ class Owner(Definition):
 
 
 class Stage(Definition):
-    """One step of a rollout: `shadow` (weight 0, mirrored) or a weight; at least `hold` long."""
+    """One step of a rollout: `shadow` (weight 0, mirrored) or a weight; at least `hold` long.
+
+    What is open at its `deadline` is the owner's to decide. `margins`: to leave it, so many
+    times the margin of each guardrail suffices; a small share can only rule out large harm.
+    """
 
     name: Name
     weight: float = Field(ge=0, le=1)
     hold: Duration
     deadline: Duration | None = None
+    margins: float = Field(default=1.0, ge=1)
 
 
 class MixedDecision(Definition):

@@ -227,6 +227,8 @@ class Builder:
             "slo": digest(service.slo.model_dump(mode="json")),
             "tier": digest(service.tier),
         }
+        if service.decision:  # it came later: who declares none keeps what it was known by
+            settings["decision"] = digest(service.decision.model_dump(mode="json"))
         reads = sorted(kpi_reads(self.project, self.understood, service))
         below = [
             {m.model: self.nodes[str(m.ref)].fingerprint for m in models_of(self.project, service)},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import log
 from typing import Literal
 
 from interlock.rollout.metrics import Gate, Guardrail
 
 # Shares of alpha: safety 0.5, model quality 0.35, business 0.15.
 SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
+SLOWER = log(1.25)  # answers a quarter slower, as a difference of logarithms
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,21 @@ class KpiPlan:
     better: Literal["lower", "higher"]
     units_per_bucket: float
     required: bool = True
+    mean_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class DecisionPlan:
+    """How often a service acts on a score: from `over` on, now for `share` of the units.
+
+    `differ` is the share of units on which the two releases would decide otherwise.
+    """
+
+    service: str
+    over: float
+    share: float
+    differ: float
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,9 @@ class Planned:
     """What is known before the rollout, from evaluation and recent traffic.
 
     `units_per_bucket` counts all units of both arms; `shares` is the candidate's share
-    per ramp stage. `score_threshold` exceedance is by construction about 0.1 (the
-    incumbent's p90), `slow` about 0.05 (its p95 latency).
+    per ramp stage, `ladder` how many times its margin a guardrail must be shown within there.
+    `score_threshold` is the incumbent's p90, `slow_us` the promised latency in microseconds.
+    `mean_weight` of a KPI that is a share divides its differences.
     """
 
     units_per_bucket: float
@@ -47,8 +65,13 @@ class Planned:
     log_loss: float = 0.5
     log_loss_variance: float = 0.35
     log_loss_difference_variance: float = 0.03
+    latency_variance: float = 0.3
     maturity_s: float = 86400.0
+    score_threshold: float | None = None
+    slow_us: float | None = None
     kpis: Sequence[KpiPlan] = ()
+    decisions: Sequence[DecisionPlan] = ()
+    ladder: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def two_arm_units(self) -> float:
@@ -58,9 +81,11 @@ class Planned:
 
 
 def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
-    """Errors, latency, fallbacks, scores, log-loss twice, label coverage, split, KPIs."""
+    """Errors, latency twice, fallbacks, label coverage, scores, log-loss twice, split, KPIs,
+    and how often services act."""
     split = [_split(planned)] if planned.shares else []
-    return (*_safety(planned), *_quality(planned), *split, *_business(planned))
+    judged = (*_safety(planned), *_quality(planned), *_business(planned))
+    return (*(replace(one, ladder=dict(planned.ladder)) for one in judged), *split)
 
 
 def _safety(planned: Planned) -> tuple[Guardrail, ...]:
@@ -75,7 +100,12 @@ def _safety(planned: Planned) -> tuple[Guardrail, ...]:
 
     return (
         rate("errors", planned.error_rate, 0.01, 0.4),
-        rate("slow", 0.05, 0.03, 0.2),
+        replace(rate("slow", 0.05, 0.03, 0.15), threshold=planned.slow_us),
+        # Mirrored scores take less time than answers: only a ramp can compare the two.
+        Guardrail(
+            "latency", "log_latency", "mean", scale=planned.latency_variance,
+            margin_absolute=SLOWER, weight=0.05 * SAFETY, gate=("ramp",), bucket_units=units,
+        ),
         rate("fallbacks", planned.fallback_share, 0.03, 0.2),
         # What does not come back cannot be judged: label loss is harm by itself.
         Guardrail(
@@ -92,7 +122,7 @@ def _quality(planned: Planned) -> tuple[Guardrail, ...]:
         Guardrail(
             "score_shift", "score_shift", "rate", scale=0.09, direction="two_sided",
             margin=3.0, tolerance=1.5, weight=0.5 * QUALITY, gate=("shadow", "ramp"),
-            bucket_units=planned.two_arm_units, bursty=False,
+            bucket_units=planned.two_arm_units, bursty=False, threshold=planned.score_threshold,
         ),
         Guardrail(
             "log_loss", "log_loss", "mean", scale=planned.log_loss_variance, margin=0.10,
@@ -117,13 +147,23 @@ def _split(planned: Planned) -> Guardrail:
 
 
 def _business(planned: Planned) -> tuple[Guardrail, ...]:
-    return tuple(
+    shares = len(planned.kpis) + len(planned.decisions)
+    decisions = tuple(
+        Guardrail(
+            f"decisions:{one.service}", f"decisions:{one.service}", "paired",
+            scale=max(one.differ, 1e-3), direction="two_sided", margin=one.margin,
+            tolerance=one.margin / 2, gate=("shadow", "soak"), weight=BUSINESS / shares,
+            bucket_units=planned.units_per_bucket, baseline=one.share, threshold=one.over,
+        )
+        for one in planned.decisions
+    )  # fmt: skip
+    return decisions + tuple(
         Guardrail(
             f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired", scale=kpi.difference_variance,
             direction="higher_is_worse" if kpi.better == "lower" else "lower_is_worse",
             margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",) if kpi.required else (),
-            weight=BUSINESS / len(planned.kpis), labels=True, maturity_s=planned.maturity_s,
-            bucket_units=kpi.units_per_bucket, baseline=kpi.baseline,
+            weight=BUSINESS / shares, labels=True, maturity_s=planned.maturity_s,
+            bucket_units=kpi.units_per_bucket, baseline=kpi.baseline, per=kpi.mean_weight,
         )
         for kpi in planned.kpis
     )  # fmt: skip

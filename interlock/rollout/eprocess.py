@@ -117,7 +117,7 @@ def rate(candidate: Moments, stable: Moments, bound: Bound, burst: Array | float
     return _log_mean_exp(paths / burst)
 
 
-def bursts(stable: Moments, at_least: float = 5.0) -> Array:
+def bursts(stable: Moments, at_least: float) -> Array:
     """How many events come at a time, from how much the stable arm jumps between buckets."""
     used = stable.n > 0
     jumps = _over(_dispersion(stable, used), _pooled((stable,), used))
@@ -156,6 +156,20 @@ def paired(difference: Moments, bound: Bound, rho: float) -> Array:
     """Differences on the same unit (candidate minus stable) against `bound.absolute`."""
     x, planned = _paired_terms(difference, bound)
     return mixture(np.cumsum(x, axis=-1), _robust(x, planned), rho)
+
+
+def overdispersion(arms: Mapping[str, Moments]) -> float:
+    """How much more the arms differ from bucket to bucket than single units explain, at least 1."""
+    both = arms["candidate"], arms["stable"]
+    expected = float(_pooled(both, (both[0].n > 0) & (both[1].n > 0))[-1])
+    seen = float((standardised(arms) ** 2).mean())
+    return max(seen / expected, 1.0) if expected > 0 else 1.0
+
+
+def standardised(arms: Mapping[str, Moments]) -> Array:
+    """Per bucket in which both arms were heard, how far they lie apart, all on one scale."""
+    x, _, h = _mean_terms(arms["candidate"], arms["stable"], Bound(1.0, 0.0, above=True))
+    return np.asarray((x / np.sqrt(np.maximum(h, 1e-300)))[h > 0])
 
 
 def _paired_terms(difference: Moments, bound: Bound) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ def _harm(guardrail: Guardrail, found: Strata, bound: Bound, alpha: float) -> Ar
     # The bucket test needs ten bad buckets whatever happens in them, more after a long
     # quiet time. A tenth of alpha is kept for what nobody would wait ten buckets for.
     candidate, stable = found.arms["candidate"], found.arms["stable"]
-    sudden = eprocess.rate(candidate, stable, bound, eprocess.bursts(stable))
+    sudden = eprocess.rate(candidate, stable, bound, eprocess.bursts(stable, guardrail.burst))
     return eprocess.average([steady, sudden], [0.9, 0.1])
 
 

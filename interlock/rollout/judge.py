@@ -85,7 +85,7 @@ def judge(
     """
     if not guardrails:
         raise Unusable("nothing to judge by", help="a rollout needs at least one guardrail")
-    paths = [_paths(one, buckets, alpha, beta) for one in guardrails]
+    paths = [_paths(one.at(stage), buckets, alpha, beta) for one in guardrails]
     combined = _combined(paths)
     harm = combined >= log(1 / alpha)
     rulings = tuple(_ruling(path, (alpha, beta), gate, stage, harm) for path in paths)

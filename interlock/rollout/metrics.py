@@ -8,7 +8,7 @@ go on. Between the two lies a zone where either end is legitimate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from interlock.define.digest import digest
@@ -34,6 +34,12 @@ class Guardrail:
     bucket; what the unit alone decides (a score) needs no such caution. With `labels`,
     buckets are stamped with the time of the PREDICTION and count once older than
     `maturity_s`. `shares` is the planned candidate share per stage (form `split`).
+
+    `threshold` is what a value must exceed to be an event, frozen before the rollout; `per`
+    divides every value. Buckets are added up to `bucket_s` seconds (0: as they are counted);
+    `burst` events at least come at a time.
+    `ladder` says in which stages how many times the margin suffices: little traffic can only
+    rule out large harm.
     """
 
     name: str
@@ -54,6 +60,11 @@ class Guardrail:
     bursty: bool = True
     slice: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
+    threshold: float | None = None
+    per: float = 1.0
+    bucket_s: int = 0
+    burst: float = 5.0
+    ladder: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = _objections(self)
@@ -61,11 +72,21 @@ class Guardrail:
             raise Invalid(f"guardrail {self.name} cannot be judged", objections=wrong)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "gate": list(self.gate), "shares": dict(self.shares)}
+        body = {**asdict(self), "gate": list(self.gate), "shares": dict(self.shares)}
+        # What says nothing is left out: what was agreed before there was a word keeps its digest.
+        return {name: said for name, said in body.items() if _LATER.get(name, ...) != said}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Guardrail:
         return cls(**{**body, "gate": tuple(body["gate"])})
+
+    def at(self, stage: str | None) -> Guardrail:
+        """What must be shown to leave `stage`: the margin times its rung of the ladder."""
+        rung = self.ladder.get(stage, 1.0) if stage else 1.0
+        if rung == 1:
+            return self
+        absolute = self.margin_absolute * rung
+        return replace(self, margin=self.margin * rung, margin_absolute=absolute, ladder={})
 
     @property
     def sides(self) -> tuple[bool, ...]:
@@ -101,6 +122,9 @@ class Guardrail:
         return Bound(1 + share if worse_up else down, 0.0, above)
 
 
+_LATER: dict[str, Any] = {"threshold": None, "per": 1.0, "bucket_s": 0, "burst": 5.0, "ladder": {}}
+
+
 def _objections(it: Guardrail) -> tuple[str, ...]:
     relative = it.margin or it.tolerance
     checks = {
@@ -115,6 +139,8 @@ def _objections(it: Guardrail) -> tuple[str, ...]:
         ),
         "a split needs the planned share of each stage": it.form == "split" and not it.shares,
         "gate knows shadow, ramp and soak": not set(it.gate) <= set(GATES),
+        "a rung of the ladder is 1 or more": min(it.ladder.values(), default=1.0) < 1,
+        "values are divided by a number above 0": it.per <= 0,
     }
     return tuple(said for said, wrong in checks.items() if wrong)
 

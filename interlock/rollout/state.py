@@ -148,6 +148,11 @@ def stages_of(environment: Environment) -> tuple[Stage, ...]:
     return (*stages, Stage(name="soak", weight=1.0, hold=timedelta(0)))
 
 
+def ladder_of(stages: Sequence[Stage]) -> dict[str, float]:
+    """How many times its margin a guardrail must be shown within, where that is not once."""
+    return {stage.name: stage.margins for stage in stages if stage.margins != 1}
+
+
 def shares_of(stages: Sequence[Stage]) -> dict[str, float]:
     """The planned candidate share of each stage, for the split guardrail."""
     return {stage.name: stage.weight for stage in stages if 0 < stage.weight < 1}

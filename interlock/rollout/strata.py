@@ -34,6 +34,7 @@ def strata(guardrail: Guardrail, buckets: Iterable[Bucket]) -> Strata:
     mine = [b for b in buckets if b.metric == guardrail.metric and b.slice == guardrail.slice]
     names = ("paired",) if guardrail.form == "paired" else ("candidate", "stable")
     mine = [b for b in mine if b.arm in names]
+    mine = list(widen(mine, guardrail.bucket_s)) if guardrail.bucket_s else mine
     keys = tuple(sorted({(b.at, b.stage) for b in mine}))
     return Strata(keys, {name: _moments(mine, name, keys, guardrail) for name in names})
 

@@ -300,3 +300,29 @@ def test_the_plan_says_what_a_rollout_costs_before_it_starts() -> None:
     assert "past its deadline of 1d" in by["tenth", "log_loss"].sentence
     assert days_of(STAGES[1], needed) == max(n.days for n in needed if n.stage == "tenth")
     assert "no units are expected" in needs(DEFAULTS, STAGES, 0.0)[0].sentence
+
+
+def test_a_rung_of_the_ladder_widens_what_must_be_shown_and_not_what_is_harm() -> None:
+    rng = np.random.default_rng(21)
+    rows = [
+        *arm_buckets("candidate", rng.binomial(50, 0.022, 60), 50),
+        *arm_buckets("stable", rng.binomial(50, 0.02, 60), 50),
+    ]
+    it = replace(ERRORS, margin_absolute=0.0, margin=0.8, scale=0.02, bucket_units=25)
+    plain, early = (replace(it, ladder=ladder) for ladder in ({}, {"tenth": 3.0}))
+    strict, loose = (judge([g], rows, ALPHA, BETA, "ramp", "tenth") for g in (plain, early))
+    assert (strict.verdict, loose.verdict) == ("needs_data", "safe")
+    assert strict.combined_e == loose.combined_e
+    assert strict.registered != loose.registered
+    later = [replace(b, stage="half", at=b.at + 100) for b in rows[:5] + rows[60:65]]
+    assert judge([early], rows + later, ALPHA, BETA, "ramp", "half").verdict == "needs_data"
+    with pytest.raises(Invalid, match="rung"):
+        replace(ERRORS, ladder={"tenth": 0.5})
+
+
+def test_what_a_word_says_that_came_later_counts_only_where_it_is_said() -> None:
+    body = ERRORS.to_json()
+    assert not {"threshold", "per", "bucket_s", "burst", "ladder"} & set(body)
+    assert Guardrail.from_json(body) == ERRORS
+    said = replace(ERRORS, threshold=2.0, ladder={"tenth": 2.0}, bucket_s=60, burst=9.0, per=2.0)
+    assert Guardrail.from_json(json.loads(json.dumps(said.to_json()))) == said

@@ -24,6 +24,7 @@ from interlock.rollout.judge import Judgement, judge
 from interlock.rollout.machine import Abort, Advance, Facts, Hold, Request, advance, after, ahead
 from interlock.rollout.routes import route_after
 from interlock.rollout.state import HoldReason, RolloutState, State, stages_of
+from interlock.rollout.strata import matured
 
 calm = settings(derandomize=True, max_examples=60, deadline=None)
 
@@ -199,6 +200,37 @@ def test_the_judge_does_not_care_in_how_many_parts_counts_come(
         sums[1] += int(bucket.total)
     merged = [Bucket("tenth", "errors", a, at, n, e, e) for (at, a), (n, e) in whole.items()]
     assert judge([ERRORS], as_buckets(rows), ALPHA, BETA) == judge([ERRORS], merged, ALPHA, BETA)
+
+
+labels = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(["stable", "candidate"]), st.booleans(),
+              st.integers(0, 9)),
+    min_size=1, max_size=40,
+)  # fmt: skip
+
+
+@calm
+@given(labels, st.integers(0, 9))
+def test_late_labels_are_judged_as_if_they_had_come_at_once(
+    rows: list[tuple[int, str, bool, int]], looked: int
+) -> None:
+    """A look in between, at what had come by then, leaves nothing behind."""
+    it = replace(ERRORS, labels=True, maturity_s=2)
+
+    def kept(by: int) -> list[Bucket]:
+        counted: dict[tuple[int, str], list[int]] = {}
+        for at, which, event, came in rows:
+            if came <= by:
+                sums = counted.setdefault((at, which), [0, 0])
+                sums[0] += 1
+                sums[1] += event
+        return [Bucket("tenth", "errors", a, at, n, e, e) for (at, a), (n, e) in counted.items()]
+
+    record = {(b.at, b.arm): b for b in kept(looked)}
+    judge([it], matured([it], record.values(), looked), ALPHA, BETA)
+    record |= {(b.at, b.arm): b for b in kept(9)}  # the same addresses, counted again
+    late = judge([it], matured([it], record.values(), 9), ALPHA, BETA)
+    assert late == judge([it], matured([it], kept(9), 9), ALPHA, BETA)
 
 
 @given(st.text(max_size=8), st.text(max_size=12))
