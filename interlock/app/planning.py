@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.app.booking import bookings, slot_of, world_of
 from interlock.app.changes import held
+from interlock.app.gating import foreseen
 from interlock.app.reviews import with_actions
 from interlock.app.versions import Version, calendar_over, definitions, stable, stored
 from interlock.change.calendar import Agenda, next_free_slot
@@ -97,6 +98,7 @@ def plan_between(workspace: Workspace, old: Version | None, new: Version, after:
     if after and old is not None:
         made = _waiting(made, stable(workspace), old, new, after)
     made = with_actions(workspace.record, made)
+    made = foreseen(workspace, made, new.project.environments[workspace.environment])
     return made if made.empty else with_slot(made, free_slot(workspace, new, made))
 
 

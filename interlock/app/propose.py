@@ -12,6 +12,7 @@ from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, all_changes, keep_evidence, open_new, save
 from interlock.app.engines import refuse_unable
 from interlock.app.footing import footing, labelled_until, on_rows, queries_of, spine_sql
+from interlock.app.gating import with_gates
 from interlock.app.judging import agreed, noise_notes, watched_only
 from interlock.app.modelchecks import KpiOnHistory, Scored, Side, comparison, kpi, null_rehearsal
 from interlock.app.modelchecks import score_both as score
@@ -104,6 +105,18 @@ def prove(
     failed = sum(piece.verdict != "pass" for piece in evidence)
     said = f"{len(evidence)} checks made, {failed} of them do not pass"
     return save(workspace, held, moved(held.change, "REVIEW", said), by=by).change
+
+
+def _refuse_unresolved(
+    workspace: Workspace, held: Held, plan: Plan, new: Version, judging: Mapping[str, Any]
+) -> Plan:
+    """`plan` with its gates as measured; `Refused` when a stage is too short for one of them."""
+    found = with_gates(plan, new.project.environments[workspace.environment], judging)
+    if found.objections:
+        why = "a gate cannot be passed in its stage"
+        save(workspace, held, moved(held.change, "WITHDRAWN", why), by=held.change.author)
+        raise Refused(f"{held.change.id}: {why}", "change what is listed", found.objections)
+    return found
 
 
 def _refuse_again(workspace: Workspace, plan: Plan) -> None:
@@ -203,6 +216,8 @@ def _plan_it(
     if only := watched_only(judging):
         note += f"; {', '.join(only)} watched for harm only: the rollout is too short to show more"
     plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note, *noisy))
+    if judging["guardrails"] and old is not None:
+        plan = _refuse_unresolved(workspace, held, plan, new, judging)
     release = wanted_release(
         new.facts, {n: m.artifact for n, m in new.models.items()}, rules_of(new.project)
     )

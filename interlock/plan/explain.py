@@ -10,7 +10,7 @@ from interlock.define.refs import Ref
 from interlock.impact.difference import Difference
 from interlock.impact.graph import Reached
 from interlock.impact.nodes import owner_node
-from interlock.plan.plan import Estimate, Importance, Plan, Required, Slot
+from interlock.plan.plan import Estimate, GateNeed, Importance, Plan, Required, Slot
 from interlock.plan.steps import sentence
 
 _SIGN = {"added": "+", "changed": "~", "removed": "-"}
@@ -38,6 +38,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("steps", (f"{n}. {sentence(s)}" for n, s in enumerate(plan.steps, 1)))
     yield from _section("must sign", (_signer(required) for required in plan.requirements))
     yield from _section("evidence needed", _evidence(plan.evidence))
+    yield from _section("gates, median run", _gates(plan.gates))
     yield from _section("notes", plan.notes)
     yield from _section("takes", (_takes(plan.estimate),))
     yield from _section("when", (_slot(plan.slot),))
@@ -149,6 +150,22 @@ def _evidence(checks: Iterable[str]) -> Iterator[str]:
         grouped.setdefault(kind, []).append(name)
     for kind, names in grouped.items():
         yield f"{kind}: {', '.join(names)}"
+
+
+def _gates(gates: Iterable[GateNeed]) -> Iterator[str]:
+    """Per stage what each guardrail still needs there; what earlier stages show is counted."""
+    by_stage: dict[str, list[GateNeed]] = {}
+    for gate in gates:
+        by_stage.setdefault(gate.stage, []).append(gate)
+    for stage, here in by_stage.items():
+        slow = sorted(here, key=lambda g: (g.days is not None, -(g.days or 0.0), g.guardrail))
+        yield f"{stage}: {'; '.join(map(_gate, slow))}"
+
+
+def _gate(gate: GateNeed) -> str:
+    if gate.units is None or gate.days is None:
+        return f"{gate.guardrail} never"
+    return f"{gate.guardrail} {gate.units:,.0f} units, {gate.days:.1f} d"
 
 
 def _takes(estimate: Estimate) -> str:

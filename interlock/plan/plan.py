@@ -73,6 +73,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class GateNeed:
+    """What one guardrail still needs in a stage: units of both arms, and days. None: never."""
+
+    stage: str
+    guardrail: str
+    units: float | None
+    days: float | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """From the stable release to the wanted one. Two plans are the same if their digests are.
 
@@ -82,6 +92,7 @@ class Plan:
     `after` is the change on whose post-state this one builds, when it waits for one.
     `rules` are the kinds of rules that are edited: policies, calendar, owners, environments.
     `request` is the digest of what its author promised: why, how far, when to take it back.
+    `gates` are what must be shown to leave each stage, in samples and days.
     """
 
     project: str
@@ -104,6 +115,7 @@ class Plan:
     after: str | None = None
     request: str = ""
     rules: tuple[str, ...] = ()
+    gates: tuple[GateNeed, ...] = ()
 
     @property
     def only_rules(self) -> bool:
@@ -188,6 +200,8 @@ class Plan:
             "after": self.after,
             "request": self.request,
             "rules": list(self.rules),
+            # Left out where there are none: a plan made before there were any keeps its digest.
+            **({"gates": [asdict(gate) for gate in self.gates]} if self.gates else {}),
         }
 
     @classmethod
@@ -203,6 +217,7 @@ class Plan:
             ),
             "evidence": tuple(body["evidence"]),
             "rules": tuple(body.get("rules", ())),
+            "gates": tuple(GateNeed(**gate) for gate in body.get("gates", ())),
             "objections": tuple(body["objections"]),
             "notes": tuple(body["notes"]),
             "estimate": Estimate(**body["estimate"]),

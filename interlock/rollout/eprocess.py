@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from interlock.errors import Unusable
+from interlock.rollout.bound import Bound
 
 Array = NDArray[np.float64]
 
@@ -70,19 +71,6 @@ class Moments:
     def within(self) -> Array:
         """Sum of squares around the bucket's own mean."""
         return np.maximum(self.squares - _over(self.total**2, self.n), 0.0)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The candidate's mean is compared with `ratio * stable + absolute`.
-
-    `above` says which side the evidence is for: True collects evidence that the
-    candidate is above the bound (null: at or below it), False that it is below.
-    """
-
-    ratio: float
-    absolute: float
-    above: bool
 
 
 def _over(a: Array, b: Array) -> Array:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from interlock.rollout import eprocess
-from interlock.rollout.eprocess import Array, Bound
+from interlock.rollout.bound import Bound
+from interlock.rollout.eprocess import Array
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.strata import Strata
 

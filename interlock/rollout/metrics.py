@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from interlock.define.digest import digest
 from interlock.errors import Invalid
-from interlock.rollout.eprocess import Bound
+from interlock.rollout.bound import Bound
 
 Form = Literal["rate", "mean", "paired", "split"]
 Direction = Literal["higher_is_worse", "lower_is_worse", "two_sided"]

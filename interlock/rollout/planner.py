@@ -1,13 +1,14 @@
 """What a rollout will cost in samples and days, said before it starts.
 
-Rules of thumb, fitted to simulations (median run, truth without any difference): a
-plan to argue about, never a promise. Evidence of earlier stages is not counted.
+Rules of thumb, fitted to simulations (median run, truth without any difference): a plan to
+argue about, never a promise. Evidence adds up from stage to stage, as the judge adds it up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from math import ceil, inf, log
 
 from interlock.define.durations import format_duration
@@ -22,12 +23,20 @@ _PER_LOG_RATIO = 8.25
 _PER_ABSOLUTE = 5.4
 _PER_SPLIT = 8.0
 
+# Mirrored scores stand for no latency: what is compared only where both arms are shown.
+_NOT_WHILE_MIRRORED: Mapping[str, tuple[Gate, ...]] = {
+    "log_latency": ("shadow", "soak"), "slow": ("soak",),
+}  # fmt: skip
+_DAY = 86400.0
+
 
 @dataclass(frozen=True)
 class Need:
-    """Units of both arms, and days, that one guardrail needs to be shown safe in one stage.
+    """What one guardrail still needs, when a stage begins, to be shown safe in it.
 
-    `days` is infinite when the stage can never show it.
+    `units` are those of both arms in this stage, `days` how long they take; infinite when the
+    stage can never show it. `objection` is why the stage cannot be left in time, and what to
+    change; empty when it can.
     """
 
     stage: str
@@ -35,6 +44,7 @@ class Need:
     units: float
     days: float
     sentence: str
+    objection: str = ""
 
 
 def needs(
@@ -43,12 +53,20 @@ def needs(
     units_per_day: float | Mapping[str, float],
 ) -> tuple[Need, ...]:
     """For every stage and each guardrail it waits for; `units_per_day` may differ by metric."""
-    return tuple(
-        _need(one, stage, _daily(units_per_day, one.metric))
-        for stage in stages
-        for one in guardrails
-        if _gate(stage) in one.gate
-    )
+    daily = {g.metric: _daily(units_per_day, g.metric) for g in guardrails}
+    known = dict.fromkeys((g.name for g in guardrails), 0.0)
+    found: list[Need] = []
+    for stage in stages:
+        here = [
+            _need(one, stage, daily[one.metric], known[one.name])
+            for one in guardrails
+            if _gate(stage) in one.gate
+        ]
+        found += here
+        lasts = _lasts(stage, here)
+        for one in guardrails:
+            known[one.name] += lasts * daily[one.metric] * _balance(one, stage)
+    return tuple(found)
 
 
 def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
@@ -59,8 +77,13 @@ def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
 
 def days_of(stage: Stage, needed: Sequence[Need]) -> float:
     """The slowest guardrail of `stage`, or its minimum duration."""
-    least = stage.hold.total_seconds() / 86400
+    least = stage.hold.total_seconds() / _DAY
     return max([least, *(need.days for need in needed if need.stage == stage.name)])
+
+
+def _lasts(stage: Stage, here: Sequence[Need]) -> float:
+    """As `days_of`, but what never comes is not waited for when later stages are planned."""
+    return days_of(stage, [need for need in here if need.days < inf])
 
 
 def _gate(stage: Stage) -> Gate:
@@ -71,26 +94,43 @@ def _daily(units: float | Mapping[str, float], metric: str) -> float:
     return units.get(metric, 0.0) if isinstance(units, Mapping) else units
 
 
-def _need(one: Guardrail, stage: Stage, daily: float) -> Need:
-    units = max(_units(one, stage.weight), float(one.min_units))
+def _balance(one: Guardrail, stage: Stage) -> float:
+    """Effective units per unit of traffic: mirrored requests are in both arms, every one."""
+    if one.form == "paired":
+        return 1.0
+    if 0 < stage.weight < 1:
+        return stage.weight * (1 - stage.weight)
+    mute = one.form == "split" or _gate(stage) in _NOT_WHILE_MIRRORED.get(one.metric, ())
+    return 0.0 if mute else 0.5
+
+
+def _need(one: Guardrail, stage: Stage, daily: float, known: float) -> Need:
+    units, days = _cost(one, stage, daily, known)
+    sentence = _sentence(one, stage, units, days)
+    against = _objection(one, stage, (units, days), daily, known)
+    return Need(stage.name, one.name, units, days, sentence, against)
+
+
+def _cost(one: Guardrail, stage: Stage, daily: float, known: float) -> tuple[float, float]:
+    """Units of both arms and days, when `known` effective units were seen before."""
+    balance = _balance(one, stage)
+    left = max(_effective(one.at(stage.name), stage.weight or 0.5) - known, 0.0)
+    units = max(left / balance if balance else inf, float(one.min_units))
     days = units / daily if daily > 0 else inf
-    days += one.maturity_s / 86400 if one.labels else 0.0
-    return Need(stage.name, one.name, units, days, _sentence(one, stage, units, days))
+    return units, days + (one.maturity_s / _DAY if one.labels else 0.0)
 
 
-def _units(one: Guardrail, weight: float) -> float:
-    # Mirrored requests are scored by both releases: every one of them is in both arms.
-    balance = weight * (1 - weight) if 0 < weight < 1 else 0.5
+def _effective(one: Guardrail, weight: float) -> float:
+    """Effective units by which the margin is excluded."""
     if one.form == "paired":
         margin = max(one.margin * abs(one.baseline or 0.0), one.margin_absolute)
         return _PER_EFFECT * one.scale / margin**2
     if one.form == "split":
-        return _PER_SPLIT / (balance * one.margin**2) if 0 < weight < 1 else inf
-    return min(_relative(one), _absolute(one, weight or 0.5)) / balance
+        return _PER_SPLIT / one.margin**2
+    return min(_relative(one), _absolute(one, weight))
 
 
 def _relative(one: Guardrail) -> float:
-    """Effective units by which the relative margin is excluded."""
     if not one.margin:
         return inf
     if one.form == "rate":
@@ -104,6 +144,8 @@ def _absolute(one: Guardrail, weight: float) -> float:
     if not one.margin_absolute:
         return inf
     by_noise = _PER_EFFECT * one.scale / one.margin_absolute**2
+    if one.form == "mean":
+        return by_noise
     return max(by_noise, _PER_ABSOLUTE / one.margin_absolute * (1 - weight))
 
 
@@ -112,10 +154,55 @@ def _sentence(one: Guardrail, stage: Stage, units: float, days: float) -> str:
         return f"{one.name} cannot be shown in {stage.name}: give it an absolute margin or baseline"
     if days == inf:
         return f"{one.name} cannot be shown in {stage.name}: no units are expected"
-    slow = stage.deadline is not None and days * 86400 > stage.deadline.total_seconds()
     late = (
         f", past its deadline of {format_duration(stage.deadline)}"
-        if slow and stage.deadline
+        if stage.deadline is not None and days * _DAY > stage.deadline.total_seconds()
         else ""
     )
     return f"{one.name} in {stage.name} needs about {ceil(units):,} units, {days:.1f} days{late}"
+
+
+def _objection(
+    one: Guardrail, stage: Stage, cost: tuple[float, float], daily: float, known: float
+) -> str:
+    units, days = cost
+    if inf in (units, days):
+        return _sentence(one, stage, units, days)
+    if stage.deadline is None or days * _DAY <= stage.deadline.total_seconds():
+        return ""
+    ways = ", or ".join(_ways(one, stage, daily, known))
+    return f"{_sentence(one, stage, units, days)}: {ways}"
+
+
+def _ways(one: Guardrail, stage: Stage, daily: float, known: float) -> Iterator[str]:
+    """What would do, each alone: a longer stage, a wider margin, a larger share."""
+    _, days = _cost(one, stage, daily, known)
+    yield f"give the stage a deadline of {ceil(days)}d"
+    assert stage.deadline is not None
+    most = stage.deadline.total_seconds() / _DAY
+
+    def in_time(guardrail: Guardrail, there: Stage) -> bool:
+        return _cost(guardrail, there, daily, known)[1] <= most
+
+    rung = one.ladder.get(stage.name, 1.0)
+    wider = (
+        factor
+        for factor in (1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0)
+        if factor > rung and one.form != "split"
+        and in_time(replace(one, ladder={stage.name: factor}), stage)
+    )  # fmt: skip
+    if factor := next(wider, 0.0):
+        yield f"`margins: {factor:g}` (its margin times {factor:g})"
+    larger = (
+        share
+        for share in (0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
+        if 0 < stage.weight < share and in_time(one, stage.model_copy(update={"weight": share}))
+    )
+    if share := next(larger, 0.0):
+        yield f"`weight: {share:g}` (a share of {share:.0%})"
+
+
+def lasts(stages: Sequence[Stage], needed: Sequence[Need]) -> timedelta:
+    """How long the whole rollout takes, as planned; what never comes is not waited for."""
+    days = sum(_lasts(s, [n for n in needed if n.stage == s.name]) for s in stages)
+    return timedelta(days=days)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_story import ALPHA, BETA, ERRORS, STAGES
+from rollout_story import ALPHA, BETA, ERRORS
 from ville import normal_mixture
 
 from interlock.errors import Invalid, Unusable
@@ -22,7 +22,6 @@ from interlock.rollout.eprocess import Bound, Moments, mixture
 from interlock.rollout.evidence import evidence
 from interlock.rollout.judge import Judgement, judge
 from interlock.rollout.metrics import Guardrail, registered_digest
-from interlock.rollout.planner import days_of, needs
 from interlock.rollout.strata import Strata, matured, strata, widen
 
 calm = settings(derandomize=True, max_examples=60, deadline=None)
@@ -287,19 +286,6 @@ def test_a_judgement_can_be_written_down() -> None:
     assert shown.interval is not None
     assert shown.interval[0] < 0 < shown.interval[1]
     assert not any(isnan(r.e_fail) for r in found.per_guardrail)
-
-
-def test_the_plan_says_what_a_rollout_costs_before_it_starts() -> None:
-    needed = needs(DEFAULTS, STAGES, {g.metric: 938.0 for g in DEFAULTS} | {"kpi:gates": 54.0})
-    by = {(need.stage, need.guardrail): need for need in needed}
-    assert ("shadow", "log_loss_paired") in by
-    assert by["tenth", "errors"].units > by["shadow", "errors"].units
-    assert by["tenth", "log_loss"].units == pytest.approx(
-        by["half", "log_loss"].units * 0.25 / 0.09
-    )
-    assert "past its deadline of 1d" in by["tenth", "log_loss"].sentence
-    assert days_of(STAGES[1], needed) == max(n.days for n in needed if n.stage == "tenth")
-    assert "no units are expected" in needs(DEFAULTS, STAGES, 0.0)[0].sentence
 
 
 def test_a_rung_of_the_ladder_widens_what_must_be_shown_and_not_what_is_harm() -> None:

@@ -1,0 +1,118 @@
+"""What a rollout costs is said before it starts, and what cannot be shown in time is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from math import inf, log
+
+import numpy as np
+import pytest
+from rollout_story import ALPHA, BETA, ERRORS, STAGES
+
+from interlock.define.environment import Stage
+from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_guardrails
+from interlock.rollout.eprocess import Moments
+from interlock.rollout.evidence import evidence
+from interlock.rollout.metrics import Guardrail
+from interlock.rollout.planner import Need, days_of, lasts, needs
+from interlock.rollout.strata import Strata
+
+DEFAULTS = default_guardrails(
+    Planned(
+        50, {"tenth": 0.1, "half": 0.5}, kpis=(KpiPlan("gates", 2.6, 4.0, 0.05, "lower", 50),),
+        decisions=(DecisionPlan("desk", 0.5, 0.2, 0.05, 0.1),),
+    )
+)  # fmt: skip
+DAILY = {g.metric: 938.0 for g in DEFAULTS} | {"kpi:gates": 54.0}
+DAY = timedelta(days=1)
+
+
+def named(found: tuple[Need, ...]) -> dict[tuple[str, str], Need]:
+    return {(need.stage, need.guardrail): need for need in found}
+
+
+def test_every_gate_of_every_stage_has_its_samples_and_its_time() -> None:
+    found = needs(DEFAULTS, STAGES, DAILY)
+    by = named(found)
+    gates = {"shadow": "shadow", "tenth": "ramp", "half": "ramp", "soak": "soak"}
+    assert set(by) == {(s, g.name) for s in gates for g in DEFAULTS if gates[s] in g.gate}
+    paired = by["shadow", "log_loss_paired"]
+    assert paired.units == pytest.approx(8 * 0.03 / (0.02 * 0.5) ** 2)
+    assert paired.days == pytest.approx(paired.units / 938 + 1), "labels come a day later"
+    assert by["shadow", "decisions:desk"].units == pytest.approx(8 * 0.05 / 0.02**2)
+    assert days_of(STAGES[0], found) == max(n.days for n in found if n.stage == "shadow")
+    assert lasts(STAGES, found).days >= sum(days_of(s, found) for s in STAGES) - 1
+
+
+def test_what_earlier_stages_show_is_not_asked_for_again() -> None:
+    by = named(needs(DEFAULTS, STAGES, DAILY))
+    alone = named(needs(DEFAULTS, STAGES[1:], DAILY))
+    assert by["tenth", "errors"].units == ERRORS.min_units or by["tenth", "errors"].units < 50
+    assert alone["tenth", "errors"].units > 4000
+    assert by["tenth", "split"].units == alone["tenth", "split"].units, "a mirror splits nothing"
+
+
+def test_a_rung_of_the_ladder_costs_less() -> None:
+    early = STAGES[1].model_copy(update={"margins": 3.0})
+    rungs = [replace(g, ladder={early.name: early.margins}) for g in DEFAULTS]
+    cheap, dear = needs(rungs, [early], DAILY), needs(DEFAULTS, [STAGES[1]], DAILY)
+    assert named(cheap)["tenth", "latency"].units == pytest.approx(
+        named(dear)["tenth", "latency"].units / 9
+    )
+
+
+def test_a_gate_that_is_too_slow_for_its_stage_is_refused_with_every_way_out() -> None:
+    short = Stage(name="tenth", weight=0.05, hold=DAY, deadline=2 * DAY)
+    (need,) = needs([replace(ERRORS, margin=0.5, margin_absolute=0.0)], [short], 2e5)
+    assert "past its deadline of 2d" in need.objection
+    said = need.objection.split(": ", 1)[1].split(", or ")
+    deadline, margins, weight = said
+    assert deadline == f"give the stage a deadline of {int(need.days) + 1}d"
+    # Each way out is one: what is named does pass.
+    longer = short.model_copy(update={"deadline": (int(need.days) + 1) * DAY})
+    factor = float(margins.split("`")[1].removeprefix("margins: "))
+    share = float(weight.split("`")[1].removeprefix("weight: "))
+    plain = replace(ERRORS, margin=0.5, margin_absolute=0.0)
+    ways = [
+        ([plain], longer),
+        ([replace(plain, ladder={"tenth": factor})], short),
+        ([plain], short.model_copy(update={"weight": share})),
+    ]
+    for guardrails, stage in ways:
+        (again,) = needs(guardrails, [stage], 2e5)
+        assert again.objection == ""
+
+
+def test_what_can_never_be_shown_is_refused_and_no_deadline_waits_as_long_as_it_takes() -> None:
+    assert "no units are expected" in needs(DEFAULTS, STAGES, 0.0)[0].objection
+    blind = Guardrail("x", "x", "mean", margin=0.1)
+    (need,) = needs([blind], [STAGES[1]], 100.0)
+    assert need.days == inf
+    assert "give it an absolute margin or baseline" in need.objection
+    patient = STAGES[1].model_copy(update={"deadline": None})
+    (slow,) = needs([replace(ERRORS, margin_absolute=0.0)], [patient], 1.0)
+    assert slow.days > 1000
+    assert slow.objection == ""
+
+
+def test_the_rule_of_thumb_is_the_median_of_simulated_rollouts() -> None:
+    """Half of the runs are through by then, within a factor of two."""
+    rng, runs, per = np.random.default_rng(17), 300, 50
+    stage = Stage(name="half", weight=0.5, hold=DAY)
+    it = replace(ERRORS, scale=0.02, margin=0.5, margin_absolute=0.0, bucket_units=per / 2)
+    (need,) = needs([it], [stage], float(per))
+    events = {a: rng.binomial(per, 0.02, (runs, 400)) * 1.0 for a in ("candidate", "stable")}
+    arms = {a: Moments(np.full(e.shape, float(per)), e, e) for a, e in events.items()}
+    found = Strata(tuple((k, "half") for k in range(400)), arms)
+    safe = evidence(it, found, ALPHA, BETA).safe
+    through = np.argmax(safe >= log(1 / BETA), axis=1) * 2.0 * per
+    median = float(np.median(through[through > 0]))
+    assert 0.5 < median / need.units < 2
+
+
+def test_planning_loads_no_numbers() -> None:
+    code = "import sys, interlock.app.gating; sys.exit(len({'numpy', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
