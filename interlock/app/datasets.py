@@ -147,7 +147,7 @@ def _checked(workspace: Workspace, ask: Ask, say: Say) -> _Checked:
     clear_or_refuse(workspace, look, _carried(builder, model, ask.spine))
     label = ask.label and model.key in spine.columns
     made = [*column_names(model.features).values(), *([LABEL, LABEL_KNOWN] if label else [])]
-    objections = [*_lacking(builder, model, spine), *_taken(spine, made)]
+    objections = [*lacking(builder, model, spine), *_taken(spine, made)]
     if objections:
         raise Refused(
             f"these rows cannot be given the features of {model.ref}",
@@ -189,7 +189,7 @@ def _in_order(builder: Builder, model: Model, joined: str, columns: list[str], l
     )
 
 
-def _lacking(builder: Builder, model: Model, spine: Spine) -> Iterator[str]:
+def lacking(builder: Builder, model: Model, spine: Spine) -> Iterator[str]:
     """Columns that are needed and are not there, or are of another kind."""
     readers: dict[str, list[str]] = {model.time: ["the time of each row"]}
     for ref in model.view_refs:

@@ -46,7 +46,7 @@ def ingest(workspace: Workspace) -> int:
     Rows and cursor are written in one transaction, so a kill repeats and loses nothing.
     """
     warehouse = workspace.warehouse
-    _prepare(warehouse)
+    prepare_log(warehouse)
     rows, cursor = workspace.predictions.read(_cursor(warehouse))
     if not rows:
         return 0
@@ -61,7 +61,8 @@ def ingest(workspace: Workspace) -> int:
     return len(rows)
 
 
-def _prepare(warehouse: Warehouse) -> None:
+def prepare_log(warehouse: Warehouse) -> None:
+    """The copy of the log, empty, where there is none yet."""
     if warehouse.has(CURSOR):
         return
     import pyarrow as pa
@@ -250,7 +251,11 @@ class _Asked:
         it = self.it
         metrics = {"errors": _as_one("error"), "fallbacks": _as_one("fallback")}
         metrics |= {"slow": _as_one(f"us > {it.slow_us}")} if it.slow_us else {}
-        parts = [self.group(name, value, "arms") for name, value in metrics.items()]
+        # Nobody waits for a row that is scored in batch.
+        waited = {"slow": "arms WHERE us IS NOT NULL"}
+        parts = [
+            self.group(name, value, waited.get(name, "arms")) for name, value in metrics.items()
+        ]
         parts.append(self.group("units", "1.0", self._subjects))
         parts.append(self.group("log_latency", "ln(us)", "arms WHERE divided AND us > 0"))
         if it.score_threshold is not None:

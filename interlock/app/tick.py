@@ -24,6 +24,8 @@ from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, ingest, settled
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
+from interlock.app.scoring import score_again
+from interlock.app.shown import follow_route
 from interlock.app.slots import start_due
 from interlock.app.versions import Version, stored
 from interlock.app.weighing import Agreed, kept, still_agreed
@@ -63,6 +65,7 @@ def tick(workspace: Workspace) -> str:
         said = [_look(workspace, change.id) for change in _due(workspace)]
         said.append(start_due(workspace))
         said.append(follow(workspace))
+        follow_route(workspace)
         said.append(keep_online(workspace))
         said.append(workspace.refreshing.look(workspace))
     finally:
@@ -119,6 +122,7 @@ def _look(workspace: Workspace, id: str) -> str:
         return ""
     if state.state is State.PREPARING:
         prepare(workspace, stored(workspace, state.release), state.release)
+        score_again(workspace, state.release)
     if state.state is State.REVERTING:
         _point(workspace)  # before the last word is written: nobody looks again after it
     try:
@@ -134,6 +138,7 @@ def _point(workspace: Workspace) -> None:
     release = workspace.route().stable
     if release is not None:
         point_at(workspace, stored(workspace, release))
+        follow_route(workspace)
 
 
 def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:

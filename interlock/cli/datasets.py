@@ -37,13 +37,13 @@ def build(
     from interlock.app.datasets import Ask, write_dataset
     from interlock.cli.progress import progress
 
-    ask = Ask(model, _given(spine), zone, label, by)
+    ask = Ask(model, given(spine), zone, label, by)
     with project(folder, environment) as workspace, progress() as said:
         found = write_dataset(workspace, ask, out.resolve(), said)
     show(found, as_json, written, lambda made: made.to_json())
 
 
-def _given(spine: str) -> Path | str | None:
+def given(spine: str) -> Path | str | None:
     """Text with a space is SQL; what is left is a file."""
     if not spine:
         return None

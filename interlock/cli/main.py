@@ -33,6 +33,7 @@ from interlock.cli import (
     profiles,
     refresh,
     rehearsals,
+    scores,
     serving,
     signing,
     telling,
@@ -333,6 +334,7 @@ app.command()(profiles.replay)
 app.command()(consistency.consistency)
 app.command()(privacy.sample)
 app.command()(privacy.synth)
+app.command()(scores.score)
 
 
 app.add_typer(datasets.app, name="dataset")

@@ -3,9 +3,7 @@ registers them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,8 +61,9 @@ def replay(
 ) -> None:
     """Prove that values could have been known: as-of replay, and what missing values tell."""
     from interlock.app.replays import replay_view
+    from interlock.cli.progress import bar
 
-    with project(folder, environment) as workspace, _bar(f"replaying {view}") as step:
+    with project(folder, environment) as workspace, bar(f"replaying {view}") as step:
         found = replay_view(workspace, view, cutoffs, step)
     show(found, as_json, replayed, lambda made: {n: e.to_json() for n, e in vars(made).items()})
     verdicts = {piece.verdict for piece in vars(found).values()}
@@ -88,20 +87,6 @@ def replayed(found: Replayed) -> str:
 
 def _line(piece: Evidence) -> str:
     return f"{piece.verdict:<12}  {piece.check}\n    {piece.sentence}"
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; nothing elsewhere, where it would be noise."""
-    if not sys.stderr.isatty():
-        yield lambda done, of: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True, highlight=False), transient=True) as shown:
-        task = shown.add_task(title)
-        yield lambda done, of: shown.update(task, completed=done, total=of)
 
 
 def _head(name: str, seen: TableProfile) -> str:

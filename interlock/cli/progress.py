@@ -41,6 +41,20 @@ def _plain(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; nothing elsewhere, where it would be noise."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True, highlight=False), transient=True) as shown:
+        task = shown.add_task(title)
+        yield lambda done, of: shown.update(task, completed=done, total=of)
+
+
 class _Steps:
     """Steps one after the other: the last one turns, those before it stand with their seconds."""
 

@@ -6,6 +6,7 @@ value, so that ("1|2",) and ("1", "2") stay two keys. A NULL anywhere means no k
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
@@ -74,7 +75,10 @@ def instant_text(value: datetime) -> str:
 
 
 def _foreign(value: object) -> str | None:
-    """Values of numpy, and integers that a nullable column turned into floats."""
+    """Values of numpy, integers that a nullable column turned into floats, and UUIDs."""
+    known = sys.modules.get("uuid")  # slow to import, and nobody has a UUID without it
+    if known is not None and isinstance(value, known.UUID):
+        return str(value)
     unboxed = getattr(value, "item", lambda: value)()
     if type(unboxed) is not type(value):
         return key_part(unboxed)
@@ -85,5 +89,5 @@ def _foreign(value: object) -> str | None:
             return str(int(unboxed))
     raise Unusable(
         f"{value!r} cannot be part of an entity key",
-        help="keys are text, whole numbers, booleans, dates and instants",
+        help="keys are text, whole numbers, booleans, dates, instants and UUIDs",
     )

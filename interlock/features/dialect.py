@@ -67,6 +67,12 @@ class Dialect:
     # How many of a sorted list lie below {x}.
     below: str = ""
     tally: Tally = "counts"
+    # The first 52 bits of the SHA-256 of text {x}, a whole number.
+    cohort: str = ""
+    # A date, and a plain UTC timestamp to its second and its six digits after, as ISO text.
+    day_text: str = ""
+    second_text: str = ""
+    micro_text: str = ""
 
     def quoted(self, name: str) -> str:
         """`name` as an identifier; reserved words and odd letters are harmless."""
@@ -180,6 +186,10 @@ DUCKDB = Dialect(
     quantiles="quantile_disc({x}, [{at}])",
     union="list_sort(list_distinct(list_concat({a}, {b}, {c})))",
     tally="histogram",
+    cohort="CAST('0x' || substr(sha256({x}), 1, 13) AS BIGINT)",
+    day_text="strftime({x}, '%Y-%m-%d')",
+    second_text="strftime({x}, '%Y-%m-%dT%H:%M:%S')",
+    micro_text="strftime({x}, '%f')",
 )  # fmt: skip
 POSTGRES = Dialect(
     name="postgres",
@@ -201,6 +211,11 @@ POSTGRES = Dialect(
     union="(SELECT array_agg(DISTINCT u ORDER BY u) FROM unnest({a} || {b} || {c}) AS u)",
     below="(width_bucket({x}, {edges}) - "
     "CASE WHEN ({edges})[width_bucket({x}, {edges})] = {x} THEN 1 ELSE 0 END)",
+    cohort="CAST(CAST('x' || lpad(substr(encode(sha256(convert_to({x}, 'UTF8')), 'hex'), 1, 13), "
+    "16, '0') AS bit(64)) AS BIGINT)",
+    day_text="to_char({x}, 'YYYY-MM-DD')",
+    second_text="to_char({x}, 'YYYY-MM-DD\"T\"HH24:MI:SS')",
+    micro_text="to_char({x}, 'US')",
 )  # fmt: skip
 SPARK = Dialect(
     name="spark",
@@ -225,6 +240,10 @@ SPARK = Dialect(
     union="array_sort(array_distinct(concat({a}, {b}, {c})))",
     below="size(filter({edges}, t -> t < {x}))",
     tally="top",
+    cohort="CAST(conv(substr(sha2({x}, 256), 1, 13), 16, 10) AS BIGINT)",
+    day_text="date_format({x}, 'yyyy-MM-dd')",
+    second_text="date_format({x}, 'yyyy-MM-dd\\'T\\'HH:mm:ss')",
+    micro_text="date_format({x}, 'SSSSSS')",
 )  # fmt: skip
 SNOWFLAKE = Dialect(
     name="snowflake",

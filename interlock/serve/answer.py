@@ -193,6 +193,32 @@ class Assembler:
         keys = {entity: join_parts([parts[name] for name in entity]) for entity in self._entities}
         looked = self._look_up_one if count == 1 else self._look_up
         blocks, notes = looked(keys, at, read)
+        return self._filled(columns, count, blocks, notes)
+
+    def of_rows(
+        self, columns: Columns, found: Sequence[Sequence[OnlineRow | None]], at: Sequence[float]
+    ) -> Assembled:
+        """The matrix of rows that each ask at an instant of their own (seconds since 1970 UTC).
+
+        `found` holds for each lookup what was newest for each row: nothing is read here.
+        """
+        blocks: list[list[tuple[float, ...]]] = []
+        notes: list[list[Notes]] = []
+        for step in self._steps:
+            got = list(map(step.cells, found[step.index], at))
+            blocks.append([cells for cells, _ in got])
+            if any(note is not _QUIET for _, note in got):
+                notes.append([note for _, note in got])
+        return self._filled(columns, len(at), blocks, notes)
+
+    def _filled(
+        self,
+        columns: Columns,
+        count: int,
+        blocks: list[list[tuple[float, ...]]],
+        notes: list[list[Notes]],
+    ) -> Assembled:
+        """What was looked up, and what was sent, as one matrix."""
         blocks += [self._sent(i, columns[i.name]) for i in self._request]
         flat = list(chain.from_iterable(chain.from_iterable(zip(*blocks, strict=True))))
         cells = np.array(flat, dtype=np.float64).reshape(count, -1)

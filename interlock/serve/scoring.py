@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from interlock.errors import InterlockError, Unavailable, Unusable
-from interlock.ports import Scorer
+from interlock.ports import OnlineRow, Scorer
 from interlock.serve.answer import Assembled, Assembler, Columns, Read
 from interlock.serve.spec import ModelSpec, ServingSpec
 
@@ -99,6 +99,21 @@ class Part:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows to score, each at its own instant: their columns, and by lookup what was newest."""
+
+    columns: Columns
+    rows: Sequence[Sequence[OnlineRow | None]]
+    at: Sequence[float]
+
+    def cut(self, first: int, last: int) -> Found:
+        """Rows [first, last)."""
+        part = slice(first, last)
+        columns = {name: values[part] for name, values in self.columns.items()}
+        return Found(columns, [rows[part] for rows in self.rows], self.at[part])
+
+
 def score_together(parts: Sequence[Part], model: str, at: float, read: Read) -> list[Scored]:
     """`score` of each part; parts of one release that sent the same columns share a matrix."""
     alike: dict[tuple[str, ...], list[int]] = {}
@@ -146,6 +161,43 @@ def score(
     except BREAKAGE as error:
         return _nothing(loaded.spec, spec, count, getattr(error, "message", "") or repr(error))
     return _checked(loaded.spec, loaded.assemblers[model], batch, values)
+
+
+def score_found(loaded: Loaded, model: str, asked: Found) -> Scored:
+    """The answers of `loaded` where a warehouse looked the features up: those `score` gives.
+
+    Rows that break the model cost the others nothing. Raises `Unavailable` when the model
+    itself is not there.
+    """
+    spec, scorer = loaded.spec.models[model], loaded.scorer(model)
+    if not asked.at:
+        return _nothing(loaded.spec, spec, 0, "")
+    try:
+        batch = loaded.assemblers[model].of_rows(asked.columns, asked.rows, asked.at)
+        values = scorer.score(batch.matrix).tolist()
+    except BREAKAGE as error:
+        if len(asked.at) > 1:
+            middle = len(asked.at) // 2
+            halves = asked.cut(0, middle), asked.cut(middle, len(asked.at))
+            return _joined([score_found(loaded, model, half) for half in halves])
+        return _nothing(loaded.spec, spec, 1, getattr(error, "message", "") or repr(error))
+    return _checked(loaded.spec, loaded.assemblers[model], batch, values)
+
+
+def without(loaded: Loaded, model: str, scored: Scored, wrong: Mapping[int, str]) -> Scored:
+    """`scored`, where these rows are answered as if the model had refused them."""
+    parts, last = [], 0
+    for row, why in sorted(wrong.items()):
+        refused = _nothing(loaded.spec, loaded.spec.models[model], 1, why)
+        parts += [scored.cut(last, row), refused]
+        last = row + 1
+    return _joined([*parts, scored.cut(last, len(scored.values))])
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    """Parts of one release, one after the other."""
+    first, columns = parts[0], list(zip(*(part[3:] for part in parts), strict=True))
+    return Scored(*first[:3], *(list(chain.from_iterable(column)) for column in columns))
 
 
 def _checked(

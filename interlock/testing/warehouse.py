@@ -18,6 +18,7 @@ import pytest
 
 from interlock.errors import Unusable
 from interlock.ports import Abilities, Replacement, Warehouse
+from interlock.testing.subjects import differing, subjects
 
 FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
 ZONED = pa.timestamp("us", "UTC")
@@ -105,6 +106,14 @@ class WarehouseContract:
         warehouse.load(f"{s}.every", EVERY_TYPE)
         sql = f"SELECT CAST(zoned AS TIMESTAMP) AS moved FROM {s}.every WHERE line = 1"
         assert warehouse.query(sql).to_pylist() == [{"moved": datetime(2013, 7, 1, 8)}]
+
+    def test_a_subject_has_the_cohort_that_python_gives_it(
+        self, warehouse: Warehouse, s: str
+    ) -> None:
+        """20,000 subjects of every key type: the same release by a table as by a gateway."""
+        rows = subjects(20_000)
+        warehouse.load(f"{s}.subjects", rows)
+        assert list(differing(warehouse, f"{s}.subjects", rows)) == []
 
     def test_a_built_table_is_replaced_whole_and_counted(
         self, warehouse: Warehouse, s: str

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import app_world as world
 import pytest
+import scoring_world as doors
 
 from interlock.app import decide
 from interlock.app.changes import evidence_of
@@ -99,6 +100,14 @@ def test_a_change_walks_to_its_commit_and_back_on_the_server(
         entry = workspace.record.get(Ref("serving", stable or ""))
         assert entry
         assert ServingSpec.from_json(entry.body).models
+        done = doors.scored(workspace)
+        assert set(done.releases.values()) == {done.rows}
+        before = doors.shown(workspace)
+        assert doors.same(before, doors.asked_for(workspace, doors.rows_due(workspace))) == 1
         decide.rollback(workspace, id, by="sam", reason="the story goes back")
         tick(workspace)
         assert workspace.route().stable != stable
+        after = doors.shown(workspace)
+        assert {row["release"] for row in after.values()} == {workspace.route().stable}
+        assert any(after[key]["score"] != row["score"] for key, row in before.items())
+        assert doors.same(after, doors.asked_for(workspace, doors.rows_due(workspace))) == 1

@@ -35,6 +35,7 @@ COMMANDS = tuple(
         "lookback",
         "signing",
         "privacy",
+        "scores",
     )
 )
 HEAVY = ("duckdb", "sqlglot", "pandas", "sklearn", "interlock.plan", "interlock.impact")

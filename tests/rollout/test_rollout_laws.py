@@ -11,15 +11,16 @@ from itertools import pairwise
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rollout_story import ALPHA, BETA, ERRORS, NEW, NOON, OLD, STAGES, idle_route, started
 
 from interlock.define.environment import Environment, Stage
 from interlock.define.release import Route
 from interlock.errors import Invalid
+from interlock.features.dialect import DUCKDB
 from interlock.ports import Bucket
-from interlock.rollout.cohort import BITS, arm, cohort, cohort_sql
+from interlock.rollout.cohort import BITS, arm, cohort, cohort_sql, ranges
 from interlock.rollout.judge import Judgement, judge
 from interlock.rollout.machine import Abort, Advance, Facts, Hold, Request, advance, after, ahead
 from interlock.rollout.routes import route_after
@@ -245,6 +246,25 @@ def test_a_cohort_is_52_bits_and_a_wider_canary_keeps_its_subjects(salt: str, su
     assert arm(Route("prod", salt=salt, weight=1), subject) == "stable"
 
 
+@given(st.text(max_size=8), st.floats(0, 1), st.booleans())
+@example("CR-1", 5e-324, True)
+@example("CR-1", 1 - 2**-53, True)
+@calm
+def test_the_ranges_of_a_route_say_what_its_arms_say(salt: str, weight: float, on: bool) -> None:
+    route = Route("prod", stable="s", candidate="c" if on else None, salt=salt, weight=weight)
+    found = ranges(route)
+    assert [found[0].low, *(one.high for one in found)] == [
+        *(one.low for one in found), 2**BITS
+    ]  # fmt: skip
+    for number in range(40):
+        said = [one for one in found if one.low <= cohort(salt, str(number)) < one.high]
+        assert [one.arm for one in said] == [arm(route, str(number))]
+    assert {one.arm: one.release for one in found}.items() <= {
+        "stable": "s", "candidate": "c"
+    }.items()  # fmt: skip
+    assert ranges(Route("prod")) == ()
+
+
 def test_the_request_path_pays_only_for_a_hash() -> None:
     heavy = "{'numpy', 'scipy', 'pydantic'} & set(sys.modules)"
     code = f"import sys, interlock.rollout.cohort; sys.exit(len({heavy}))"
@@ -260,7 +280,7 @@ def test_cohorts_follow_the_weight() -> None:
 @pytest.mark.parametrize("salt", ["", "CR-1", "o'hare"])
 def test_sql_and_python_see_the_same_cohort(salt: str) -> None:
     subjects = ["", "a|b", "2013-06-24", "Zürich", "1"]
-    ask = f"SELECT {cohort_sql(salt, 's')} FROM (SELECT unnest(?) AS s)"
+    ask = f"SELECT {cohort_sql(DUCKDB, DUCKDB.text(salt), 's')} FROM (SELECT unnest(?) AS s)"
     found = duckdb.execute(ask, [subjects]).fetchall()
     assert [row[0] for row in found] == [cohort(salt, s) for s in subjects]
 

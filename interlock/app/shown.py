@@ -1,0 +1,213 @@
+"""Where batch scores stand: one table per `--into`, and a view that follows the Route.
+
+The table holds every release's scores of every row; a small table beside it holds which
+cohorts see which release, copied from the Route; the view joins the two. So to go forward or
+back is to rewrite that small table: nothing is scored again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.app.workspace import Workspace
+from interlock.define.digest import digest
+from interlock.define.refs import Ref
+from interlock.define.release import Route
+from interlock.features.compile import physical
+from interlock.features.dialect import Dialect, dialect_of
+from interlock.ports import Entry, Json, Replacement, Warehouse
+from interlock.rollout.cohort import Range, cohort_sql, ranges
+
+# What stands in the table beside the columns of the spine; `inputs` is the matrix row.
+MADE = (
+    "subject", "cohort", "salt", "release", "version", "score", "reason", "stale", "oldest_s",
+    "fallbacks", "error", "inputs", "id", "scored_at",
+)  # fmt: skip
+_SHOWN = ("score", "reason", "error", "release", "version", "stale", "oldest_s", "scored_at", "id")
+ADDED = ("cohort", "arm", "assigned", "epoch", *_SHOWN, "subject")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The physical names behind one `--into` whose spine columns are `keys` (name -> type)."""
+
+    into: str
+    keys: Mapping[str, str]
+
+    @property
+    def scores(self) -> str:
+        return physical(f"scores_{self.into}", self._digest)
+
+    @property
+    def shares(self) -> str:
+        return physical(f"shares_{self.into}", self._digest)
+
+    @property
+    def view(self) -> str:
+        return physical(f"shown_{self.into}", self._digest)
+
+    @property
+    def staged(self) -> str:
+        return physical(f"scoring_{self.into}", self._digest)
+
+    @property
+    def _digest(self) -> str:
+        return digest([2, self.into, dict(self.keys)])
+
+
+@dataclass(frozen=True)
+class Share:
+    """One range of cohorts. `release` is whose scores are shown, `assigned` whose are due."""
+
+    range: Range
+    release: str
+
+    @property
+    def behind(self) -> bool:
+        """Scores of another release stand in: what is due was never scored here."""
+        return self.release != self.range.release
+
+
+def shares_of(route: Route, scored: Sequence[str]) -> tuple[Share, ...]:
+    """Who sees which of the releases that were `scored`, newest last.
+
+    Where the assigned one was not, the stable one's scores are shown and failing that the
+    newest that was not taken back, as a gateway does; no release at all is nothing to show.
+    """
+    left = [one for one in scored if one not in route.blocked]
+    found = []
+    for one in ranges(route):
+        wanted = [r for r in (one.release, route.stable) if r in scored]
+        if wanted or left:
+            found.append(Share(one, str(wanted[0] if wanted else left[-1])))
+    return tuple(found)
+
+
+def place_of(entry: Entry) -> Place:
+    """Where the scores of a `scoring:` entry stand."""
+    return Place(entry.body["into"], entry.body["keys"])
+
+
+def registered(workspace: Workspace) -> list[Entry]:
+    """Everything that is scored in batch in this environment."""
+    found = workspace.record.list("scoring")
+    return [one for one in found if one.body["environment"] == workspace.environment]
+
+
+def ref_of(workspace: Workspace, into: str) -> Ref:
+    return Ref("scoring", f"{workspace.environment}/{into}")
+
+
+def releases_in(warehouse: Warehouse, place: Place) -> list[str]:
+    """The releases whose scores stand in the table, the one scored last at the end."""
+    if not warehouse.has(place.scores):
+        return []
+    rows = warehouse.query(
+        f"SELECT release, max(id) AS last FROM {place.scores} AS t GROUP BY release ORDER BY last"
+    )
+    return [str(name) for name in rows.column("release").to_pylist()]
+
+
+def shares_put(
+    place: Place, dialect: Dialect, route: Route, shares: Sequence[Share]
+) -> Replacement:
+    """The shares as the Route has them, unless the table knows a later Route already."""
+    rows = list(_share_rows(dialect, route, shares))
+    if not rows:
+        return Replacement(place.shares, "TRUE", f"SELECT * FROM {place.shares} AS t WHERE FALSE")
+    later = f"NOT EXISTS (SELECT 1 FROM {place.shares} AS k)"
+    listed = " UNION ALL ".join(rows)
+    return Replacement(
+        place.shares, f"epoch <= {route.epoch}", f"SELECT * FROM ({listed}) AS v WHERE {later}"
+    )
+
+
+def _share_rows(dialect: Dialect, route: Route, shares: Sequence[Share]) -> Iterator[str]:
+    text = dialect.text
+
+    def whole(number: int) -> str:
+        return dialect.cast(str(number), "integer")
+
+    for share in shares:
+        one = share.range
+        yield (
+            f"SELECT {whole(route.epoch)} AS epoch, {text(route.salt)} AS salt, "
+            f"{text(one.arm)} AS arm, {text(share.release)} AS release, "
+            f"{text(one.release)} AS assigned, {whole(one.low)} AS low, {whole(one.high)} AS high"
+        )
+
+
+def made_ready(warehouse: Warehouse, place: Place) -> None:
+    """The tables of `place`, empty, where they are not there yet; nobody reads them so far."""
+    dialect = dialect_of(warehouse)
+    if not warehouse.has(place.scores):
+        warehouse.build(place.scores, f"SELECT * FROM {place.staged} AS t WHERE FALSE")
+    if not warehouse.has(place.shares):
+        none = Share(Range("stable", "", 0, 0), "")
+        (row,) = _share_rows(dialect, Route(""), [none])
+        warehouse.build(place.shares, f"SELECT * FROM ({row}) AS v WHERE FALSE")
+
+
+def view_made(warehouse: Warehouse, place: Place) -> None:
+    """The name people read, on these tables; in place of other ones in one move."""
+    if not warehouse.has(place.view):
+        address = dialect_of(warehouse).address(place.view)
+        warehouse.execute(f"CREATE VIEW {address} AS {shown_sql(dialect_of(warehouse), place)}")
+    warehouse.point({place.into: place.view})
+
+
+def shown_sql(dialect: Dialect, place: Place) -> str:
+    """Each row of the spine once, with the score of the release that its subject sees now.
+
+    Who has no subject sees the stable release, as at a gateway. Cohorts were made under the
+    salt of the day; under another one they are made again.
+    """
+    q = dialect.quoted
+    anew = cohort_sql(dialect, "r.salt", "s.subject")
+    cohort = f"CASE WHEN s.salt = r.salt THEN s.cohort ELSE {anew} END"
+    own = ", ".join(f"c.{q(name)}" for name in place.keys)
+    shown = ", ".join(f"c.{q(name)}" for name in _SHOWN)
+    salts = f"(SELECT DISTINCT salt FROM {place.shares} AS k)"
+    return (
+        f"SELECT {own}, c.subject, {shown}, c.bucket AS cohort, a.arm, a.assigned, a.epoch "
+        f"FROM (SELECT s.*, {cohort} AS bucket FROM {place.scores} AS s CROSS JOIN {salts} AS r) "
+        f"AS c JOIN {place.shares} AS a ON a.release = c.release AND "
+        "(CASE WHEN c.bucket IS NULL THEN a.arm = 'stable' "
+        "ELSE c.bucket >= a.low AND c.bucket < a.high END)"
+    )
+
+
+def follow_route(workspace: Workspace, anew: bool = False) -> tuple[str, ...]:
+    """Every view shows what the Route says now; asked for at every look, cheap when it stands.
+
+    With `anew` also where the epoch is the same: other releases were scored. Gives back the
+    names whose views moved.
+    """
+    entries, moved = registered(workspace), []
+    for entry in entries:
+        place, route = place_of(entry), workspace.route()
+        if anew or _epoch(workspace.warehouse, place) < route.epoch:
+            scored = releases_in(workspace.warehouse, place)
+            shares = shares_of(route, scored)
+            dialect = dialect_of(workspace.warehouse)
+            workspace.warehouse.replace([shares_put(place, dialect, route, shares)])
+            moved.append(place.into)
+    return tuple(moved)
+
+
+def _epoch(warehouse: Warehouse, place: Place) -> int:
+    rows = warehouse.query(f"SELECT max(epoch) AS epoch FROM {place.shares} AS t").to_pylist()
+    return int(rows[0]["epoch"] or 0)
+
+
+def standing(warehouse: Warehouse, place: Place) -> list[Json]:
+    """Rows, errors and stand-ins that people see now, by release."""
+    found: list[dict[str, Any]] = warehouse.query(
+        "SELECT release, arm, count(*) AS n, "
+        "count(CASE WHEN score IS NULL THEN 1 END) AS without, "
+        "count(CASE WHEN reason = 'fallback' THEN 1 END) AS fallbacks "
+        f"FROM {place.view} AS t GROUP BY release, arm ORDER BY arm"
+    ).to_pylist()
+    return found
