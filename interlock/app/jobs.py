@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Job:
-    """`kind` is propose or replan. `asked` is what for, `files` the digest of the definitions.
+    """`kind` is propose, replan or prove. `asked` is what for, `files` the definitions' digest.
 
     `state`: queued, running, done, failed. `change` is known when it is done, `error` when not.
     """
@@ -143,12 +143,15 @@ def _tell(lines: Any, text: str) -> None:
 
 def _do(workspace: Workspace, job: Job, say: Any) -> str:
     from interlock.app.deferred import propose_after, replan
+    from interlock.app.outdated import prove_again
     from interlock.app.propose import propose
     from interlock.change.request import Request
 
     asked = dict(job.asked)
     if job.kind == "replan":
-        return replan(workspace, asked["change"], say).id
+        return replan(workspace, asked["change"], say, asked.get("after", "")).id
+    if job.kind == "prove":
+        return prove_again(workspace, asked["change"], say).id
     after = asked.pop("after", "")
     lists: Json = {name: tuple(asked[name]) for name in ("metrics", "bounds") if name in asked}
     request = Request(**{**asked, **lists, "by": job.person})

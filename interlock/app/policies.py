@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 
 from interlock.app.changes import held
 from interlock.app.files import read_folder
@@ -19,6 +20,7 @@ from interlock.define.digest import digest
 from interlock.errors import Invalid, NotFound, Problem, Unusable
 from interlock.ports import Json
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
 # In the order of a change's life; the way back is not asked.
 ASKED = ("propose", "approve", "waive", "schedule", "start", "advance", "commit")
 
@@ -47,11 +49,20 @@ def run_tests(folder: Path, files: Sequence[Path] = ()) -> Tests:
 
     Raises `Invalid` for a policy or a test file that cannot be read, `NotFound` without any.
     """
+    return run_texts(about_policies(folder), given_texts(files))
+
+
+def about_policies(folder: Path) -> dict[str, str]:
+    """What a folder says of policies: they, and the cases they are tested by; by path."""
+    patterns = ("policies/*.cedar", "policies/tests/*.yaml")
     texts = read_folder(folder)
-    policies = {f: text for f, text in texts.items() if fnmatchcase(f, "policies/*.cedar")}
-    wanted = _given(files) or {
-        f: text for f, text in texts.items() if fnmatchcase(f, "policies/tests/*.yaml")
-    }
+    return {f: text for f, text in texts.items() if any(fnmatchcase(f, one) for one in patterns)}
+
+
+def run_texts(texts: Mapping[str, str], files: Mapping[str, str] = EMPTY) -> Tests:
+    """The same for texts by path, wherever they came from."""
+    policies = {f: text for f, text in texts.items() if f.endswith(".cedar")}
+    wanted = dict(files) or {f: text for f, text in texts.items() if f not in policies}
     if not wanted:
         raise NotFound("there are no policy tests", help="write policies/tests/change.yaml")
     asked = engine(policies)
@@ -64,7 +75,7 @@ def run_tests(folder: Path, files: Sequence[Path] = ()) -> Tests:
     return Tests(every, silent(asked.ids, cases) if not files else ())
 
 
-def _given(files: Sequence[Path]) -> dict[str, str]:
+def given_texts(files: Sequence[Path]) -> dict[str, str]:
     try:
         return {str(file): file.read_text(encoding="utf-8-sig") for file in files}
     except (OSError, UnicodeDecodeError) as error:
@@ -73,18 +84,18 @@ def _given(files: Sequence[Path]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Replays:
-    """The past under other policies; `same` says that they are those that decided last."""
+    """The past under other policies: how many decisions were `asked` again, and which differ.
 
-    asked: tuple[Replayed, ...]
+    `same` says that they are the policies that decided last.
+    """
+
+    asked: int
+    differing: tuple[Replayed, ...]
     same: bool
-
-    @property
-    def differing(self) -> tuple[Replayed, ...]:
-        return tuple(one for one in self.asked if one.differs)
 
     def to_json(self) -> Json:
         return {
-            "asked": len(self.asked),
+            "asked": self.asked,
             "same_policies": self.same,
             "differing": [one.to_json() for one in self.differing],
         }
@@ -92,11 +103,15 @@ class Replays:
 
 def replay_decisions(workspace: Workspace, folder: Path | None = None) -> Replays:
     """Every kept decision, asked again of the policies in `folder` (default: the project's)."""
-    policies = policies_in(folder or workspace.folder / "policies")
+    return replay_under(workspace, policies_in(folder or workspace.folder / "policies"))
+
+
+def replay_under(workspace: Workspace, policies: Mapping[str, str]) -> Replays:
+    """The same under policies by name, wherever they came from."""
     made = decisions(workspace)
     asked = replay(engine(policies), made)
-    same = bool(made) and digest(policies) == max(made, key=lambda one: one.at).policies
-    return Replays(asked, same)
+    same = bool(made) and digest(dict(policies)) == max(made, key=lambda one: one.at).policies
+    return Replays(len(asked), tuple(one for one in asked if one.differs), same)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def checkpoint(
 
     with project(folder, environment) as workspace:
         said = str(log_key(workspace)) if key else sign(workspace)
-    _give(said.rstrip("\n"), out, as_json)
+    give(said.rstrip("\n"), out, as_json)
 
 
 @app.command()
@@ -72,7 +72,7 @@ def prove(
 
     with project(folder, environment) as workspace:
         found = show_that(workspace, ref, version)
-    _give(json.dumps(found, indent=2, ensure_ascii=False), out, False)
+    give_proof(found, out)
 
 
 @app.command()
@@ -104,7 +104,13 @@ def read_text(name: str) -> str:
         raise Unavailable(f"{name} cannot be read: {error}", "is it the right file?") from error
 
 
-def _give(text: str, out: Path | None, as_json: bool) -> None:
+def give_proof(found: Any, out: Path | None) -> None:
+    """A proof is JSON, whatever was asked for."""
+    give(json.dumps(found, indent=2, ensure_ascii=False), out, False)
+
+
+def give(text: str, out: Path | None, as_json: bool) -> None:
+    """To standard output, or whole into a file."""
     if out is None:
         show(text, as_json, str, lambda said: {"said": said})
         return

@@ -18,11 +18,17 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """Export everything about a change as one signed archive that anybody can check."""
-    from interlock.app.atomic import replaced
     from interlock.app.bundle import bundle as export
 
     with project(folder, environment) as workspace:
         data = export(workspace, change)
+    keep(data, change, out, as_json)
+
+
+def keep(data: bytes, change: str, out: Path, as_json: bool) -> None:
+    """An archive in its file, whole or not at all."""
+    from interlock.app.atomic import replaced
+
     with replaced(out) as beside:
         beside.write_bytes(data)
     say(f"{out} holds {change}; check it anywhere: interlock verify {out}", as_json)

@@ -46,16 +46,17 @@ def book(
 ) -> None:
     """Move a change that has not started to another time; it is signed for that time again."""
     from interlock.app.booking import book as move
+    from interlock.app.returned import booked_json
 
-    start = _start(at, next)
+    start = begins(at, next)
     with project(folder, environment) as workspace:
-        show(move(workspace, change, by=by, at=start), as_json, booked, _booked_json)
+        show(move(workspace, change, by=by, at=start), as_json, booked, booked_json)
 
 
 COMMANDS = (calendar, book)
 
 
-def _start(at: str, next_free: bool) -> datetime | None:
+def begins(at: str, next_free: bool) -> datetime | None:
     """The instant that was asked for; None for the next free one."""
     if bool(at) == next_free:
         raise typer.BadParameter("say --at TIME, or --next")
@@ -130,16 +131,6 @@ def booked(found: Booked) -> str:
     if found.booking.group:
         lines.append(f"  a rollback takes it together with {', '.join(found.booking.group)}")
     return "\n".join([*lines, "next: its signatures, for this time"])
-
-
-def _booked_json(found: Booked) -> dict[str, Any]:
-    return {
-        "change": found.booking.change,
-        "standing": found.standing,
-        "phases": found.booking.phases.to_json(),
-        "group": list(found.booking.group),
-        "why": found.why,
-    }
 
 
 def _when(at: datetime) -> str:

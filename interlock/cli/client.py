@@ -12,7 +12,7 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class _Raw:
+    """An answer before anybody looked into it."""
+
+    status: int
+    said: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Client:
     """A server, and the token that is shown there. Raises what the server raised."""
 
@@ -42,7 +51,7 @@ class Client:
     token: str = ""
     environment: str = "prod"
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, **query: str | Sequence[str]) -> Any:
         """The JSON of `path`; empty values of `query` are left out."""
         return self.ask("GET", path + _query(query)).body
 
@@ -51,13 +60,22 @@ class Client:
         named = {"Idempotency-Key": uuid.uuid4().hex, **({"If-Match": match} if match else {})}
         return self.ask("POST", path, json.dumps(body).encode(), named).body
 
+    def fetch(self, path: str) -> bytes:
+        """What `path` answers that is no JSON, as it is."""
+        return self._tried("GET", path, b"", {}).said
+
     def ask(
         self, method: str, path: str, body: bytes = b"", more: Mapping[str, str] | None = None
     ) -> Answer:
+        """One request, and its JSON."""
+        raw = self._tried(method, path, body, more or {})
+        return Answer(_json(raw.said, self.url, raw.status), raw.headers)
+
+    def _tried(self, method: str, path: str, body: bytes, more: Mapping[str, str]) -> _Raw:
         """One request, tried again while nobody answers."""
         for left in reversed(range(TRIES)):
             try:
-                return self._ask(method, path, body, {**self._headers(), **(more or {})})
+                return self._ask(method, path, body, {**self._headers(), **more})
             except (OSError, http.client.HTTPException) as error:
                 if not left:
                     raise Unavailable(
@@ -69,9 +87,13 @@ class Client:
 
     def _headers(self) -> dict[str, str]:
         shown = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return {"Accept": "application/json", "X-Interlock-Environment": self.environment, **shown}
+        return {
+            "Accept": "application/json, */*",
+            "X-Interlock-Environment": self.environment,
+            **shown,
+        }
 
-    def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> _Raw:
         typed = {**headers, "Content-Type": "application/json"} if body else dict(headers)
         at = urlsplit(self.url)
         kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
@@ -83,15 +105,14 @@ class Client:
         finally:
             connection.close()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        parsed = _json(said, self.url, answer.status)
         if answer.status >= 400:
-            raise error_in(parsed, answer.status)
-        return Answer(parsed, found)
+            raise error_in(_json(said, self.url, answer.status), answer.status)
+        return _Raw(answer.status, said, found)
 
 
-def _query(query: Mapping[str, str]) -> str:
+def _query(query: Mapping[str, str | Sequence[str]]) -> str:
     given = {name: value for name, value in query.items() if value}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, doseq=True)}" if given else ""
 
 
 def part(text: str) -> str:

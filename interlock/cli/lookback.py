@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,8 +42,11 @@ def review(
     """Look back at a change: planned against measured, feedback, and what follows from it."""
     from interlock.app import reviews
 
+    refuse_stray({"action": action, "check": check, "sql": sql,
+                  "close": close, "finding": finding})  # fmt: skip
     acts = bool(feedback or action or done or close)
-    _usable(acts, by, stray=bool(((check or sql) and not action) or (finding and not close)))
+    if acts and not by:
+        raise Unusable("who says so?", help="say --by, or set INTERLOCK_USER")
     with project(folder, environment, looking=not acts) as workspace:
         if feedback:
             reviews.give_feedback(workspace, change, feedback, by=by, section=section)  # type: ignore[arg-type]  # refused there
@@ -158,13 +161,13 @@ def _brief(figure: Figure) -> str:
     return f"{figure.text} ({figure.n})" if figure.n else figure.text
 
 
-def _usable(acts: bool, by: str, stray: bool) -> None:
-    if stray:
+def refuse_stray(given: Mapping[str, Any]) -> None:
+    """Raises `Unusable` for an option whose other half was not given."""
+    checks = (given["check"] or given["sql"]) and not given["action"]
+    if checks or (given["finding"] and not given["close"]):
         raise Unusable(
             "--check and --sql go with --action, --finding with --close", help="say both"
         )
-    if acts and not by:
-        raise Unusable("who says so?", help="say --by, or set INTERLOCK_USER")
 
 
 def reviewed(looked: Looked) -> str:

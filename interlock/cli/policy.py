@@ -32,7 +32,7 @@ def cases(
     from interlock.app.policies import run_tests
 
     found = run_tests(folder.resolve(), files or ())
-    show(found, as_json, _tests, _json)
+    show(found, as_json, tested, _json)
     raise typer.Exit(_REFUSED if found.failed else 0)
 
 
@@ -50,7 +50,7 @@ def replay(
 
     with project(folder, environment, looking=True) as workspace:
         found = replay_decisions(workspace, policies)
-    show(found, as_json, _replays, _json)
+    show(found, as_json, replayed, _json)
     raise typer.Exit(_SOMETHING if found.differing else 0)
 
 
@@ -68,14 +68,15 @@ def explain(
 
     with project(folder, environment, looking=True) as workspace:
         found = ask(workspace, change, by, action)
-    show(found, as_json, _explained, _json)
+    show(found, as_json, explained, _json)
 
 
 def _json(found: Any) -> Any:
     return found.to_json()
 
 
-def _tests(found: Tests) -> str:
+def tested(found: Tests) -> str:
+    """A line per case, and the policies that no case hears."""
     return page(*_test_lines(found))
 
 
@@ -91,7 +92,8 @@ def _test_lines(found: Tests) -> Iterator[RenderableType]:
     yield f"\n{len(found.cases)} cases, {len(found.failed)} come out otherwise"
 
 
-def _replays(found: Replays) -> str:
+def replayed(found: Replays) -> str:
+    """A line per decision that would come out otherwise."""
     rows = [
         (
             one.decision.change, one.decision.action, instant(one.decision.at),
@@ -99,7 +101,7 @@ def _replays(found: Replays) -> str:
         )
         for one in found.differing
     ]  # fmt: skip
-    said = f"{len(found.asked)} decisions asked again, {len(rows)} would come out otherwise"
+    said = f"{found.asked} decisions asked again, {len(rows)} would come out otherwise"
     if found.same:
         said += "; these policies decided the last of them"
     columns = ("change", "action", "at", "by", "then", "now")
@@ -110,7 +112,8 @@ def _answer(said: tuple[str, ...]) -> str:
     return "; ".join(said) or "allowed"
 
 
-def _explained(found: Explained) -> str:
+def explained(found: Explained) -> str:
+    """Action by action: what policies say, and what would have to become true."""
     return page(*_explained_lines(found))
 
 

@@ -16,26 +16,47 @@ from typing import Any
 import typer
 
 from interlock.app import answers
-from interlock.cli import plans, views
+from interlock.cli import asking, plans, views
 from interlock.cli.arguments import say, show
+from interlock.cli.asking import Call, Given
 from interlock.cli.client import Client, client, part
 from interlock.cli.elsewhere import OPTION, VARIABLE
 from interlock.cli.progress import progress
 from interlock.errors import Unusable
 
-Given = Mapping[str, Any]
-# Of no environment, so that a variable that names a server does not concern them.
-NOWHERE = (
-    "init",
-    "check",
-    "compare",
-    "contract",
-    "schema",
-    "demo",
-    "serve",
-    "version",
-    "api schema",
-)
+# What a server cannot do for somebody, and why. Of no environment at all: a variable that
+# names a server does not concern them.
+NOWHERE: Mapping[str, str] = {
+    "init": "it writes a new folder",
+    "check": "it reads the files of a folder; `plan` sends them",
+    "compare": "it reads two files",
+    "contract": "it reads and writes files of a folder",
+    "schema": "it writes files for an editor",
+    "demo": "it plays the whole story in a folder of its own",
+    "serve": "it is the server",
+    "verify": "it asks nobody: that is what it is for",
+    "version": "it is about the program",
+    "api schema": "it is about the program; a server has its own at /api/v1/openapi.json",
+}
+_ENGINES = "it works on the warehouse, which a server leaves to the controller beside it"
+HERE_ONLY: Mapping[str, str] = {
+    "tick": "it is the controller, which works where the engines are",
+    "traffic": "it plays recorded requests and is the controller meanwhile",
+    "watch": _ENGINES,
+    "rehearse": _ENGINES,
+    "versions": _ENGINES,
+    "retire": _ENGINES,
+    "refresh": _ENGINES,
+    "profile": _ENGINES,
+    "replay": _ENGINES,
+    "consistency": _ENGINES,
+    "sample": _ENGINES,
+    "synth": _ENGINES,
+    "dataset build": _ENGINES,
+    "adopt": "it writes definitions into a folder",
+    "deprecate": "it writes into a file of a folder",
+    "audit erase": "it cannot be taken back: who runs the server does it there",
+}
 _LOOK_SECONDS = 0.3
 
 
@@ -64,8 +85,9 @@ def leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 def _called(name: str, url: str, **given: Any) -> None:
     call = CALLS.get(name)
     if call is None:
+        why = {**NOWHERE, **HERE_ONLY}.get(name, "")
         raise Unusable(
-            f"`interlock {name}` works on a folder of this machine",
+            f"`interlock {name}` works on a folder of this machine: {why}",
             help=f"leave {OPTION} out, or unset {VARIABLE}; run it where the server's project is",
         )
     code = call(client(url, given.get("environment", "prod")), given)
@@ -143,11 +165,18 @@ def _propose(at: Client, given: Given) -> int:
 
 
 def _replan(at: Client, given: Given) -> int:
-    job = at.post(f"/changes/{part(given['change'])}/replan", {})
+    job = at.post(f"/changes/{part(given['change'])}/replan", {"after": given["after"]})
     return _followed(at, job, given)
 
 
-def _followed(at: Client, job: Given, given: Given) -> int:
+def _prove(at: Client, given: Given) -> int:
+    job = at.post(f"/changes/{part(given['change'])}/prove", {})
+    return _followed(at, job, given, views.status)
+
+
+def _followed(
+    at: Client, job: Given, given: Given, human: Callable[[Any], str] = views.proposed
+) -> int:
     """Tell what a job says while it works; then what its change is."""
     told = 0
     with progress() as tell:
@@ -163,7 +192,7 @@ def _followed(at: Client, job: Given, given: Given) -> int:
         raise answers.error_of(job["error"])
     body = at.get(f"/changes/{part(job['change'])}")
     found = answers.standing_of(body)
-    show(body, given["as_json"], lambda _: views.proposed(found), lambda one: one)
+    show(body, given["as_json"], lambda _: human(found), lambda one: one)
     return 3 if answers.blocking(found) else 0
 
 
@@ -200,7 +229,7 @@ def _evidence(at: Client, given: Given) -> int:
 # --- decisions ------------------------------------------------------------------------
 
 
-def _says(path: str, *names: str) -> Callable[[Client, Given], int]:
+def _says(path: str, *names: str) -> Call:
     """A command that does one thing to a change and says one sentence."""
 
     def call(at: Client, given: Given) -> int:
@@ -307,7 +336,8 @@ def _token_revoke(at: Client, given: Given) -> int:
     return 0
 
 
-CALLS: Mapping[str, Callable[[Client, Given], int]] = {
+CALLS: Mapping[str, Call] = {
+    **asking.CALLS, "prove": _prove,
     "plan": _plan, "catalog": _catalog, "lineage": _lineage, "propose": _propose,
     "replan": _replan, "changes": _changes, "status": _status, "evidence": _evidence,
     "approve": _approve, "waive": _waive, "apply": _apply,

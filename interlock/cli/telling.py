@@ -25,7 +25,9 @@ def outbox(
     """What waits to be told or was given up, and why; `outbox retry ID` tries one again now."""
     from interlock.app.outbox import outbox_lines, retry
 
-    _usable(action, id, by)
+    refuse_unknown(action, id)
+    if action and not by:
+        raise Unusable("who asks for it?", help="say --by, or set INTERLOCK_USER")
     with project(folder, environment, looking=not action) as workspace:
         if action:
             say(retry(workspace, id, by=by), as_json)
@@ -33,13 +35,12 @@ def outbox(
             show(outbox_lines(workspace), as_json, lines, lines_json)
 
 
-def _usable(action: str, id: str, by: str) -> None:
+def refuse_unknown(action: str, id: str) -> None:
+    """Raises `Unusable` for an action that is not one, or is about nothing."""
     if action not in ("", "retry"):
         raise Unusable(f"outbox knows no {action!r}", help="`interlock outbox retry ID`")
     if action and not id:
         raise Unusable("retry which message?", help="`interlock outbox` lists them")
-    if action and not by:
-        raise Unusable("who asks for it?", help="say --by, or set INTERLOCK_USER")
 
 
 def lines(found: Sequence[Line]) -> str:

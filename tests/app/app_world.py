@@ -160,10 +160,15 @@ class Done:
 
 def command(folder: Path, *arguments: str) -> Done:
     """A command of this folder, run in this process; errors as JSON."""
+    return done(*arguments, "-C", str(folder), "--json")
+
+
+def done(*arguments: str) -> Done:
+    """A command as it stands, run in this process."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            run([*arguments, "-C", str(folder), "--json"])
+            run(arguments)
         except SystemExit as ended:
             code = int(ended.code or 0)
     return Done(code, out.getvalue(), err.getvalue())

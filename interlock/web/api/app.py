@@ -15,13 +15,13 @@ from starlette.types import ASGIApp
 from interlock import __version__
 from interlock.change.token import SCOPES
 from interlock.errors import InterlockError
-from interlock.web.api import acts, looks, problems, works
+from interlock.web.api import acts, lookback, looks, problems, proofs, works
 from interlock.web.api.limits import Limited, Limits
 from interlock.web.api.people import Backing
 from interlock.web.api.saying import with_problem
 
 PREFIX = "/api/v1"
-PARTS = (looks, acts, works)
+PARTS = (looks, acts, works, lookback, proofs)
 _SILENT: Any = {
     "tracing": False, "metrics": False, "logs": False, "operation_spans": False,
     "auto_configure": False,

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from interlock.app import answers
-from interlock.app.audit import audit as verify
-from interlock.app.audit import checkpoint as signed_head
 from interlock.app.changes import all_changes, describe, evidence_of, held
 from interlock.app.files import uploaded
 from interlock.app.history import evidence as find_evidence
@@ -168,24 +166,6 @@ def lineage(
     if show == "paths":
         return answered(found.to_json())
     return answered({"said": found.text() if show == "text" else found.mermaid()})
-
-
-@router.get("/audit", **told("as `interlock audit verify --json`", 409))
-def audit(
-    ask: Reading,
-    against: Annotated[
-        list[str] | None, Query(max_length=20, description="earlier checkpoints, or SIZE:ROOT")
-    ] = None,
-    key: Annotated[str, Query(max_length=1000, description="the public key that signed")] = "",
-) -> Response:
-    """Whether anything in the record was edited, moved or removed since it was written."""
-    return answered(answers.audited_json(verify(ask.stands.workspace, against or (), key)))
-
-
-@router.get("/audit/checkpoint", **told("as `interlock audit checkpoint --json`"))
-def checkpoint(ask: Reading) -> Response:
-    """How far the audit has come, signed. Keep it where the record's writers cannot reach."""
-    return answered({"said": signed_head(ask.stands.workspace).rstrip("\n")})
 
 
 @router.post("/plan", **told("as `interlock plan --json`", 404, 409))

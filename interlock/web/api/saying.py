@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -31,10 +31,25 @@ def answered(body: Any, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(text, status, {**HEADERS, **(headers or {})}, "application/json")
 
 
+def answered_as(media: str, data: bytes) -> Response:
+    """`data` as it is, for what is no JSON."""
+    return Response(data, 200, HEADERS, media)
+
+
 def told(what: str, *more: int, status: int = 200, many: bool = False) -> dict[str, Any]:
     """For a route's decorator: `what` it answers, and in which ways it says no."""
     shape = {"type": "array", "items": {"type": "object"}} if many else {"type": "object"}
-    yes = {"description": what, "content": {"application/json": {"schema": shape}}}
+    return _described(what, {"application/json": {"schema": shape}}, more, status)
+
+
+def sent(media: str, what: str, *more: int) -> dict[str, Any]:
+    """The same for a route that answers with something else than JSON."""
+    binary = {} if media.startswith("text/") else {"format": "binary"}
+    return _described(what, {media: {"schema": {"type": "string", **binary}}}, more, 200)
+
+
+def _described(what: str, content: Any, more: Sequence[int], status: int) -> dict[str, Any]:
+    yes = {"description": what, "content": content}
     noes = {code: _no(code) for code in sorted({*ALWAYS, *more})}
     return {"status_code": status, "responses": {status: yes, **noes}, "response_model": None}
 

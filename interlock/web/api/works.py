@@ -34,6 +34,12 @@ class Proposal(Signed, Sent):
     emergency: str = Field("", max_length=LONG)
 
 
+class Waiting(Signed):
+    """What a change waits for from now on; empty: as it was."""
+
+    after: str = Field("", max_length=100)
+
+
 class TokenWish(Signed):
     """A token to make."""
 
@@ -61,9 +67,15 @@ def propose(act: Proposing, body: Proposal) -> Response:
 
 
 @router.post("/changes/{id}/replan", **told("a job", 404, 409, status=202))
-def replan(act: Proposing, id: Id, body: Signed) -> Response:
+def replan(act: Proposing, id: Id, body: Waiting) -> Response:
     """Plan a deferred change again, once what it waits for is through."""
-    return _begun(act, body, "replan", {"change": id})
+    return _begun(act, body, "replan", {"change": id, "after": body.after})
+
+
+@router.post("/changes/{id}/prove", **told("a job", 404, 409, status=202))
+def prove(act: Proposing, id: Id, body: Signed) -> Response:
+    """Make evidence anew whose rows were refreshed since; plan, slot and signatures stay."""
+    return _begun(act, body, "prove", {"change": id})
 
 
 def _begun(act: Act, body: Signed, kind: str, asked: dict[str, Any], texts: Any = None) -> Response:
