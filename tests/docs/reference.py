@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from interlock import errors, ports
 from interlock.cli.main import app
+from interlock.cli.remote import HERE_ONLY, NOWHERE
 from interlock.define import (
     calendar,
     definitions,
@@ -121,8 +122,17 @@ def routes(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def faces(name: str) -> str:
+    """Every command that a server does not do for somebody, and why."""
+    del name
+    lines = ["| command | why |", "|---|---|"]
+    lines += [f"| `{one}` | {why} |" for one, why in {**NOWHERE, **HERE_ONLY}.items()]
+    return "\n".join(lines) + "\n"
+
+
 MAKERS: Mapping[str, Callable[[str], str]] = {
     "options": options, "fields": fields, "methods": methods, "errors": exits, "routes": routes,
+    "faces": faces,
 }  # fmt: skip
 
 

@@ -26,6 +26,11 @@ from interlock.web.api.app import schema
 from interlock.web.api.limits import Limited, Limits, Pace, refuse_deep
 from interlock.web.api.saying import ALWAYS
 
+JSON = "application/json"
+FILES = {
+    "/api/v1/calendar.ics": "text/calendar",
+    "/api/v1/changes/{id}/bundle": "application/zip",
+}
 WAYS = [
     (path, method, way) for path, ways in schema()["paths"].items() for method, way in ways.items()
 ]
@@ -41,9 +46,9 @@ def test_every_route_says_what_it_is_for_and_how_it_says_no(
     assert {str(code) for code in ALWAYS} <= set(way["responses"])
     for code, answer in way["responses"].items():
         kinds = list(answer["content"])
-        assert kinds == (["application/problem+json"] if code >= "4" else ["application/json"])
+        assert kinds == ["application/problem+json" if code >= "4" else FILES.get(path, JSON)]
     names = [one["name"] for one in way.get("parameters", ())]
-    looks = method == "get" or path.endswith(("/plan", "/compare"))
+    looks = method == "get" or path.endswith(("/plan", "/compare", "/test", "/replay"))
     assert ("Idempotency-Key" in names) == (not looks)
     assert "404" in way["responses"] or "{" not in path
 
