@@ -51,6 +51,7 @@ HERE_ONLY: Mapping[str, str] = {
     "replay": _ENGINES,
     "consistency": _ENGINES,
     "sample": _ENGINES,
+    "score": _ENGINES,
     "synth": _ENGINES,
     "dataset build": _ENGINES,
     "adopt": "it writes definitions into a folder",

@@ -45,7 +45,8 @@ def told(what: str, *more: int, status: int = 200, many: bool = False) -> dict[s
 def sent(media: str, what: str, *more: int) -> dict[str, Any]:
     """The same for a route that answers with something else than JSON."""
     binary = {} if media.startswith("text/") else {"format": "binary"}
-    return _described(what, {media: {"schema": {"type": "string", **binary}}}, more, 200)
+    made = _described(what, {media: {"schema": {"type": "string", **binary}}}, more, 200)
+    return {**made, "response_class": Response}  # else JSON would be described beside it
 
 
 def _described(what: str, content: Any, more: Sequence[int], status: int) -> dict[str, Any]:
