@@ -105,9 +105,7 @@ def _asked(columns: Columns, row: int) -> Json:
     return {"asked": {name: column[row] for name, column in columns.items()}}
 
 
-def rows_of(
-    route: Route, asked: Asked, answered: Answered, mirrors: Sequence[Json | None], latency: int
-) -> list[Json]:
+def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> list[Json]:
     """The prediction log's rows. One dict per row, one share of constants per release."""
     _, ask, columns, subjects, _ = asked
     served = time.time()
@@ -130,7 +128,7 @@ def rows_of(
                     "key": keys[row] if keys else None, "score": got.values[i],
                     "reason": got.reasons[i], "stale": got.stale[i], "oldest_s": got.oldest[i],
                     "fallbacks": got.fallbacks[i], "error": got.errors[i],
-                    "inputs": got.inputs[i], "mirror": mirrors[row],
+                    "inputs": got.inputs[i],
                     **(_asked(columns, row) if keys and sampled(keys[row]) else {}),
                 }
             )  # fmt: skip

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.app.build import Builder
-from interlock.app.measure import LOG
+from interlock.app.ingest import LOG
 from interlock.change.evidence import Evidence, Verdict
 from interlock.define.definitions import ColumnType, FeatureView, Model, Table
 from interlock.define.refs import Ref

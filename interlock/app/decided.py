@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from interlock.app.measure import LOG, prepare_log
+from interlock.app.ingest import LOG, prepare_log
 from interlock.app.shown import Place, Share
 from interlock.define.release import Route
 from interlock.features.dialect import Dialect, dialect_of

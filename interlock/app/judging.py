@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlock.app.measure import BUCKET_S, Measuring, calm, ingest, slow_threshold
+from interlock.app.ingest import ingest
+from interlock.app.measure import BUCKET_S, Measuring, calm, slow_threshold
 from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.changes import all_changes
-from interlock.app.measure import LOG, ingest
+from interlock.app.ingest import LOG, ingest
 from interlock.app.versions import stable, stored
 from interlock.change.change import Change
 from interlock.define.refs import Ref

@@ -16,8 +16,8 @@ import numpy as np
 
 from interlock.app.build import Say, midnight, quiet
 from interlock.app.changes import all_changes
+from interlock.app.ingest import LOG, ingest
 from interlock.app.lateness import age_of, behind_time
-from interlock.app.measure import LOG, ingest
 from interlock.app.propose import propose
 from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now

@@ -7,103 +7,32 @@ one subject was told in one bucket is one value, their mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isclose, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from interlock.app.workspace import Workspace
+from interlock.app.ingest import ANSWER, LOG, MIRRORED
 from interlock.define.definitions import Model, Service
 from interlock.features.dialect import DUCKDB, Dialect, dialect_of
 from interlock.impact.sql import substitute
-from interlock.ports import Bucket, Replacement, Warehouse
+from interlock.ports import Bucket, Warehouse
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-LOG = "il.predictions"
-CURSOR = "il.predictions_read"
-_INCOMING = "il.predictions_new"
 ARMS = ("stable", "candidate")
+UNMIRRORED = "mirror_missing"
+MOST_UNMIRRORED = 0.05
+"""The share of a mirrored stage that may be without the candidate's score, as with labels."""
 BUCKET_S = 3600
 DAY_S = 86400
-
-_TYPES = {
-    "id": "string", "asked_at": "timestamp", "served_at": "double", "model": "string",
-    "subject": "string", "key": "int64", "epoch": "int64", "stage": "string",
-    "change": "string", "arm": "string", "release": "string", "score": "double",
-    "reason": "string", "stale": "bool", "oldest_s": "double", "fallback": "bool",
-    "error": "bool", "latency_us": "double", "mirror_release": "string",
-    "mirror_score": "double", "mirror_error": "bool", "mirror_us": "double",
-}  # fmt: skip
-
-
-def ingest(workspace: Workspace) -> int:
-    """Copy what gateways logged since last time into the warehouse; the number of rows.
-
-    Rows and cursor are written in one transaction, so a kill repeats and loses nothing.
-    """
-    warehouse = workspace.warehouse
-    prepare_log(warehouse)
-    rows, cursor = workspace.predictions.read(_cursor(warehouse))
-    if not rows:
-        return 0
-    warehouse.load(_INCOMING, _table(rows))
-    said = dialect_of(warehouse).text(json.dumps(cursor))
-    warehouse.replace(
-        [
-            Replacement(LOG, "FALSE", f"SELECT * FROM {_INCOMING}"),
-            Replacement(CURSOR, "TRUE", f"SELECT {said}"),
-        ]
-    )
-    return len(rows)
-
-
-def prepare_log(warehouse: Warehouse) -> None:
-    """The copy of the log, empty, where there is none yet."""
-    if warehouse.has(CURSOR):
-        return
-    import pyarrow as pa
-
-    # The cursor's table last: where it is, the log has been there from the beginning.
-    warehouse.load(LOG, _table([]))
-    warehouse.load(CURSOR, pa.table({"cursor": pa.array([], pa.string())}))
-
-
-def _cursor(warehouse: Warehouse) -> Any:
-    said = warehouse.query(f"SELECT cursor FROM {CURSOR}").to_pylist()
-    return json.loads(said[0]["cursor"]) if said else {}
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    flat = [_flat(row) for row in rows]
-    types = {
-        "string": pa.string(), "timestamp": pa.timestamp("us"), "int64": pa.int64(),
-        "bool": pa.bool_(), "double": pa.float64(),
-    }  # fmt: skip
-    schema = pa.schema([(name, types[kind]) for name, kind in _TYPES.items()])
-    return pa.Table.from_pylist(flat, schema=schema)
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    mirror = row["mirror"] or {}
-    same = ("id", "served_at", "model", "subject", "epoch", "stage", "change", "arm", "release",
-            "score", "reason", "stale", "oldest_s", "latency_us")  # fmt: skip
-    return {
-        **{name: row[name] for name in same},
-        "key": int(row["key"]) if row["key"] is not None else None,
-        "asked_at": datetime.fromisoformat(row["at"]).replace(tzinfo=None),
-        "fallback": bool(row["fallbacks"]),
-        "error": row["error"] is not None,
-        "mirror_release": mirror.get("release"),
-        "mirror_score": mirror.get("score"),
-        "mirror_error": mirror.get("error") is not None if mirror else None,
-        "mirror_us": mirror.get("latency_us"),
-    }
+_SIDE = ("release", "score", "error", "us")
+# Gateways log the other side on lines of its own; batch scoring has it beside the answer.
+_BOTH_SIDES = (
+    f"(SELECT {', '.join(f'a.{name}' for name in ANSWER)}, "
+    + "".join(f"coalesce(m.{name}, a.mirror_{name}) AS mirror_{name}, " for name in _SIDE)
+    + f"coalesce(m.fallback, a.fallback) AS mirror_fallback FROM {LOG} AS a "
+    f"LEFT JOIN {MIRRORED} AS m ON m.id = a.id)"
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +61,7 @@ class Measuring:
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     """Every bucket of the rollout so far, recomputed from the log: late labels find their place."""
     asked = _Asked(it, dialect_of(warehouse))
-    every = [asked.answers, asked.labels, *([asked.decided] if it.decisions else [])]
+    every = [asked.answers, asked.twice, asked.labels, *([asked.decided] if it.decisions else [])]
     columns = warehouse.columns(asked.label)
     every += [asked.kpi(service, columns) for service in it.services]
     return _counted(warehouse, every)
@@ -149,6 +78,18 @@ def calm(warehouse: Warehouse, it: Measuring, since: datetime) -> list[Bucket]:
 
 def _counted(warehouse: Warehouse, every: Iterable[str]) -> list[Bucket]:
     return [_bucket(row) for sql in every for row in warehouse.query(sql).to_pylist()]
+
+
+def unmirrored(buckets: Sequence[Bucket], stage: str) -> str:
+    """Why the scores of a mirrored stage are too few to judge by; empty when they are not."""
+    mine = [b for b in buckets if b.metric == UNMIRRORED and b.stage == stage]
+    missing, asked = sum(b.total for b in mine), sum(b.n for b in mine)
+    if missing <= MOST_UNMIRRORED * asked:
+        return ""
+    return (
+        f"{missing:,.0f} of {asked:,.0f} answers in {stage} have no mirrored score: "
+        "see mirror_drops and mirror_error in /interlock/status of the gateways"
+    )
 
 
 def settled(stored: Sequence[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
@@ -200,10 +141,17 @@ class _Asked:
         it = self.it
         return (
             "first AS (SELECT * FROM (SELECT p.*, row_number() OVER "
-            f"(PARTITION BY stage, key ORDER BY served_at, id) AS place FROM {LOG} AS p "
+            f"(PARTITION BY stage, key ORDER BY served_at, id) AS place FROM {_BOTH_SIDES} AS p "
             f"WHERE change = '{it.change}' AND model = '{it.model.model}' "
             "AND arm IN ('stable', 'candidate')) AS ranked WHERE place = 1)"
         )
+
+    @property
+    def shown(self) -> str:
+        """The arm that everybody sees in the stage of a row; '' where it depends."""
+        text = self.dialect.text
+        cases = [f"WHEN {text(s)} THEN {text(a)}" for s, a in self.it.shown.items()]
+        return f"(CASE stage {' '.join(cases)} ELSE '' END)" if cases else "''"
 
     @property
     def unit(self) -> str:
@@ -216,15 +164,13 @@ class _Asked:
 
         Scoring alone takes less time than an answer: after the ramp it stands for no latency.
         """
-        text = self.dialect.text
-        cases = [f"WHEN {text(s)} THEN {text(a)}" for s, a in self.it.shown.items()]
-        shown = f"(CASE stage {' '.join(cases)} ELSE '' END)" if cases else "''"
+        shown = self.shown
         seen = f"""SELECT stage, asked_at, key, {self.unit}, arm, score, error, fallback,
             latency_us AS us, {shown} = '' AS divided
             FROM first WHERE {shown} IN ('', arm)"""
         mirrored = f"""SELECT stage, asked_at, key, {self.unit},
             CASE arm WHEN 'stable' THEN 'candidate' ELSE 'stable' END, mirror_score, mirror_error,
-            fallback, CASE arm WHEN 'stable' THEN mirror_us END, false
+            mirror_fallback, CASE arm WHEN 'stable' THEN mirror_us END, false
             FROM first WHERE {shown} = arm AND mirror_release IS NOT NULL"""
         return f"{self.first}, arms AS ({seen} UNION ALL {mirrored})"
 
@@ -262,6 +208,16 @@ class _Asked:
             shift = _as_one(f"score > {it.score_threshold}")
             parts.append(self.group("score_shift", shift, "arms WHERE score IS NOT NULL"))
         return f"WITH {self.arms} " + " UNION ALL ".join(parts)
+
+    @property
+    def twice(self) -> str:
+        """Answers whose other side should have been scored too, and how many have none."""
+        missing = _as_one("mirror_release IS NULL")
+        asked = (
+            f"(SELECT stage, asked_at, {self.unit}, arm, mirror_release FROM first "
+            f"WHERE {self.shown} = arm) AS asked"
+        )
+        return f"WITH {self.first} {self.group(UNMIRRORED, missing, asked)}"
 
     @property
     def decided(self) -> str:
@@ -365,7 +321,7 @@ class _Halved(_Asked):
     def first(self) -> str:
         it = self.it
         return (
-            f"first AS (SELECT p.* FROM {LOG} AS p WHERE release = '{it.release}' "
+            f"first AS (SELECT p.* FROM {_BOTH_SIDES} AS p WHERE release = '{it.release}' "
             f"AND model = '{it.model.model}' AND asked_at >= {self.dialect.instant(self.since)})"
         )
 

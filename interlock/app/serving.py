@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from interlock.app.asked import Answered, Ask, Asked, Share, ids_of, rows_of
+from interlock.app.mirroring import Mirrored, Mirrors
 from interlock.app.push import Pushed, Pusher, spec_of
 from interlock.app.releases import Live, Pace, Releases
 from interlock.app.stores import Reading, standing_of
@@ -28,6 +28,7 @@ from interlock.serve.carried import read_header
 from interlock.serve.scoring import Loaded, Part, Scored, score_together
 
 USUAL = Pace()
+_Done = tuple[Asked, Answered]
 
 
 class Gateway:
@@ -44,6 +45,7 @@ class Gateway:
         pace: Pace = USUAL,
     ) -> None:
         self.pusher: Pusher | None = None  # set by a process that also takes rows
+        self.mirrors: Mirrors | None = None  # without it, what should be mirrored is missing
         self.environment = environment
         self.replay_clock = replay_clock
         self.releases = Releases(record, artifacts, environment, pace)
@@ -54,10 +56,15 @@ class Gateway:
 
     def start(self) -> Gateway:
         self.releases.start()
+        if self.mirrors is not None:
+            self.mirrors.start(lambda: self.releases.live, self.replay_clock)
         return self
 
     def stop(self) -> None:
+        """Stop following the Route; what was handed on to be mirrored is scored first."""
         self.releases.stop()
+        if self.mirrors is not None:
+            self.mirrors.stop()
 
     @property
     def ready(self) -> bool:
@@ -104,13 +111,17 @@ class Gateway:
             except InterlockError as error:
                 found[place] = error
         rows: list[Json] = []
+        groups: list[tuple[str, datetime, list[_Done]]] = []
         for (model, at), group in alike.items():
-            for asked, answered, mirrors in self._together(live, model, at, group):
+            done = list(self._together(live, model, at, group))
+            groups.append((model, at, done))
+            for asked, answered in done:
                 found[asked.place] = answered
-                latency = _micros(asked.ask.arrived or began)
-                rows += rows_of(live.route, asked, answered, mirrors, latency)
+                rows += rows_of(live.route, asked, answered, _micros(asked.ask.arrived or began))
                 self._count(answered)
         self._remember(rows)
+        for model, at, done in groups:
+            self._mirror(live, model, at, done)
         return [found[place] for place in range(len(asks))]
 
     def _held(self, live: Live, ask: Ask, place: int) -> Asked:
@@ -120,34 +131,31 @@ class Gateway:
 
     def _together(
         self, live: Live, model: str, at: datetime, group: Sequence[Asked]
-    ) -> Iterator[tuple[Asked, Answered, Sequence[Json | None]]]:
-        """Each request of `group` with its answers, and what the other release said."""
+    ) -> Iterator[_Done]:
+        """Each request of `group` with its answers."""
         reading = Reading(self._store)
-        score = partial(self._scored, model=model, at=at.timestamp(), reading=reading)
-        wanted = [(asked, share, share.loaded) for asked in group for share in asked.shares]
-        scored = iter(score(wanted))
-        mirrored = self._mirrored(live, group, score)
+        wanted = [(asked, share) for asked in group for share in asked.shares]
+        scored = iter(self._scored(wanted, model, at.timestamp(), reading))
         text = instant_text(at)
         for asked in group:
             shares = tuple((share, next(scored)) for share in asked.shares)
             ids = ids_of(asked.ask.count)
-            answered = Answered(ids, live.epoch, text, shares, reading.told.text)
-            yield asked, answered, mirrored.get(asked.place) or [None] * asked.ask.count
+            yield asked, Answered(ids, live.epoch, text, shares, reading.told.text)
 
     def _scored(
         self,
-        wanted: Sequence[tuple[Asked, Share, Loaded]],
+        wanted: Sequence[tuple[Asked, Share]],
         model: str,
         at: float,
         reading: Reading,
     ) -> list[Scored]:
-        """The rows of each share by a release: its own, or the mirrored one.
+        """The rows of each share by its release.
 
         What a store that missed something says is never called fresh.
         """
         parts = [
-            Part(loaded, _part(asked.columns, share.rows), share.size(asked.ask))
-            for asked, share, loaded in wanted
+            Part(share.loaded, _part(asked.columns, share.rows), share.size(asked.ask))
+            for asked, share in wanted
         ]
         found = score_together(parts, model, at, reading.read)
         if not reading.told.behind:
@@ -206,36 +214,28 @@ class Gateway:
             return Share("pinned", live.stable, None)
         return Share(*found, None)
 
-    def _mirrored(
-        self,
-        live: Live,
-        group: Sequence[Asked],
-        score: Callable[[Sequence[tuple[Asked, Share, Loaded]]], list[Scored]],
-    ) -> dict[int, list[Json | None]]:
-        """By request, the other release's scores row by row: a reason where there is none."""
+    def _mirror(self, live: Live, model: str, at: datetime, done: Sequence[_Done]) -> None:
+        """Hand the rows to whoever scores them by the other release; nobody waits for that.
+
+        In replayed time the caller moves the clock, so there the answer waits.
+        """
         candidate = live.candidate
         if not live.route.mirror or candidate is None:
-            return {}
-        began = time.perf_counter()
-        wanted = [
-            (asked, share, candidate if share.loaded is live.stable else live.stable)
-            for asked in group
+            return
+        rows = [
+            Mirrored(
+                candidate.spec.release if share.loaded is live.stable else live.stable.spec.release,
+                [answered.ids[row] for row in share.rows or range(asked.ask.count)],
+                _part(asked.columns, share.rows),
+            )
+            for asked, answered in done
             for share in asked.shares
             if share.arm != "pinned"
         ]
-        scored = score(wanted)
-        took = _micros(began)
-        out: dict[int, list[Json | None]] = {
-            asked.place: [None] * asked.ask.count for asked, _, _ in wanted
-        }
-        for (asked, share, _), got in zip(wanted, scored, strict=True):
-            self._counts["mirrored"] += len(got.values)
-            rows = share.rows or range(asked.ask.count)
-            for row, value, why in zip(rows, got.values, got.errors, strict=True):
-                out[asked.place][row] = {
-                    "release": got.release, "score": value, "error": why, "latency_us": took,
-                }  # fmt: skip
-        return out
+        if self.mirrors is not None and rows:
+            self.mirrors.offer(live, model, at.timestamp(), rows, wait=self.replay_clock)
+        else:
+            self._counts["mirror_drops"] += sum(len(one.ids) for one in rows)
 
     def _remember(self, rows: Sequence[Json]) -> None:
         try:
@@ -258,6 +258,11 @@ class Gateway:
         """One more of `what`, for pages and metrics."""
         self._counts[what] += 1
 
+    def counts(self) -> dict[str, int]:
+        """What was counted since the start, by name."""
+        mirrors = self.mirrors.counts if self.mirrors else Counter[str]()
+        return dict(self._counts + mirrors)
+
     def status(self) -> Json:
         """For pages and the controller: what is loaded here, and what was answered."""
         live, watched = self.releases.live, self.releases
@@ -277,7 +282,8 @@ class Gateway:
             "candidate_error": watched.candidate_error,
             "stores": self.stores,
             "last_candidate_answer": self._last_candidate,
-            "counts": dict(self._counts),
+            "counts": self.counts(),
+            "mirror_error": self.mirrors.error if self.mirrors else None,
             "pid": os.getpid(),
         }
 

@@ -18,10 +18,11 @@ from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
+from interlock.app.ingest import ingest
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
-from interlock.app.measure import Measuring, buckets_of, ingest, settled
+from interlock.app.measure import Measuring, buckets_of, settled, unmirrored
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
 from interlock.app.scoring import score_again
@@ -147,7 +148,9 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     route = workspace.route()
     buckets, judgement = _judged(workspace, change, state, now)
     agreed = _agreed(workspace, change, state)
-    facts = replace(_facts(workspace, change, state, route), approvals=agreed.lacking)
+    missing = unmirrored(buckets, state.stage.name) if state.stage else ""
+    facts = _facts(workspace, change, state, route)
+    facts = replace(facts, approvals=agreed.lacking, unmirrored=missing)
     decision = advance(state, judgement, facts, now)
     first = state.state is State.PREPARING and (state.stable is None or not state.stages)
     begins = ahead(decision)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interlock.app.kept import KeptFolder
     from interlock.app.push import Pusher
     from interlock.app.scheduled import Beside
-    from interlock.app.stores import Mode
+    from interlock.app.stores import Mode, Places
     from interlock.app.versions import Version
     from interlock.define.environment import Environment
     from interlock.define.project import Project
@@ -143,7 +143,8 @@ class Workspace:
             self.folder, self.environment, door=self.door, source=self.source,
             versions=self.versions,
         )  # fmt: skip
-        for name in ("record", "artifacts", "warehouse", "online", "predictions", "clock", "kept"):
+        shared = "record artifacts warehouse online predictions mirrored clock kept"
+        for name in shared.split():
             other.__dict__[name] = getattr(self, name)
         other.__dict__["_learned"] = self.learn(texts)
         return other
@@ -232,11 +233,18 @@ class Workspace:
 
     def open_online(self, mode: Mode = "write") -> OnlineStore:
         """The same for a process that only reads, or pushes: neither must wait long."""
-        from interlock.app.stores import Places, open_online
+        from interlock.app.stores import open_online
+
+        return open_online(*self.online_places, mode)
+
+    @property
+    def online_places(self) -> tuple[tuple[str, ...], Places]:
+        """The addresses of the stores, and what they are relative to."""
+        from interlock.app.stores import Places
 
         project = self._trusted
         places = Places(self.folder, f"{project.name}.{self.environment}")
-        return open_online(self._settings_in(project).online, places, mode)
+        return tuple(self._settings_in(project).online), places
 
     @cached_property
     def pusher(self) -> Pusher:
@@ -250,6 +258,13 @@ class Workspace:
         from interlock.adapters.predictions import JsonLinesLog
 
         return JsonLinesLog(self.state / "predictions", name="reader")
+
+    @cached_property
+    def mirrored(self) -> JsonLinesLog:
+        """What the other release would have said, by the id of the answer that was given."""
+        from interlock.adapters.predictions import JsonLinesLog
+
+        return JsonLinesLog(self.state / "mirrored", name="reader")
 
     @cached_property
     def clock(self) -> Clock:
@@ -349,6 +364,14 @@ class Workspace:
 
     def close(self) -> None:
         """Close every engine that was opened."""
-        for name in ("refreshing", "warehouse", "pusher", "online", "predictions", "record"):
+        for name in (
+            "refreshing",
+            "warehouse",
+            "pusher",
+            "online",
+            "predictions",
+            "mirrored",
+            "record",
+        ):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()

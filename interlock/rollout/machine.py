@@ -35,7 +35,8 @@ class Request:
 class Facts:
     """The world around the rollout. Texts say what is wrong; empty means all is well.
 
-    `hook` is what a system outside said when asked about the next move, which `ahead` names.
+    `hook` is what a system outside said when asked about the next move, which `ahead` names;
+    `unmirrored` says how much of a mirrored stage the candidate was never seen on.
     """
 
     prepared: bool = True
@@ -45,6 +46,7 @@ class Facts:
     late_data: str = ""
     fallback: str = ""
     hook: str = ""
+    unmirrored: str = ""
     labels_matured: bool = True
     request: Request | None = None
 
@@ -179,8 +181,12 @@ def _not_ready(
 def _not_proven(
     stage: Stage, since: datetime, judgement: Judgement, facts: Facts, now: datetime
 ) -> Hold | Stay | None:
-    if _promoted(facts) or (judgement.verdict == "safe" and facts.labels_matured):
+    is_shown = judgement.verdict == "safe" and facts.labels_matured and not facts.unmirrored
+    if _promoted(facts) or is_shown:
         return None
+    if facts.unmirrored:
+        # Where it was not seen it may have been at its worst: what is missing is no success.
+        return Hold(HoldReason.NO_DATA, facts.unmirrored)
     open_point = _open_point(judgement)
     if stage.deadline is not None and now >= since + stage.deadline:
         return Hold(

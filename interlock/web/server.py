@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock.adapters.predictions import JsonLinesLog
+from interlock.app.mirroring import mirrors_of
 from interlock.app.push import Pusher
 from interlock.app.serving import Gateway
 from interlock.app.workspace import Workspace
@@ -58,6 +59,7 @@ def application(folder: Path, environment: str, rules: Rules | None = None) -> A
     gateway = Gateway(
         workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
     )
+    gateway.mirrors = mirrors_of(workspace)
     pusher = Pusher(workspace.state, online, f"gateway-{os.getpid()}")
     gateway.pusher = pusher if takes else None
     backing = Backing(workspace, desk, rules or Rules())

@@ -25,6 +25,7 @@ from interlock.adapters.predictions import JsonLinesLog
 from interlock.adapters.sqlrecord import SqlRecord
 from interlock.app import decide
 from interlock.app.changes import evidence_of, held
+from interlock.app.mirroring import mirrors_of
 from interlock.app.play import new_replayer, play_through
 from interlock.app.propose import propose
 from interlock.app.serving import Gateway
@@ -214,9 +215,9 @@ def serving(workspace: Workspace) -> Iterator[tuple[Gateway, str]]:
     """A gateway of this process behind a real port."""
     record = SqlRecord(workspace.state / "record.db")
     log = JsonLinesLog(workspace.state / "predictions", name="gateway")
-    gateway = Gateway(
-        record, workspace.artifacts, workspace.online, log, "prod", replay_clock=True
-    ).start()
+    gateway = Gateway(record, workspace.artifacts, workspace.online, log, "prod", replay_clock=True)
+    gateway.mirrors = mirrors_of(workspace)
+    gateway.start()
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(gateway_app(gateway), log_level="warning"))

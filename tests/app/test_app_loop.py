@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import pytest
 from interlock.app import decide
 from interlock.app.adopt import adopt
 from interlock.app.changes import all_changes, open_new
+from interlock.app.ingest import CURSOR, LOG, MIRRORED, ingest
 from interlock.app.loop import look_after
-from interlock.app.measure import BUCKET_S, CURSOR, LOG, Measuring, buckets_of, ingest
+from interlock.app.measure import BUCKET_S, Measuring, buckets_of, unmirrored
 from interlock.app.tick import measuring, tick
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.define.refs import Ref
 from interlock.errors import Refused
-from interlock.ports import Bucket
+from interlock.ports import Bucket, Replacement
 
 Stages = Mapping[str, Path]
 Cell = tuple[str, str, str, int]
@@ -181,16 +182,21 @@ def shown(workspace: Workspace) -> list[dict[str, Any]]:
     Where everybody sees one arm, the other side of an answer is what was not shown.
     """
     found = []
-    for file in sorted((workspace.state / "predictions").glob("*.jsonl")):
-        for row in map(orjson.loads, file.read_bytes().splitlines()):
-            if row["change"] != "CR-2":
-                continue
-            both = {"at": int(datetime.fromisoformat(row["at"]).timestamp()), "row": row}
-            found.append({**both, "arm": row["arm"], "side": row, "shown": True})
-            if row["stage"] in OTHER and row["mirror"]:
-                arm = OTHER[row["stage"]]
-                found.append({**both, "arm": arm, "side": row["mirror"], "shown": False})
+    mirrored = {row["id"]: row for row in lines(workspace.state / "mirrored")}
+    for row in lines(workspace.state / "predictions"):
+        if row["change"] != "CR-2":
+            continue
+        both = {"at": int(datetime.fromisoformat(row["at"]).timestamp()), "row": row}
+        found.append({**both, "arm": row["arm"], "side": row, "shown": True})
+        if row["stage"] in OTHER and row["id"] in mirrored:
+            side = {"arm": OTHER[row["stage"]], "side": mirrored[row["id"]], "shown": False}
+            found.append({**both, **side})
     return found
+
+
+def lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(folder.glob("*.jsonl")):
+        yield from map(orjson.loads, file.read_bytes().splitlines())
 
 
 def by_hand(
@@ -246,7 +252,7 @@ def test_buckets_are_what_the_log_says_counted_by_hand(soaking: Workspace) -> No
         "log_latency": lambda a: (
             math.log(a["side"]["latency_us"]) if a["row"]["stage"] == "quarter" else None
         ),
-        "fallbacks": lambda a: float(bool(a["row"]["fallbacks"])),
+        "fallbacks": lambda a: float(bool(a["side"].get("fallback") or a["side"].get("fallbacks"))),
         "units": lambda a: 1.0,
         "score_shift": over,
         "log_loss": loss,
@@ -255,6 +261,28 @@ def test_buckets_are_what_the_log_says_counted_by_hand(soaking: Workspace) -> No
     found = [b for b in buckets_of(soaking.warehouse, it) if b.metric in measures]
     assert_same(found, by_hand(answers, measures))
     assert sum(b.n for b in found if b.metric == "log_loss") > 500
+
+
+def test_answers_of_a_mirrored_stage_without_their_other_side_are_counted(
+    soaking: Workspace,
+) -> None:
+    it, metric = how(soaking), "mirror_missing"
+    found = buckets_of(soaking.warehouse, it)
+    assert {b.stage for b in found if b.metric == metric} == {"mirror", "soak"}
+    assert sum(b.n for b in found if b.metric == metric) > 100
+    assert unmirrored(found, "mirror") == ""
+    nothing = f"SELECT * FROM {MIRRORED} WHERE false"
+    soaking.warehouse.replace([Replacement(MIRRORED, "score > 0.2", nothing)])
+    fewer = buckets_of(soaking.warehouse, it)
+    assert "have no mirrored score" in unmirrored(fewer, "mirror")
+    assert unmirrored(fewer, "quarter") == ""
+
+    def units(buckets: Sequence[Bucket]) -> dict[str, float]:
+        arms = [b for b in buckets if b.metric == "units" and b.stage == "mirror"]
+        return {arm: sum(b.n for b in arms if b.arm == arm) for arm in ("stable", "candidate")}
+
+    # Missing is neither a success nor an error: it is not there.
+    assert units(fewer)["stable"] == units(found)["stable"] > units(fewer)["candidate"] > 0
 
 
 def assert_alike(one: Sequence[Bucket], other: Sequence[Bucket]) -> None:

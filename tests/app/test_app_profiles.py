@@ -12,9 +12,9 @@ import pytest
 
 from interlock.app.build import Builder
 from interlock.app.checks import contract, values
+from interlock.app.ingest import ingest
 from interlock.app.lateness import late
 from interlock.app.loop import look_after
-from interlock.app.measure import ingest
 from interlock.app.profiles import profile
 from interlock.app.training import histograms
 from interlock.app.versions import stable

@@ -12,8 +12,9 @@ from typing import Any
 import app_world as world
 import pytest
 
+from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.judging import agreed, how_measured, noise_notes
-from interlock.app.measure import ARMS, BUCKET_S, LOG, Measuring, buckets_of, calm
+from interlock.app.measure import ARMS, BUCKET_S, Measuring, buckets_of, calm
 from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
@@ -33,8 +34,9 @@ def how(workspace: Workspace) -> Measuring:
 
 
 def rows(workspace: Workspace, wanted: str) -> list[dict[str, Any]]:
+    mirrored = f"(SELECT id, score AS mirrored FROM {MIRRORED}) AS m"
     return workspace.warehouse.query(
-        f"SELECT {wanted} FROM {LOG} WHERE change = 'CR-2'"
+        f"SELECT {wanted} FROM {LOG} LEFT JOIN {mirrored} USING (id) WHERE change = 'CR-2'"
     ).to_pylist()
 
 
@@ -75,9 +77,9 @@ def test_how_often_a_service_acts_is_compared_on_the_same_units(soaking: Workspa
     it = replace(how(soaking), decisions={"rebooking": 0.3})
     acted = by_cell(buckets_of(soaking.warehouse, it), "decisions:rebooking")
     more = 0.0
-    for row in rows(soaking, "arm, score, mirror_score"):
-        if row["score"] is not None and row["mirror_score"] is not None:
-            new, old = row["score"] >= 0.3, row["mirror_score"] >= 0.3
+    for row in rows(soaking, "arm, score, mirrored"):
+        if row["score"] is not None and row["mirrored"] is not None:
+            new, old = row["score"] >= 0.3, row["mirrored"] >= 0.3
             more += (new - old) if row["arm"] == "candidate" else (old - new)
     assert {arm for _, arm, _ in acted} == {"paired"}
     assert sum(b.total for b in acted.values()) == more

@@ -29,8 +29,8 @@ from interlock.serve.request import Sent
 Row = Mapping[str, Any]
 
 
-def logged(workspace: Workspace) -> list[Row]:
-    files = sorted((workspace.state / "predictions").glob("gateway-*.jsonl"))
+def logged(workspace: Workspace, folder: str = "predictions") -> list[Row]:
+    files = sorted((workspace.state / folder).glob("*.jsonl"))
     return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
@@ -94,9 +94,11 @@ def test_mirrored_answers_are_those_of_the_candidate_offline(
     with world.opened(world.copied(stages["SHADOW"], tmp_path / "project")) as workspace:
         rows = [row for row in logged(workspace) if row["reason"] == "live"]
         release = world.current(workspace, "CR-2").release
-        assert {row["mirror"]["release"] for row in rows} == {release}
+        mirrored = {row["id"]: row for row in logged(workspace, "mirrored")}
+        mirrors = [mirrored[row["id"]] for row in rows]
+        assert {mirror["release"] for mirror in mirrors} == {release}
         _, scores = offline(workspace, stored(workspace, release), rows)
-        assert bits([row["mirror"]["score"] for row in rows]) == bits(scores)
+        assert bits([mirror["score"] for mirror in mirrors]) == bits(scores)
         assert bits([row["score"] for row in rows]) != bits(scores), "the two models are one"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +19,8 @@ from chaos_world import LIFT, LIFTED
 from interlock.adapters.lightgbm import load
 from interlock.app.audit import audit
 from interlock.app.changes import held
-from interlock.app.measure import BUCKET_S, LOG, buckets_of, ingest
+from interlock.app.ingest import LOG, ingest
+from interlock.app.measure import BUCKET_S, buckets_of
 from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
@@ -58,8 +59,20 @@ class Aftermath:
     @cached_property
     def log(self) -> list[Row]:
         """Every whole line of every gateway's log, read without the product's reader."""
+        return self._lines("predictions")
+
+    @cached_property
+    def mirrored(self) -> set[str]:
+        """The answers that the other release was asked for too."""
+        rows = self._lines("mirrored")
+        found = {row["id"] for row in rows}
+        assert len(found) == len(rows), "an answer was mirrored twice"
+        assert found <= {row["id"] for row in self.log}, "mirrored before it was logged"
+        return found
+
+    def _lines(self, folder: str) -> list[Row]:
         rows = []
-        for file in sorted((self.workspace.state / "predictions").glob("*.jsonl")):
+        for file in sorted((self.workspace.state / folder).glob("*.jsonl")):
             *whole, torn = file.read_bytes().split(b"\n")
             assert not torn, f"{file.name} ends in half a line: {torn[:80]!r}"
             rows += [orjson.loads(line) for line in whole]
@@ -239,11 +252,12 @@ def buckets_are_those_of_the_log(after: Aftermath) -> None:
         np.testing.assert_allclose(counts, again[place], rtol=1e-9, atol=1e-9, err_msg=str(place))
     counted = workspace.warehouse.query(f"SELECT id FROM {LOG}").column("id").to_pylist()
     ids = set(counted)
-    mine = _units([row for row in after.log if row["id"] in ids and row["change"] == after.change])
+    rows = [row for row in after.log if row["id"] in ids and row["change"] == after.change]
+    mine = _units(rows, after.mirrored)
     assert {p: int(c[0]) for p, c in kept.items() if p[1] == "units"} == mine
 
 
-def _units(rows: Sequence[Row]) -> Counter[tuple[str, str, str, int]]:
+def _units(rows: Sequence[Row], mirrors: Set[str]) -> Counter[tuple[str, str, str, int]]:
     """The metric `units` again, in Python: the first answer of each flight in each stage."""
     first: dict[tuple[str, Any], Row] = {}
     for row in sorted(rows, key=lambda row: row["served_at"]):
@@ -252,7 +266,7 @@ def _units(rows: Sequence[Row]) -> Counter[tuple[str, str, str, int]]:
     found: Counter[tuple[str, str, str, int]] = Counter()
     for row in first.values():
         at = int(_moment(row["at"]).timestamp()) // BUCKET_S * BUCKET_S
-        mirrored = row["stage"] == "shadow" and row["mirror"]
+        mirrored = row["stage"] == "shadow" and row["id"] in mirrors
         for side in ("stable", "candidate") if mirrored else (row["arm"],):
             found[(row["stage"], "units", side, at)] += 1
     return found

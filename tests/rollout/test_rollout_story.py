@@ -67,6 +67,7 @@ def test_a_hold_ends_by_itself_when_its_reason_is_gone() -> None:
         ({"approvals": "the sign-off of gates has expired"}, HoldReason.APPROVAL_EXPIRED),
         ({"dependency": "waits for CR-7"}, HoldReason.DEPENDENCY),
         ({"late_data": "weather is 3 h late"}, HoldReason.DEPENDENCY),
+        ({"unmirrored": "9 of 100 answers have no mirrored score"}, HoldReason.NO_DATA),
         ({"fallback": "old model does not load"}, HoldReason.FALLBACK_UNHEALTHY),
     ],
 )

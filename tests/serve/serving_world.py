@@ -13,6 +13,7 @@ import numpy as np
 
 from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.adapters.predictions import JsonLinesLog
+from interlock.app.mirroring import COMMAND, MirrorPlaces, Mirrors
 from interlock.app.serving import Gateway, Pace
 from interlock.define.digest import digest_bytes
 from interlock.define.refs import Ref
@@ -128,6 +129,7 @@ class World:
     store: LmdbOnlineStore
     log: JsonLinesLog
     gateway: Gateway
+    mirrored: JsonLinesLog
 
     def route(self, **said: Any) -> None:
         """Move the Route and let the gateway see it."""
@@ -142,8 +144,20 @@ class World:
         self.record.put(Ref("serving", digest), serving.to_json())
         return spec
 
+    def mirrors(self) -> dict[str, Json]:
+        """What the other release would have said, by the id of the answer."""
+        rows = self.mirrored.read({})[0]
+        found = {row["id"]: row for row in rows}
+        assert len(found) == len(rows), "an answer was mirrored twice"
+        return found
+
     def rows(self) -> list[Json]:
         return self.log.read({})[0]
+
+
+def mirrors(folder: Path, artifacts: MemoryArtifacts, command: Sequence[str] = COMMAND) -> Mirrors:
+    places = MirrorPlaces(("lmdb://online",), str(folder), "flights", str(folder / "mirrored"))
+    return Mirrors(places, artifacts, command)
 
 
 def world(folder: Path, pace: Pace = Pace(retry=0.0)) -> World:  # noqa: B008  # immutable
@@ -151,7 +165,9 @@ def world(folder: Path, pace: Pace = Pace(retry=0.0)) -> World:  # noqa: B008  #
     store = LmdbOnlineStore(folder / "online", sync=False)
     log = JsonLinesLog(folder / "predictions", "one")
     gateway = Gateway(record, artifacts, store, log, "flights", True, pace)
-    made = World(record, artifacts, store, log, gateway)
+    gateway.mirrors = mirrors(folder, artifacts)
+    mirrored = JsonLinesLog(folder / "mirrored", "reader")
+    made = World(record, artifacts, store, log, gateway, mirrored)
     made.release(STABLE, 1)
     made.release(CANDIDATE, 2)
     store.write(WEATHER.fingerprint, [("EWR", OnlineRow(NOW - HOUR, (40.0, 7.0)))])

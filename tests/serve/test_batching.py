@@ -25,7 +25,7 @@ from interlock.web.gateway import gateway_app
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
-    made.route(candidate=CANDIDATE, weight=0.5, change="CR-1", mirror=True)
+    made.route(candidate=CANDIDATE, weight=0.5, change="CR-1")
     yield made
     made.gateway.stop()
     made.log.close()
@@ -62,13 +62,17 @@ ASKS = [
 
 
 def test_together_is_as_alone(served: World) -> None:
+    served.route(candidate=CANDIDATE, weight=0.5, change="CR-1", mirror=True)
     alone = [said(served.gateway.answer(one)) for one in ASKS]
     before = served.rows()
     assert [said(got) for got in together(Batcher(served.gateway), ASKS)] == alone
-    own = ("id", "served_at", "latency_us")
-    logged = [{k: v for k, v in row.items() if k not in own} for row in served.rows()]
-    for row in logged:
-        (row["mirror"] or {}).pop("latency_us", None)
+    own, mirrors = ("id", "served_at", "latency_us"), served.mirrors()
+    logged = [
+        {k: v for k, v in row.items() if k not in own}
+        | {k: v for k, v in mirrors.get(row["id"], {}).items() if k.startswith(("score", "rel"))}
+        | {"shown": row["score"]}
+        for row in served.rows()
+    ]
     first, second = logged[: len(before)], logged[len(before) :]
     key = lambda row: row["key"]  # noqa: E731  # one use
     assert sorted(second, key=key) == sorted(first, key=key)

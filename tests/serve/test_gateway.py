@@ -54,7 +54,7 @@ def test_a_row_is_answered_from_its_inputs_and_logged_as_the_judge_reads_it(serv
         "key": 7, "epoch": 1, "stage": "shadow", "change": "CR-1", "arm": "stable",
         "release": STABLE, "score": answer.value, "reason": "live", "stale": False,
         "oldest_s": 32400.0, "fallbacks": [], "error": None,
-        "inputs": [40.0, 0.3, 0.0, 500.0, 7.0], "mirror": None,
+        "inputs": [40.0, 0.3, 0.0, 500.0, 7.0],
     }  # fmt: skip
 
 
@@ -83,38 +83,6 @@ def test_rows_split_by_cohort_and_keep_their_order(served: World) -> None:
     assert len(set(scores)) == 2
     assert [answered.answer(f).release for f in (0, 5)] == [answered.releases()[f] for f in (0, 5)]
     assert served.gateway.live().assign("5")[0] == wanted[5]
-
-
-def test_a_mirror_scores_the_other_release_and_shows_only_the_assigned_one(
-    served: World,
-) -> None:
-    served.route(candidate=CANDIDATE, weight=0.0, mirror=True)
-    shown = served.gateway.answer(ask([1, 2])).column("values")
-    served.route(stable=CANDIDATE)
-    other = served.gateway.answer(ask([1])).column("values")[0]
-    rows = served.rows()
-    assert [row["score"] for row in rows[:2]] == list(shown)
-    assert [row["mirror"]["release"] for row in rows[:2]] == [CANDIDATE] * 2
-    assert [row["mirror"]["score"] for row in rows[:2]] == [other] * 2
-    assert rows[0]["mirror"]["error"] is None
-
-
-class Explodes:
-    """A model that loads and then never answers."""
-
-    def score(self, matrix: Any) -> Any:
-        raise RuntimeError("boom")
-
-
-def test_a_mirror_that_breaks_never_breaks_the_answer(served: World) -> None:
-    served.route(candidate=CANDIDATE, mirror=True)
-    live = served.gateway.live()
-    assert live.candidate is not None
-    live.candidate.scorers["late"] = Explodes()  # type: ignore[index]  # a plain dict inside
-    answer = served.gateway.answer(ask([1])).answer(0)
-    assert (answer.reason, answer.release) == ("live", STABLE)
-    assert "boom" in served.rows()[0]["mirror"]["error"]
-    assert served.rows()[0]["mirror"]["score"] is None
 
 
 def test_a_candidate_that_does_not_load_is_never_shown(served: World) -> None:

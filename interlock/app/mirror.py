@@ -1,0 +1,106 @@
+"""The process that scores mirrored rows: `python -m interlock.app.mirror HOME SOCKET`.
+
+It is told two releases and where rows are, scores what comes, logs it and says how far it is.
+It ends when nobody sends any more. A model that hangs is ended by the kernel's alarm, so that
+nothing of it outlives the gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from interlock.adapters.files import FileArtifacts
+from interlock.adapters.predictions import JsonLinesLog
+from interlock.app.mirroring import DONE, LENGTH
+from interlock.app.releases import LOADERS, load_release
+from interlock.app.stores import Places, Reading, open_online
+from interlock.ports import Json, Scorer
+from interlock.serve.scoring import Loaded, Part, score_together
+from interlock.serve.spec import ServingSpec
+
+HANGS = 5.0
+"""Seconds after which a message that is not scored will never be."""
+
+
+def run(
+    home: Path, link: socket.socket, loaders: Mapping[str, Callable[[bytes], Scorer]] = LOADERS
+) -> None:
+    """Score every message of `link` until it ends."""
+    said = json.loads((home / "mirror.json").read_text())
+    os.nice(said["nice"])
+    kept = FileArtifacts(home / "artifacts")
+    specs = [ServingSpec.from_json(body) for body in said["releases"]]
+    loaded = {spec.release: load_release(spec, kept, loaders) for spec in specs}
+    places = said["places"]
+    online = open_online(places["stores"], Places(Path(places["folder"]), places["prefix"]), "read")
+    log = JsonLinesLog(places["log"], f"mirror-{os.getpid()}")
+    shutil.rmtree(home, ignore_errors=True)  # a gateway that is killed leaves nothing behind
+    _tell(link, 0)
+    for number, message in enumerate(_messages(link), 1):
+        signal.setitimer(signal.ITIMER_REAL, HANGS)
+        log.append(_scored(loaded, message, Reading(online)))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _tell(link, number)
+
+
+def _tell(link: socket.socket, number: int) -> None:
+    with suppress(OSError):  # the gateway has gone: what it handed on is scored all the same
+        link.send(DONE.pack(number))
+
+
+def _scored(loaded: Mapping[str, Loaded], message: Json, reading: Reading) -> list[Json]:
+    began, rows = time.perf_counter(), message["rows"]
+    parts = [Part(loaded[one["release"]], one["columns"], len(one["ids"])) for one in rows]
+    found = score_together(parts, message["model"], message["at"], reading.read)
+    took = int((time.perf_counter() - began) * 1e6)
+    return [
+        {
+            "id": id, "release": got.release, "score": got.values[i], "error": got.errors[i],
+            "fallback": bool(got.fallbacks[i]), "latency_us": took,
+        }
+        for one, got in zip(rows, found, strict=True)
+        for i, id in enumerate(one["ids"])
+    ]  # fmt: skip
+
+
+def _messages(link: socket.socket) -> Iterator[Json]:
+    """Whole messages, in order, until the other side has no more to say."""
+    held = b""
+    while True:
+        while len(held) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(held)[0]
+            if len(held) < end:
+                break
+            yield orjson.loads(held[LENGTH.size : end])
+            held = held[end:]
+        try:
+            more = link.recv(1 << 18)
+        except ConnectionError:  # it was killed, and had not read all we told it
+            return
+        if not more:
+            return
+        held += more
+
+
+def main(loaders: Mapping[str, Callable[[bytes], Scorer]] = LOADERS) -> None:
+    """As `run`, from the command line. The signals that end a gateway are the gateway's."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    home, number = sys.argv[1:]
+    with socket.socket(fileno=int(number)) as link:
+        run(Path(home), link, loaders)
+
+
+if __name__ == "__main__":
+    main()

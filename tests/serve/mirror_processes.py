@@ -1,0 +1,39 @@
+"""A process that scores mirrored rows, whose models cannot take every row. Run by tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.adapters import lightgbm
+from interlock.app import mirror
+
+DIES, HANGS, RAISES = 13.0, 14.0, 15.0  # distances
+
+
+class Moody:
+    """A booster that dies, hangs or raises on rows of some distances."""
+
+    def __init__(self, data: bytes) -> None:
+        self._scorer = lightgbm.load(data)
+        self.inputs = self._scorer.inputs
+
+    def score(self, matrix: NDArray[np.float64]) -> Any:
+        distances = matrix[:, 3]
+        if (distances == DIES).any():
+            os.abort()
+        if (distances == HANGS).any():
+            time.sleep(3600)
+        if (distances == RAISES).any():
+            raise ValueError("this row is too much for me")
+        return self._scorer.score(matrix)
+
+
+if __name__ == "__main__":
+    mirror.HANGS = float(sys.argv.pop(1))
+    mirror.main({lightgbm.FORMAT: Moody})
