@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from interlock.define.definitions import Table
+from interlock.define.definitions import CsvSource, Table
 from interlock.errors import Invalid, Problem, Unavailable, Unusable
 from interlock.features.text import SQL_TYPES, address, quoted, text
 from interlock.ports import Abilities, Replacement
@@ -155,8 +155,9 @@ def source_sql(table: Table, root: Path) -> str:
     """The rows of a table that comes from a CSV file, cast to the types of its contract.
 
     Raises `Invalid` when the file or a declared column is not there. Times with an
-    offset become UTC, times without one are UTC. Everything about the format is said,
-    nothing guessed: a guess looks at the first rows only.
+    offset become UTC, times without one are UTC; `zones_sql` finds both in one
+    column. Everything about the format is said, nothing guessed: a guess looks at the first
+    rows only.
     """
     if table.source is None:
         raise Unusable(f"{table.ref} has no source", help="declare source: {csv: <path>}")
@@ -168,11 +169,37 @@ def source_sql(table: Table, root: Path) -> str:
         raise Invalid.of(
             [Problem(table.file, table.line, message, "mend the contract or the file")]
         )
-    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
-    nulls = ", ".join(text(null) for null in table.source.nulls)
     values = ", ".join(_cast(name, SQL_TYPES[c.type]) for name, c in table.columns.items())
+    return f"SELECT {values} FROM {_texts(table.source, path, header)}"
+
+
+def zones_sql(table: Table, root: Path) -> str:
+    """How many times of each timestamp column (`column`) carry an offset, and how many none.
+
+    Empty for a table without such a column.
+    """
+    assert table.source is not None
+    path = root / table.source.csv
+    rows = _texts(table.source, path, _header(table, path))
+    zoned = r"\d:\d\d[\d:.,]*\s*([+-]\d|[A-Za-z])"
+    names = [name for name, column in table.columns.items() if column.type == "timestamp"]
+    counts = (
+        f"SELECT {text(name)} AS column, count(*) FILTER (WHERE z) AS zoned, "
+        f"count(*) FILTER (WHERE NOT z) AS naive "
+        f"FROM (SELECT regexp_matches({quoted(name)}, {text(zoned)}) AS z FROM r)"
+        for name in names
+    )
+    counted = " UNION ALL ".join(counts)
+    listed = ", ".join(map(quoted, names))
+    return f"WITH r AS MATERIALIZED (SELECT {listed} FROM {rows}) {counted}" if names else ""
+
+
+def _texts(source: CsvSource, path: Path, header: list[str]) -> str:
+    """The rows of a file as they are written."""
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
+    nulls = ", ".join(text(null) for null in source.nulls)
     return (
-        f"SELECT {values} FROM read_csv({text(str(path))}, auto_detect=false, header=true, "
+        f"read_csv({text(str(path))}, auto_detect=false, header=true, "
         f"delim=',', quote='\"', escape='\"', nullstr=[{nulls}], columns={{{columns}}})"
     )
 

@@ -57,7 +57,7 @@ class JsonLinesLog:
                 self._write(data)
         except OSError as error:
             raise Unavailable(
-                f"the prediction log at {self._folder} cannot be written: {error}",
+                f"the log at {self._folder} cannot be written: {error}",
                 help="is the folder writable, and the disk not full?",
             ) from error
 

@@ -8,7 +8,8 @@ whoever holds the lock for a moment knows that every earlier arrival is in a seg
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,31 +45,35 @@ class PushLog:
         A kill after `write` and before the end leaves rows that are written and not
         remembered: pushed again they are written again, and read once.
         """
+        with self._answering(), self._env.begin(write=True) as txn:
+            fresh = _fresh(txn, ids)
+            arrived = round(max(now, _number(txn, _LAST) + STEP) * 1e6) / 1e6
+            waiting = _number(txn, _WAITING)
+            if not fresh:
+                return [], arrived
+            if waiting >= limit:
+                return None
+            waiting += write(fresh, arrived)
+            for place in fresh:
+                txn.put(ids[place], _DOUBLE.pack(arrived))
+            txn.put(_LAST, _DOUBLE.pack(arrived))
+            txn.put(_WAITING, _DOUBLE.pack(waiting))
+            return fresh, arrived
+
+    def settle(self, waiting: Callable[[], int]) -> None:
+        """Wait for rows on their way; then say how many bytes are still to be read."""
+        with self._answering(), self._env.begin(write=True) as txn:
+            txn.put(_WAITING, _DOUBLE.pack(float(waiting())))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            with self._env.begin(write=True) as txn:
-                fresh = _fresh(txn, ids)
-                arrived = round(max(now, _number(txn, _LAST) + STEP) * 1e6) / 1e6
-                waiting = _number(txn, _WAITING)
-                if not fresh:
-                    return [], arrived
-                if waiting >= limit:
-                    return None
-                waiting += write(fresh, arrived)
-                for place in fresh:
-                    txn.put(ids[place], _DOUBLE.pack(arrived))
-                txn.put(_LAST, _DOUBLE.pack(arrived))
-                txn.put(_WAITING, _DOUBLE.pack(waiting))
-                return fresh, arrived
+            yield
         except lmdb.Error as error:
             raise Unavailable(
                 f"the push log at {self._path} did not answer: {error}",
                 help="is the disk full? Rows that were acknowledged are safe",
             ) from error
-
-    def settle(self, waiting: Callable[[], int]) -> None:
-        """Wait for rows on their way; then say how many bytes are still to be read."""
-        with self._env.begin(write=True) as txn:
-            txn.put(_WAITING, _DOUBLE.pack(float(waiting())))
 
     def close(self) -> None:
         self._env.close()

@@ -16,7 +16,7 @@ from interlock.app.engines import fill
 from interlock.app.ledger import moves
 from interlock.app.masking import Masks, masks_of
 from interlock.app.push import log_table
-from interlock.app.stored import stored
+from interlock.app.stored import as_promised, stored
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import FeatureView, Model, Table
 from interlock.define.project import Project
@@ -68,22 +68,36 @@ class Builder:
         target = physical(name, self.facts.fingerprint(table.ref))
         if not self.workspace.warehouse.has(target):
             with about(table.ref), self.masks.quiet():
-                sql = self.table_sql(name)
                 self.say(f"building table:{name}")
                 if table.sql is None:
-                    fill(self.workspace.warehouse, target, sql)
+                    fill(self.workspace.warehouse, target, table, self.workspace.folder)
                 else:
-                    self.workspace.warehouse.build(target, sql)
+                    self._made(tables_read(table.sql), target, self.table_sql(table.sql))
         return target
 
-    def table_sql(self, name: str) -> str:
-        """The rows of a table of this version, on the physical tables it reads."""
-        from interlock.adapters.duckdb import source_sql
+    def table_sql(self, sql: str) -> str:
+        """The rows of a table that `sql` makes, on the physical tables it reads."""
+        return substitute(sql, self.bindings(tables_read(sql)), self.dialect.name)
 
-        table = self.project.tables[name]
-        if table.sql is None:
-            return source_sql(table, self.workspace.folder)
-        return substitute(table.sql, self.bindings(tables_read(table.sql)), self.dialect.name)
+    def _made(self, reads: Iterable[str], target: str, sql: str) -> None:
+        """`target` as the rows of `sql`, once no table of others changed while they were read.
+
+        Until that is known they stand beside: under its own name a table is complete and right.
+        """
+        warehouse, tables = self.workspace.warehouse, self.project.tables
+        others = [tables[name] for name in sorted(reads) if tables[name].stored_as]
+        if not others:
+            warehouse.build(target, sql)
+            return
+        beside = f"{target}__beside"
+        try:
+            with as_promised(self.project, warehouse):
+                warehouse.build(beside, sql)
+            for table in others:
+                stored(warehouse, table)
+            warehouse.execute(f"ALTER TABLE {beside} RENAME TO {target.rpartition('.')[2]}")
+        finally:
+            warehouse.execute(f"DROP TABLE IF EXISTS {beside}")
 
     @property
     def dialect(self) -> Dialect:
@@ -110,8 +124,10 @@ class Builder:
             with about(view.ref), self.masks.quiet():
                 self.say(f"building view:{text}")
                 bound = self.bindings(tables_read(view.sql))
-                self.refuse_ties(view, f"({view_rows_sql(view, bound, self.dialect)})")
-                warehouse.build(target, build_view_sql(view, bound, self.dialect))
+                with as_promised(self.project, warehouse):
+                    self.refuse_ties(view, f"({view_rows_sql(view, bound, self.dialect)})")
+                sql = build_view_sql(view, bound, self.dialect)
+                self._made(tables_read(view.sql), target, sql)
         return view, target
 
     def refuse_ties(self, view: FeatureView, rows: str) -> None:

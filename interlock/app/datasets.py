@@ -20,6 +20,7 @@ from interlock.app.planning import wanted
 from interlock.app.sample import Asked as Look
 from interlock.app.sample import clear_or_refuse
 from interlock.app.spines import ROW, Spine, spine_of, stretches
+from interlock.app.stored import as_promised
 from interlock.app.training import bound_label_sql, refuse_several_labels
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
@@ -77,8 +78,9 @@ class Written:
 
 def read_dataset(workspace: Workspace, ask: Ask, say: Say = quiet) -> pa.Table:
     """The dataset in memory: every row of the spine once, in its order, with the features."""
-    checked = _checked(workspace, ask, say)
-    return workspace.warehouse.query(checked.sql(checked.spine.relation))
+    with as_promised(workspace.project, workspace.warehouse):
+        checked = _checked(workspace, ask, say)
+        return workspace.warehouse.query(checked.sql(checked.spine.relation))
 
 
 def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -> Written:
@@ -89,9 +91,13 @@ def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -
     """
     if out.suffix not in FORMATS:
         raise Unusable(f"{out.name} has no known ending", help=f"end it in {', '.join(FORMATS)}")
-    checked = _checked(workspace, ask, say)
+    with as_promised(workspace.project, workspace.warehouse):
+        return _written(workspace, _checked(workspace, ask, say), ask, out)
+
+
+def _written(workspace: Workspace, checked: _Checked, ask: Ask, out: Path) -> Written:
     builder, spine, model = checked.builder, checked.spine, checked.model
-    warehouse, rows = workspace.warehouse, 0
+    warehouse, rows, say = workspace.warehouse, 0, checked.builder.say
     say(f"joining features of model:{ask.model} point in time")
     with stretches(warehouse, builder.dialect, spine) as parts, replaced(out) as temporary:
         readers = (warehouse.batches(checked.sql(part)) for part in parts)

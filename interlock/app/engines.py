@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.app.stores import expanded
+from interlock.define.definitions import Table
 from interlock.define.project import Project
 from interlock.errors import Refused, Unavailable
 from interlock.features.dialect import DUCKDB
@@ -68,18 +69,43 @@ def embedded_only(warehouse: Warehouse, what: str) -> None:
         )
 
 
-def fill(warehouse: Warehouse, name: str, source_sql: str) -> None:
-    """`name` with the rows of a file. Files are read by the embedded engine, everywhere alike."""
-    if warehouse.abilities.dialect == DUCKDB.name:
-        warehouse.build(name, source_sql)
-        return
-    from interlock.adapters.duckdb import DuckDBWarehouse
+def fill(warehouse: Warehouse, name: str, table: Table, root: Path) -> None:
+    """`name` with the rows of a table's file, `root` being the folder its path starts from.
 
+    Files are read by the embedded engine, everywhere alike. Refused where one column holds
+    times with an offset and times without: nobody knows any more which hour was meant.
+    """
+    from interlock.adapters.duckdb import DuckDBWarehouse, source_sql
+
+    sql = source_sql(table, root)
+    if warehouse.abilities.dialect == DUCKDB.name:
+        _refuse_mixed_times(warehouse, table, root)
+        warehouse.build(name, sql)
+        return
     reader = DuckDBWarehouse(None)
     try:
-        warehouse.load(name, reader.query(source_sql))
+        _refuse_mixed_times(reader, table, root)
+        warehouse.load(name, reader.query(sql))
     finally:
         reader.close()
+
+
+def _refuse_mixed_times(reader: Warehouse, table: Table, root: Path) -> None:
+    from interlock.adapters.duckdb import zones_sql
+
+    sql = zones_sql(table, root)
+    counted = reader.query(sql).to_pylist() if sql else []
+    objections = tuple(
+        f"{one['column']}: {one['zoned']} times have an offset and {one['naive']} have none"
+        for one in counted
+        if one["zoned"] and one["naive"]
+    )
+    if objections:
+        raise Refused(
+            f"the times of {table.ref} mean different things in one column",
+            help="write every time with its offset, or none with one: then all are UTC",
+            objections=objections,
+        )
 
 
 def _duckdb(path: str, folder: Path, state: Path) -> Warehouse:

@@ -74,6 +74,7 @@ def prove_again(workspace: Workspace, id: str, say: Say) -> Change:
     """
     from interlock.app.propose import gather, measure
     from interlock.app.refresh import follow
+    from interlock.app.stored import as_promised
     from interlock.app.versions import stable, stored
     from interlock.plan.plan import Plan
 
@@ -87,11 +88,12 @@ def prove_again(workspace: Workspace, id: str, say: Say) -> Change:
     checks = lost(workspace, (old or new).project, change)
     if not checks:
         return change
-    follow(workspace, new, say)
-    plan = replace(Plan.from_json(change.plan), evidence=checks)
-    models = [new.project.models[name] for name in _models_of(new, checks)]
-    measured = {m.model: measure(workspace, old, new, m, say) for m in models}
-    made = gather(workspace, old, new, plan, measured, say)
+    with as_promised(new.project, workspace.warehouse):
+        follow(workspace, new, say)
+        plan = replace(Plan.from_json(change.plan), evidence=checks)
+        models = [new.project.models[name] for name in _models_of(new, checks)]
+        measured = {m.model: measure(workspace, old, new, m, say) for m in models}
+        made = gather(workspace, old, new, plan, measured, say)
     keep_evidence(workspace, made, by=change.author)
     return update(workspace, id, change.author, partial(with_more, made=made))
 

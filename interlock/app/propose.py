@@ -20,7 +20,7 @@ from interlock.app.planning import plan_between, wanted
 from interlock.app.proposable import asked_for, may_propose, reached
 from interlock.app.replays import missingness
 from interlock.app.reviews import high_risk, prove_action
-from interlock.app.stored import refuse_unlike
+from interlock.app.stored import as_promised, refuse_unlike
 from interlock.app.training import TrainedModel, train
 from interlock.app.versions import Version, calendar_over, keep_definitions, release_body, stable
 from interlock.app.workspace import Workspace
@@ -91,7 +91,7 @@ def prove(
     """Train what the plan says, gather its evidence, ask for review."""
     old, new = versions
     by = held.change.author
-    with new.builder(workspace).masks.quiet():
+    with new.builder(workspace).masks.quiet(), as_promised(new.project, workspace.warehouse):
         new = replace(new, models=_models(workspace, old, new, plan, new.builder(workspace, say)))
         measured = {
             name: measure(workspace, old, new, model, say)

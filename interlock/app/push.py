@@ -276,7 +276,7 @@ def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
         moved.add(one.name)
         target = physical(one.name, builder.facts.fingerprint(one.ref))
         if warehouse.has(target):
-            warehouse.build(target, builder.table_sql(one.name))
+            warehouse.build(target, builder.table_sql(str(one.sql)))
     found = set()
     for view in builder.project.views.values():
         print_ = builder.facts.fingerprint(view.ref)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from interlock.app.build import Builder, Say
 from interlock.app.ledger import Ledger, Ledgers, owed, standing
+from interlock.app.stored import as_promised
 from interlock.define.definitions import FeatureView, Table
 from interlock.define.refs import Ref
 from interlock.errors import InterlockError, about
@@ -121,7 +122,11 @@ class Recomputer:
 
     def node(self, node: Node) -> tuple[Difference, Spans]:
         """Refresh one; what differed, and the intervals that were computed."""
-        bound = node.builder.bindings(node.reads)
+        try:
+            bound = node.builder.bindings(node.reads)
+        except InterlockError as error:
+            self.failed(node, error)
+            raise
         inputs = {
             name: self.ledgers.of(table)
             for name, table in bound.items()
@@ -132,9 +137,11 @@ class Recomputer:
         todo = EVERYTHING if everything else self._todo(node, ledger, inputs)
         if not todo:
             return Difference(), ()
+        project, warehouse = node.builder.project, node.builder.workspace.warehouse
         with about(node.ref), node.builder.masks.quiet():
             try:
-                return self._work(node, bound, standing(inputs), todo)
+                with as_promised(project, warehouse):
+                    return self._work(node, bound, standing(inputs), todo)
             except InterlockError as error:
                 self.failed(node, error)
                 raise
@@ -206,6 +213,9 @@ class Recomputer:
             warehouse.build(new, build_view_sql(view, bound, dialect))
         if view is not None and rows is not None:
             warehouse.build(node.aside("now"), view_rows_sql(view, bound, dialect))
+        if node.unseen:
+            # What others keep may have changed while it was read: then nothing is taken from it.
+            node.builder.bindings(node.reads)
         found = difference(node, node.target, new)
         if not found.spans:
             return Step(found, self._rows_anew(node))

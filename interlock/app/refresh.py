@@ -295,7 +295,7 @@ class _Job:
         if before and before["sha256"] == sha256:
             return {**size, "sha256": sha256, "same": True}
         self.recomputer.say(f"reading {node.thing.source.csv} for {node.ref}")
-        fill(self.workspace.warehouse, node.aside("new"), node.builder.table_sql(node.ref.name))
+        fill(self.workspace.warehouse, node.aside("new"), node.thing, self.workspace.folder)
         if _size(path) != size:
             raise Unavailable(
                 f"{node.thing.source.csv} was written to while it was read",

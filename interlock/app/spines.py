@@ -138,19 +138,46 @@ def _in_utc(rows: pa.Table, zone: str | None) -> pa.Table:
             f"{', '.join(naive)} of the spine has no time zone",
             help="say which with --zone UTC (or Europe/Berlin), or write offsets",
         )
+    if naive:
+        _refuse_no_hour(rows, naive, str(zone))
     for place, field in enumerate(rows.schema):
         if not pa.types.is_timestamp(field.type):
             continue
         column = rows.column(place)
         if not field.type.tz:
-            try:
-                column = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
-            except pa.ArrowInvalid as error:
-                raise Unusable(f"no time zone {zone!r}", help="as in Europe/Berlin") from error
+            column = pc.assume_timezone(column, zone)
         # Cut to the microsecond the question comes a little earlier: less is known, never more.
         plain = pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", "UTC"))
         rows = rows.set_column(place, field.name, plain.cast(pa.timestamp("us")))
     return rows
+
+
+def _refuse_no_hour(rows: pa.Table, names: list[str], zone: str) -> None:
+    """Where clocks change, a local time may be two hours or none: which one is not guessed.
+
+    A guess that is an hour late sees an hour more than was known.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    objections = []
+    for name in names:
+        column = rows.column(name)
+        try:
+            low = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
+            high = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
+        except pa.ArrowInvalid as error:
+            raise Unusable(f"no time zone {zone!r}", help="as in Europe/Berlin") from error
+        wrong = column.filter(pc.not_equal(low, high))
+        if len(wrong):
+            said = f"{name}: {len(wrong)} times occur twice or never in {zone}"
+            objections.append(f"{said}, as {wrong[0].as_py().isoformat(sep=' ')}")
+    if objections:
+        raise Refused(
+            "the clocks were changed, and these times name no one hour",
+            help="write them with their offset, as in 2013-11-03T01:30:00-05:00",
+            objections=tuple(objections),
+        )
 
 
 def _digest(rows: pa.Table) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from interlock.adapters.duckdb import source_sql
 from interlock.app.build import Say
 from interlock.app.engines import fill
 from interlock.app.stores import expanded
@@ -74,5 +73,5 @@ def _physical(target: Workspace, table: Table) -> str:
 
 def _fill(target: Workspace, table: Table, out: Path) -> None:
     built = _physical(target, table)
-    fill(target.warehouse, built, source_sql(table, out))
+    fill(target.warehouse, built, table, out)
     target.warehouse.point({table.name: built})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from interlock.define.definitions import Table
 from interlock.define.project import Project
-from interlock.errors import Refused
+from interlock.errors import Refused, Unusable
 from interlock.features.contract import judge_columns
 from interlock.ports import Warehouse
 
@@ -33,13 +36,26 @@ def unlike(warehouse: Warehouse, table: Table) -> tuple[str, ...]:
     return tuple(f"{one.sentence} ({name})" for one in findings if one.verdict != "pass")
 
 
-def refuse_unlike(project: Project, warehouse: Warehouse) -> None:
+def refuse_unlike(project: Project, warehouse: Warehouse, then: str = "propose again") -> None:
     """Every objection to every stored table of `project`, at once."""
     tables = [table for table in project.tables.values() if table.stored_as]
     objections = tuple(said for table in tables for said in unlike(warehouse, table))
     if objections:
         raise Refused(
             "the warehouse does not hold what the contracts say",
-            help="mend the tables in the warehouse or their contracts, then propose again",
+            help=f"mend the tables in the warehouse or their contracts, then {then}",
             objections=objections,
         )
+
+
+@contextmanager
+def as_promised(project: Project, warehouse: Warehouse) -> Iterator[None]:
+    """Work that reads tables of others: when one went or changed in the middle, that is said.
+
+    The engine only knows that a query of ours, which nobody has to mend, does not fit any more.
+    """
+    try:
+        yield
+    except Unusable:
+        refuse_unlike(project, warehouse, "run this again")
+        raise

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from interlock.adapters.duckdb import DuckDBWarehouse, source_sql
+from interlock.adapters.duckdb import DuckDBWarehouse, source_sql, zones_sql
 from interlock.define.definitions import Column, CsvSource, Table
 from interlock.errors import Invalid, Unavailable, Unusable
 
@@ -169,11 +169,27 @@ def test_a_csv_is_read_in_the_types_of_its_contract(
 
 
 def test_a_csv_time_with_an_offset_becomes_utc(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    put(tmp_path, "at\n2013-07-01 10:00:00+02:00\n2013-07-01 10:00:00\n")
-    assert rows(warehouse, source_sql(table(at="timestamp"), tmp_path)) == [
-        (datetime(2013, 7, 1, 8),),
-        (datetime(2013, 7, 1, 10),),
-    ]
+    # New York, in the hour that occurs twice, and Delhi: several offsets in one column.
+    zoned = ("2013-07-01 10:00:00+02:00", "2013-11-03T01:30:00-04:00", "2013-11-03T01:30:00-05:00",
+             "2013-11-03T12:00:00.5+05:30", "2013-11-03 06:30:00Z")  # fmt: skip
+    put(tmp_path, "\n".join(["at", *zoned, ""]))
+    assert [at for (at,) in rows(warehouse, source_sql(table(at="timestamp"), tmp_path))] == [
+        datetime(2013, 7, 1, 8), datetime(2013, 11, 3, 5, 30), datetime(2013, 11, 3, 6, 30),
+        datetime(2013, 11, 3, 6, 30, 0, 500_000), datetime(2013, 11, 3, 6, 30),
+    ]  # fmt: skip
+    assert rows(warehouse, zones_sql(table(at="timestamp"), tmp_path)) == [("at", 5, 0)]
+
+
+def test_a_time_without_an_offset_is_told_from_one_with(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
+    naive = ("2013-07-01", "2013-07-01 10:00", "2013-07-01T10:00:00.123", "NA", "")
+    put(tmp_path, "\n".join(["at,day,n", *(f"{at},2013-01-01,1" for at in naive), ""]))
+    asked = table(at="timestamp", day="date", n="integer")
+    assert rows(warehouse, zones_sql(asked, tmp_path)) == [("at", 0, 3)]
+    assert zones_sql(table(n="integer"), tmp_path) == ""
+    put(tmp_path, "at\n2013-07-01 10:00 America/New_York\n2013-07-01 10:00\n")
+    assert rows(warehouse, zones_sql(table(at="timestamp"), tmp_path)) == [("at", 1, 1)]
 
 
 def test_a_zipped_csv_is_read_too(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:

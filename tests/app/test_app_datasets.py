@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -115,6 +115,45 @@ def test_a_spine_file_says_its_zone(live: Workspace, tmp_path: Path) -> None:
     assert read_dataset(live, Ask("late", aware, zone="UTC")).equals(utc)
     with pytest.raises(Unusable, match="Mars"):
         read_dataset(live, Ask("late", file, zone="Mars/Base"))
+    # An hour that occurs twice, one that never does: a guess may see what was not yet known.
+    place, cut = rows.column_names.index("cutoff"), rows.slice(0, 3)
+    local = [datetime(2013, 11, 3, 1, 30), datetime(2013, 3, 10, 2, 30), datetime(2013, 3, 1, 2)]
+    odd = cut.set_column(place, "cutoff", pa.array(local, pa.timestamp("us")))
+    with pytest.raises(Refused, match="no one hour") as refused:
+        read_dataset(live, Ask("late", odd, zone="America/New_York"))
+    (objection,) = refused.value.objections
+    assert objection == (
+        "cutoff: 2 times occur twice or never in America/New_York, as 2013-11-03 01:30:00"
+    )
+    assert "-05:00" in refused.value.help
+    read_dataset(live, Ask("late", odd.slice(2), zone="America/New_York"))
+
+
+def test_a_spine_of_offsets_is_exact_and_one_that_mixes_is_refused(
+    live: Workspace, tmp_path: Path
+) -> None:
+    def asked(*cutoffs: str) -> Path:
+        file = tmp_path / "spine.csv"
+        named = spine(live).select(["flight_id", "carrier", "origin", "dest"]).slice(0, 1)
+        model = live.project.models["late"]
+        rows = (
+            spine(live)
+            .slice(0, len(cutoffs))
+            .drop_columns([model.time])
+            .append_column(model.time, pa.array(cutoffs))
+        )
+        assert named.num_rows
+        pa.csv.write_csv(rows, file)
+        return file
+
+    zoned = ("2013-02-20T01:30:00-04:00", "2013-02-20T01:30:00-05:00", "2013-02-20T12:00:00+05:30")
+    found = read_dataset(live, Ask("late", asked(*zoned), zone="UTC"))
+    assert [str(at) for at in found.column("cutoff").to_pylist()] == [
+        "2013-02-20 05:30:00", "2013-02-20 06:30:00", "2013-02-20 06:30:00",
+    ]  # fmt: skip
+    with pytest.raises(Refused) as refused:
+        read_dataset(live, Ask("late", asked(zoned[0], "2013-02-20T01:30:00"), zone="UTC"))
+    assert "should be a timestamp" in " ".join(refused.value.objections)
 
 
 def test_a_label_is_joined_only_as_far_as_it_is_known(live: Workspace) -> None:

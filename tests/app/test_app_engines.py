@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import math
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from interlock.adapters.duckdb import DuckDBWarehouse, source_sql
 from interlock.app.build import Builder
-from interlock.app.datasets import Ask, read_dataset
+from interlock.app.datasets import Ask, read_dataset, write_dataset
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
 from interlock.app.sample import Asked, sample
@@ -133,7 +135,11 @@ def orders(count: int = 800) -> list[list[Any]]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+def write_shop(folder: Path, count: int = 800) -> Path:
+    folder.mkdir(exist_ok=True)
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -141,7 +147,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "data" / "orders.csv").open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["order_id", "customer", "placed_at", "booked_at", "cents", "gift"])
-        writer.writerows(orders())
+        writer.writerows(orders(count))
     return folder
 
 
@@ -214,6 +220,51 @@ def test_a_training_set_for_ones_own_rows_is_the_same_on_postgres(
         assert len(mine) == len(theirs) > 40
         for one, other in zip(mine, theirs, strict=True):
             assert {n: v for n, v in one.items() if not same(v, other[n])} == {}
+
+
+@pytest.mark.parametrize("environment", ["prod", "server"])
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("DROP TABLE shop.orders", "the warehouse has no such table"),
+        (
+            "ALTER TABLE shop.orders ALTER booked_at TYPE VARCHAR",
+            "raw.orders.booked_at is VARCHAR, the contract says timestamp",
+        ),
+    ],
+)
+def test_a_table_that_changes_while_a_training_set_is_made_is_named(
+    shop: Path, tmp_path: Path, environment: str, sql: str, told: str,
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Read where others keep it, and changed when everything was looked at and built."""
+    monkeypatch.setenv("SHOP_WAREHOUSE", request.getfixturevalue("postgres_database"))
+    folder = shutil.copytree(shop, tmp_path / "shop", ignore=shutil.ignore_patterns(".interlock"))
+    file, out = folder / "tables" / "raw_orders.yaml", tmp_path / "rows.parquet"
+    rows = DuckDBWarehouse(None).query(
+        source_sql(Workspace(shop).project.tables["raw.orders"], shop)
+    )
+    file.write_text(
+        file.read_text().replace("source: {csv: data/orders.csv}", "stored_as: shop.orders")
+    )
+    workspace = Workspace(folder, environment)
+    workspace.warehouse.load("shop.orders", rows)
+
+    def others(said: str) -> None:
+        if said.startswith("joining features"):
+            workspace.warehouse.execute(sql)
+
+    with pytest.raises(Refused) as refused:
+        write_dataset(workspace, Ask("gift"), out, others)
+    assert told in " ".join(refused.value.objections)
+    assert "then run this again" in refused.value.help
+    assert list(tmp_path.glob("*rows*")) == []
+    workspace.warehouse.load("shop.orders", rows)
+    again = write_dataset(workspace, Ask("gift"), out)
+    plain = Workspace(shop)
+    assert again.rows == read_dataset(plain, Ask("gift")).num_rows > 400
+    plain.close()
+    workspace.close()
 
 
 def same(mine: Any, theirs: Any) -> bool:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,8 @@ from interlock.features.compile import physical
 from interlock.plan.plan import wanted_release
 from interlock.ports import Put
 from interlock.serve.spec import Lookup, lookup_of
+
+ZONES = (UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=5, minutes=30)))
 
 
 def same_as_rebuilt(workspace: Workspace) -> None:
@@ -215,6 +217,31 @@ def test_everything_wrong_with_new_data_is_said_at_once_and_nothing_moves(
     refresh(tills)
     assert ledger(tills, Ref("table", "wh.sales")).failed == ""
     same_as_rebuilt(tills)
+
+
+def test_times_with_and_without_an_offset_in_one_column_are_refused(
+    tills: Workspace, shop: world.Shop
+) -> None:
+    before, ref = world.held(tills), Ref("table", "wh.sales")
+    good = [dict(sale) for sale in shop.sales]
+    for sale in shop.sales[:3]:
+        sale["ts"] = sale["ts"].removesuffix("+00:00")
+    shop.write(tills.folder)
+    with pytest.raises(Refused) as caught:
+        refresh(tills)
+    said = "\n".join(caught.value.objections)
+    assert f"ts: {len(good) - 3} times have an offset and 3 have none" in said
+    assert "known_at" not in said
+    assert world.held(tills) == before
+    assert "mean different things" in ledger(tills, ref).failed
+    # The same instants as others write them: not one row moves.
+    for at, sale in enumerate(good):
+        sale["ts"] = datetime.fromisoformat(sale["ts"]).astimezone(ZONES[at % 3]).isoformat()
+    shop.sales = good
+    shop.write(tills.folder)
+    refresh(tills)
+    assert world.held(tills) == before
+    assert ledger(tills, ref).failed == ""
 
 
 def test_a_file_that_is_gone_and_one_whose_type_changed(tills: Workspace, shop: world.Shop) -> None:

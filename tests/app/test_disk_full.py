@@ -18,14 +18,18 @@ from typing import Any
 
 import pytest
 import refresh_world as world
+import test_app_engines as orders
 
 from interlock.adapters.files import FileArtifacts
 from interlock.adapters.lmdb import LmdbOnlineStore
+from interlock.adapters.memory import MemoryOnlineStore
 from interlock.adapters.predictions import JsonLinesLog
 from interlock.adapters.sqlrecord import SqlRecord
 from interlock.app.ledger import Ledger
+from interlock.app.push import Pusher
 from interlock.define.refs import Ref
 from interlock.ports import OnlineRow, Put
+from interlock.serve.push import PushSpec
 
 NOON = datetime(2024, 4, 1, 12, tzinfo=UTC)
 ROOM = 100 * 1024  # bytes that a file may have
@@ -69,7 +73,16 @@ def online(folder: Path) -> Callable[[int], object]:
     return lambda n: opened.write("v" * 64, [(f"{n}", OnlineRow(float(n), (1.0,) * 400))])
 
 
+def pushed(folder: Path) -> Callable[[int], object]:
+    opened = Pusher(folder, MemoryOnlineStore(), "gateway")
+    columns = {"gate": ("string", False), "at": ("timestamp", False), "note": ("string", True)}
+    spec = PushSpec("wh.gates", columns, ("gate",), "at", "arrived", 1 << 30, ())
+    row = {"at": "2024-04-01T11:00:00Z", "note": "x" * 1000}
+    return lambda n: opened.push(spec, [{**row, "gate": f"{n}-{k}"} for k in range(3)], NOON)
+
+
 WRITERS = {
+    "push": pushed,
     "record.db": record,
     "predictions": predictions,
     "artifacts": artifacts,
@@ -112,11 +125,66 @@ def test_every_prediction_that_was_acknowledged_is_there(tmp_path: Path) -> None
     assert [row["id"] for row in rows] == list(range(done))
 
 
+def test_pushed_rows_that_were_acknowledged_are_there_once_and_the_others_can_come_again(
+    tmp_path: Path,
+) -> None:
+    done = filled(tmp_path, "push")["done"]
+    assert done > 0
+    for n in range(done + 1):
+        WRITERS["push"](tmp_path)(n)
+    rows, cursor = JsonLinesLog(tmp_path / "push" / "wh.gates", name="reader").read({})
+    arrived: dict[str, set[str]] = {}
+    for row in rows:
+        arrived.setdefault(row["gate"], set()).add(row["arrived"])
+    assert set(arrived) == {f"{n}-{k}" for n in range(done + 1) for k in range(3)}
+    # Only what was cut off may stand there twice; a reader takes the first by its id.
+    assert {gate for gate, times in arrived.items() if len(times) > 1} <= {
+        f"{done}-{k}" for k in range(3)
+    }
+    assert cursor["skipped"] <= 1
+
+
 def test_an_online_store_keeps_the_rows_it_took(tmp_path: Path) -> None:
     done = filled(tmp_path, "online")["done"]
     found = LmdbOnlineStore(tmp_path / "online").read([("v" * 64, f"{n}") for n in range(done)])
     assert done > 0
     assert all(found)
+
+
+# --- a training set ---------------------------------------------------------------------
+
+
+def dataset(folder: Path, out: Path, room: int | None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    return subprocess.run(
+        [sys.executable, "-m", "interlock.cli.main", "dataset", "build", "gift", "-C", str(folder),
+         "--out", str(out)],
+        capture_output=True, text=True, check=False, preexec_fn=limit,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("where", "room"), [("rows.csv", 200), (".interlock", 120)])
+def test_a_training_set_that_finds_no_room_leaves_no_file_and_a_retry_completes(
+    tmp_path: Path, where: str, room: int
+) -> None:
+    """In the file itself, and in the warehouse below it."""
+    folder, out = orders.write_shop(tmp_path / "shop", 6000), tmp_path / "shop" / "rows.csv"
+    if where == "rows.csv":
+        assert dataset(folder, tmp_path / "first.csv", None).returncode == 0
+    full = dataset(folder, out, room * 1024)
+    assert full.returncode == 6, full.stderr
+    assert "Traceback" not in full.stderr
+    assert str(folder / where) in full.stderr
+    assert "disk" in full.stderr.partition("help: ")[2]
+    assert list(folder.glob("*rows*")) == []
+    again = dataset(folder, out, None)
+    assert again.returncode == 0, again.stderr
+    assert sorted(p.name for p in folder.glob("*rows*")) == ["rows.csv", "rows.csv.manifest.json"]
+    if where == "rows.csv":
+        assert out.read_bytes() == (tmp_path / "first.csv").read_bytes()
 
 
 # --- a refresh --------------------------------------------------------------------------

@@ -12,10 +12,13 @@ import pytest
 import refresh_world as world
 
 from interlock.app.build import Builder
+from interlock.app.changes import evidence_of
+from interlock.app.ledger import Ledger
 from interlock.app.planning import plan_between, wanted
-from interlock.app.propose import possible
+from interlock.app.propose import possible, propose
 from interlock.app.refresh import refresh
 from interlock.app.workspace import Workspace
+from interlock.change.request import Request
 from interlock.errors import Refused
 
 SOURCE, STORED = "source: {csv: data/sales.csv}", "stored_as: shop.sales"
@@ -50,6 +53,8 @@ def tills(shop: world.Shop, tmp_path: Path, request: pytest.FixtureRequest) -> I
     shop.write(folder)
     contract = folder / "tables" / "sales.yaml"
     contract.write_text(contract.read_text().replace(SOURCE, STORED))
+    (folder / "policies").mkdir()
+    (folder / "policies" / "change.cedar").write_text("permit (principal, action, resource);")
     with world.opened(folder) as workspace:
         workspace.warehouse.load("shop.sales", rows_of(shop))
         world.release(workspace)
@@ -120,6 +125,101 @@ def test_a_table_that_goes_away_is_named_and_what_was_built_stays(
     tills.warehouse.load("shop.sales", rows_of(shop))
     refresh(tills)
     assert world.held(tills) == before
+
+
+TAMPERED = {
+    "gone": ("DROP TABLE shop.sales", "the warehouse has no such table"),
+    "retyped": (
+        "ALTER TABLE shop.sales ALTER amount TYPE VARCHAR",
+        "wh.sales.amount is VARCHAR, the contract says integer",
+    ),
+}
+
+
+class Others:
+    """Who fills the table, and changes it while we work: when we say a sentence of these words."""
+
+    def __init__(self, tills: Workspace, shop: world.Shop, how: str) -> None:
+        self.tills, self.shop, self.when = tills, shop, ""
+        self.sql, self.told = TAMPERED[how]
+
+    def hear(self, said: str) -> None:
+        if said.startswith(self.when):
+            self.when = "never again"
+            self.tills.warehouse.execute(self.sql)
+
+    def mend(self) -> None:
+        self.shop.write(self.tills.folder)
+        self.tills.warehouse.load("shop.sales", rows_of(self.shop))
+
+
+def ledgers(workspace: Workspace) -> dict[str, Ledger]:
+    held = [Ledger.from_json(entry.body) for entry in workspace.record.list("ledger")]
+    return {str(ledger.of): ledger for ledger in held}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_table_that_changes_in_the_middle_of_a_refresh_stops_it_and_a_retry_completes(
+    tills: Workspace, shop: world.Shop, tmp_path: Path, how: str
+) -> None:
+    others = Others(tills, shop, how)
+    shop.step()
+    others.mend()
+    others.when = "refreshing view:grouped@1"
+    with pytest.raises(Refused) as refused:
+        refresh(tills, say=others.hear)
+    assert others.told in " ".join(refused.value.objections)
+    assert "then run this again" in refused.value.help
+    failed = {of: ledger for of, ledger in ledgers(tills).items() if ledger.failed}
+    assert list(failed) == ["view:grouped@1"]
+    others.mend()
+    refresh(tills)
+    same(tills, tmp_path / "files")
+    assert not any(ledger.failed or ledger.doing for ledger in ledgers(tills).values())
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_table_that_changes_between_the_look_and_the_build_leaves_nothing_half_right(
+    tills: Workspace, shop: world.Shop, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, builder = Others(tills, shop, how), world.builder(tills)
+    view = tills.project.views["unpromised@1"]
+    target = builder.view(view)[1]
+    tills.warehouse.execute(f"DROP TABLE {target}")
+    real = tills.warehouse.build
+
+    def build(name: str, sql: str) -> int:
+        tills.warehouse.execute(others.sql)
+        return real(name, sql)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tills.warehouse, "build", build)
+        with pytest.raises(Refused) as refused:
+            builder.view(view)
+    assert others.told in " ".join(refused.value.objections)
+    assert not tills.warehouse.has(target)
+    assert not tills.warehouse.has(f"{target}__beside")
+    others.mend()
+    assert tills.warehouse.columns(f"SELECT * FROM {builder.view(view)[1]}")["x"] == "BIGINT"
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_table_that_changes_while_a_change_is_proven_is_named_and_it_goes_on_from_there(
+    tills: Workspace, shop: world.Shop, how: str
+) -> None:
+    others = Others(tills, shop, how)
+    file = tills.folder / "features" / "plain.sql"
+    asked = Request("One more", "ann", "a test", "the same", "any harm", "none")
+    file.write_text(file.read_text().replace("amount AS x", "amount + 1 AS x"))
+    tills.reread()
+    others.when = "building view:plain@1"
+    with pytest.raises(Refused) as refused:
+        propose(tills, asked, others.hear)
+    assert others.told in " ".join(refused.value.objections)
+    others.mend()
+    change = propose(tills, asked)
+    assert (change.id, change.state) == ("CR-1", "REVIEW")
+    assert "values:plain@1" in {piece.check for piece in evidence_of(tills.record, change)}
 
 
 def test_rows_of_a_grown_spine_are_joined_again(tills: Workspace, shop: world.Shop) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,32 @@ def test_a_full_buffer_asks_to_come_again(taking: World) -> None:
     status, said, retry = codes[-1]
     assert (status, retry) == (429, "5")
     assert "interlock tick" in said["help"]
+
+
+def test_a_disk_that_is_full_is_said_and_the_same_rows_are_taken_when_it_has_room(
+    taking: World, tmp_path: Path
+) -> None:
+    first, many = [row("A1")], [{**row(f"B{n}"), "at": "2013-04-01T11:30:00Z"} for n in range(8)]
+    assert pushed(taking, {"rows": first, "at": NOON})[0] == 200
+    (segment,) = (tmp_path / "push" / "wh.gates").glob("*.jsonl")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (segment.stat().st_size + 300, before[1]))
+        status, said, _ = pushed(taking, {"rows": many, "at": LATER})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 503
+    assert str(segment.parent) in said["error"]
+    assert "disk" in said["help"]
+    assert taking.store.read([(PRINT, "B0")]) == [None]
+    status, said, _ = pushed(taking, {"rows": many, "at": LATER})
+    assert (status, said["accepted"], said["duplicates"]) == (200, 8, 0)
+    assert pushed(taking, {"rows": many, "at": LATER})[1]["duplicates"] == 8
+    # In replayed time the clock may go back: what arrives later still arrived later.
+    status, late, _ = pushed(taking, {"rows": [row("C3")], "at": NOON})
+    assert status == 200
+    arrived, then = (datetime.fromisoformat(one["arrived"]) for one in (late, said))
+    assert arrived > then == datetime.fromisoformat(LATER)
 
 
 def test_a_process_that_cannot_write_says_so(taking: World) -> None:
