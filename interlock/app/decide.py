@@ -276,12 +276,22 @@ def promote(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
     return f"{id} goes on at the next look, at the word of {by}"
 
 
+def retry(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
+    """Begin the stage again: its least time and its deadline count from now, evidence stays."""
+    if not reason.strip():
+        raise Refused(f"{id} is not given more time", help="say why waiting longer would help")
+    if held(workspace.record, id).change.state == "PREPARING":
+        raise Refused(f"{id} is in no stage yet", help="it goes on by itself when prepared")
+    _ask(workspace, id, by, Request("retry", by, reason))
+    return f"the stage of {id} begins again at the next look, at the word of {by}"
+
+
 def _ask(
     workspace: Workspace, id: str, by: str, request: Request | None, puts: Sequence[Put] = ()
 ) -> None:
     def step(change: Change) -> Change:
         if not change.under_way:
-            raise Refused(f"{id} is {change.state}: there is nothing to hold or promote")
+            raise Refused(f"{id} is {change.state}: there is nothing to hold, promote or retry")
         details: dict[str, Any] = dict(change.details)
         details.pop("request", None)
         if request is not None:

@@ -45,7 +45,7 @@ def hooks_before(workspace: Workspace, change: Change, before: str) -> Sequence[
 
 def chosen(new: Environment, old: Environment | None, before: str) -> tuple[Hook, ...]:
     """Of the hooks of both environments, those that are asked before `before`."""
-    here = {*(stage.name for stage in new.stages), COMMIT}
+    here = {*(stage.name for stage in new.walked), COMMIT}
     every = dict.fromkeys((*(old.hooks if old else ()), *new.hooks))
     return tuple(hook for hook in every if hook.before == before or hook.before not in here)
 

@@ -21,7 +21,7 @@ from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_g
 from interlock.rollout.lasting import MOST, Width, fitted, width
 from interlock.rollout.metrics import Guardrail, registered_digest
 from interlock.rollout.planner import days_to_show
-from interlock.rollout.state import ladder_of, shares_of, stages_of
+from interlock.rollout.state import kinds_of, ladder_of, shares_of, stages_of
 
 if TYPE_CHECKING:
     from interlock.app.propose import Measured
@@ -67,6 +67,7 @@ def _planned(workspace: Workspace, new: Version, model: str, found: Measured) ->
         units_per_bucket=max(len(loss_old) / hours, 1.0),
         shares=shares_of(stages),
         ladder=ladder_of(stages),
+        kinds=kinds_of(stages),
         log_loss=float(loss_old.mean()),
         log_loss_variance=float(loss_old.var()),
         log_loss_difference_variance=max(float(np.var(difference)), 1e-6),

@@ -195,7 +195,7 @@ def phases_of(plan: Plan, environment: Environment, calendar: Calendar, start: d
     """The phases of a plan. The first release has nothing to ramp against; nor is it ever 0."""
     busy = any(isinstance(s, BuildTable | BuildView | TrainModel | RescoreModel)
                for s in plan.steps)  # fmt: skip
-    stages = environment.stages if plan.made_against else ()
+    stages = environment.walked if plan.made_against else ()
     prepare = calendar.prepare if busy or not stages else timedelta(0)
     return phases(start, max(prepare, timedelta(minutes=1)), stages, environment.rollback_window)
 

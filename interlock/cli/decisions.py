@@ -142,6 +142,21 @@ def promote(
         say(go_on(workspace, change, by=by, reason=reason), as_json)
 
 
+def retry(
+    change: ChangeId,
+    by: By,
+    reason: Annotated[str, typer.Option(help="why waiting longer would help")],
+    folder: Folder = HERE,
+    environment: Env = "prod",
+    as_json: AsJson = False,
+) -> None:
+    """Begin the stage of a rollout again: more time for what is open. Evidence stays."""
+    from interlock.app.decide import retry as again
+
+    with project(folder, environment) as workspace:
+        say(again(workspace, change, by=by, reason=reason), as_json)
+
+
 def adopt(
     change: ChangeId,
     force: Annotated[
@@ -161,7 +176,7 @@ def adopt(
 
 Commands = tuple[Callable[..., None], ...]
 BEFORE: Commands = (approve, waive, withdraw, apply)
-AFTER: Commands = (rollback, hold, promote, adopt)
+AFTER: Commands = (rollback, hold, promote, retry, adopt)
 
 
 def register(app: typer.Typer, commands: Commands) -> None:

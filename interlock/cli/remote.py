@@ -346,6 +346,7 @@ CALLS: Mapping[str, Call] = {
     "rollback": _says("/changes/{}/rollback", "reason"),
     "hold": _says("/changes/{}/hold", "reason", "resume"),
     "promote": _says("/changes/{}/promote", "reason"),
+    "retry": _says("/changes/{}/retry", "reason"),
     "inbox": _inbox, "delegate": _delegate, "token create": _token_create,
     "token list": _token_list, "token revoke": _token_revoke,
 }  # fmt: skip

@@ -285,10 +285,22 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
     if weights != sorted(weights) or not weights:
         message = "the stages of a rollout never send fewer subjects than the one before"
         yield scope.at(_MAIN, (*base, "stages"), message, "order them by weight, shadow (0) first")
+    if problem := _unwalkable(environment):
+        yield scope.at(_MAIN, (*base, "strategy"), *problem)
     stages = [stage.name for stage in environment.stages]
     for i in (i for i, stage in enumerate(stages) if stage in stages[:i]):
         path = (*base, "stages", i, "name")
         yield scope.at(_MAIN, path, f"a second stage {stages[i]}", "give it another name")
+
+
+def _unwalkable(environment: Environment) -> tuple[str, str] | None:
+    """What a strategy is made of must be declared, or it would begin with everybody."""
+    weights = [stage.weight for stage in environment.stages]
+    if environment.strategy == "shadow" and 0 not in weights:
+        return "the strategy is shadow, and no stage mirrors", "add a stage with weight: 0"
+    if environment.strategy == "ab" and not any(0 < weight < 1 for weight in weights):
+        return "the strategy is ab, and no stage divides", "add a stage with weight: 0.5"
+    return None
 
 
 def _calendar(scope: _Scope) -> Iterator[Problem]:

@@ -40,6 +40,9 @@ class Stage(Definition):
     margins: float = Field(default=1.0, ge=1)
 
 
+Strategy = Literal["canary", "shadow", "ab", "blue_green"]
+
+
 class MixedDecision(Definition):
     """A written exception: a service whose decision unit is coarser than the rollout's subject."""
 
@@ -79,9 +82,9 @@ class Environment(Definition):
     `record` is where changes, the Route and the audit are kept. `signing_key` signs checkpoints
     and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
-    `hooks` are asked before a stage begins. Signatures count for `signoffs_last`. An emergency
-    change needs one more, of somebody of another team than its author's who holds
-    `emergency_role`.
+    `strategy` says which of the `stages` are walked; `hooks` are asked before one begins.
+    Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
+    another team than its author's who holds `emergency_role`.
     """
 
     clock: Literal["wall", "replay"] = "wall"
@@ -93,6 +96,7 @@ class Environment(Definition):
     subject: tuple[Name, ...]
     mixed_decisions: tuple[MixedDecision, ...] = ()
     stages: tuple[Stage, ...]
+    strategy: Strategy = "canary"
     hooks: tuple[Hook, ...] = ()
     alpha: float = 0.05
     beta: float = 0.05
@@ -101,3 +105,24 @@ class Environment(Definition):
     emergency_role: Role = "emergency_approver"
     budget: Budget = Budget()
     review: ReviewRule = ReviewRule()
+
+    @property
+    def walked(self) -> tuple[Stage, ...]:
+        """The stages that a rollout goes through by the strategy.
+
+        `canary` all of them; `shadow` those that mirror, then everybody; `blue_green` everybody
+        at once; `ab` those that mirror, the largest share in between, then everybody.
+        """
+        between = [stage for stage in self.stages if 0 < stage.weight < 1]
+        kept = {
+            "canary": between,
+            "shadow": [],
+            "ab": between[-1:],
+            "blue_green": [],
+        }[self.strategy]
+        mirrored = self.strategy != "blue_green"
+        return tuple(
+            stage
+            for stage in self.stages
+            if stage in kept or stage.weight == 1 or (stage.weight == 0 and mirrored)
+        )

@@ -181,7 +181,7 @@ def _steps(
         # Nothing runs yet, so there is nothing to compare with and nobody to protect from it.
         yield RouteTo("first", 1.0, 0.0)
     else:
-        for stage in environment.stages:
+        for stage in environment.walked:
             yield RouteTo(stage.name, stage.weight, stage.hold.total_seconds())
     for difference in found:
         if difference.change == "removed":

@@ -142,7 +142,7 @@ def decisions(
     allowed = {mixed.service: mixed for mixed in environment.mixed_decisions}
     subject = ", ".join(environment.subject)
     coarse = [service for ref in touched if (service := _coarser(project, environment, ref))]
-    ramp = sum((s.hold for s in environment.stages if 0 < s.weight < 1), timedelta())
+    ramp = sum((s.hold for s in environment.walked if 0 < s.weight < 1), timedelta())
     for service in coarse:
         unit = ", ".join(service.decision_unit)
         said = f"service:{service.service} decides per ({unit}), coarser than subject ({subject})"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import log
 from typing import Literal
 
-from interlock.rollout.metrics import Gate, Guardrail
+from interlock.rollout.metrics import GATES, Gate, Guardrail
 
 # Shares of alpha: safety 0.5, model quality 0.35, business 0.15.
 SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
@@ -72,6 +72,7 @@ class Planned:
     kpis: Sequence[KpiPlan] = ()
     decisions: Sequence[DecisionPlan] = ()
     ladder: Mapping[str, float] = field(default_factory=dict)
+    kinds: tuple[Gate, ...] = GATES
 
     @property
     def two_arm_units(self) -> float:
@@ -85,7 +86,18 @@ def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
     and how often services act."""
     split = [_split(planned)] if planned.shares else []
     judged = (*_safety(planned), *_quality(planned), *_business(planned))
-    return (*(replace(one, ladder=dict(planned.ladder)) for one in judged), *split)
+    return (*(_walked(one, planned) for one in judged), *split)
+
+
+def _walked(one: Guardrail, planned: Planned) -> Guardrail:
+    """`one` in the stages there are: what no earlier stage asks is asked before the commit.
+
+    Except latency, for which mirrored scores are no answer, and what is only watched.
+    """
+    asked = not one.gate or set(one.gate) & set(planned.kinds)
+    mute = one.metric in ("slow", "log_latency")
+    gate: tuple[Gate, ...] = one.gate if asked or mute else ("soak",)
+    return replace(one, ladder=dict(planned.ladder), gate=gate)
 
 
 def _safety(planned: Planned) -> tuple[Guardrail, ...]:

@@ -24,9 +24,10 @@ from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, 
 @dataclass(frozen=True)
 class Request:
     """What a person asked for. `hold` lasts until the request is withdrawn; `promote` waives
-    an open judgement or a hook (never harm, never zero measurements) and needs a reason."""
+    an open judgement or a hook (never harm, never zero measurements) and needs a reason.
+    `retry` begins the stage again, deadline and all; evidence is kept."""
 
-    kind: Literal["hold", "promote", "rollback"]
+    kind: Literal["hold", "promote", "rollback", "retry"]
     by: str
     reason: str
 
@@ -152,6 +153,9 @@ def _forward(
     asked = facts.request
     if asked and asked.kind == "hold":
         return Hold(HoldReason.MANUAL, f"held by {asked.by}: {asked.reason}")
+    if asked and asked.kind == "retry" and state.stage is not None:
+        again = f"{state.stage.name} begins again: {asked.by} gives it more time: {asked.reason}"
+        return Advance(state.state, state.index, again, None)
     waiting = _not_ready(state, judgement, facts, now)
     if waiting:
         return waiting
@@ -192,7 +196,7 @@ def _not_proven(
         return Hold(
             HoldReason.INCONCLUSIVE,
             f"{stage.name} is open after {format_duration(stage.deadline)}; the owner decides "
-            f"(promote with a reason, roll back, or wait): {open_point}",
+            f"(promote with a reason, roll back, retry, or wait): {open_point}",
         )
     if judgement.verdict == "error":
         return Hold(HoldReason.NO_DATA, open_point)

@@ -133,8 +133,8 @@ def state_of(stage: Stage) -> State:
 
 
 def stages_of(environment: Environment) -> tuple[Stage, ...]:
-    """The declared stages, ending at weight 1; refuses a ramp that goes down on its way up."""
-    stages = environment.stages
+    """The stages of the strategy, ending at weight 1; refuses a ramp that goes down on its way."""
+    stages = environment.walked
     weights = [stage.weight for stage in stages]
     names = [stage.name for stage in stages]
     wrong = [
@@ -146,6 +146,14 @@ def stages_of(environment: Environment) -> tuple[Stage, ...]:
     if stages and stages[-1].weight == 1:
         return stages
     return (*stages, Stage(name="soak", weight=1.0, hold=timedelta(0)))
+
+
+def kinds_of(stages: Sequence[Stage]) -> tuple[Gate, ...]:
+    """What kinds of stages there are to leave."""
+    kinds: dict[State, Gate] = {
+        State.SHADOW: "shadow", State.STEP: "ramp", State.SOAKING: "soak",
+    }  # fmt: skip
+    return tuple(dict.fromkeys(kinds[state_of(stage)] for stage in stages))
 
 
 def ladder_of(stages: Sequence[Stage]) -> dict[str, float]:

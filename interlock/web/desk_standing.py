@@ -102,7 +102,7 @@ def _standing(ledger: Ledger, change: Change) -> Standing:
         booking=starting(change, project, now) if slot else None,
         bookings=open_bookings(ledger.booked(), now),
         earliest=slot.start if slot else None,
-        stages=project.environments[change.environment].stages,
+        stages=project.environments[change.environment].walked,
         tiers=change.details.get("tiers", ()),
         cards_missing=change.details.get("cards_missing", ()),
         blocked=route.blocked,
@@ -131,7 +131,7 @@ def starting(change: Change, project: Project, now: datetime) -> Booking:
     kept = change.details.get("footprint")
     touched = Footprint.from_json(kept) if kept else of_writes(change.details.get("writes", ()))
     environment = project.environments[change.environment]
-    times = phases(now, project.calendar.prepare, environment.stages, environment.rollback_window)
+    times = phases(now, project.calendar.prepare, environment.walked, environment.rollback_window)
     after = str((change.plan or {}).get("after") or "")
     return Booking(change.id, touched, times, change.title, after=after,
                    emergency=bool(change.emergency))  # fmt: skip

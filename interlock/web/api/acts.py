@@ -122,6 +122,16 @@ def promote(act: Releasing, id: Id, body: Reasoned) -> Response:
     )
 
 
+@router.post("/changes/{id}/retry", **told("that its stage begins again", 404, 409))
+def retry(act: Releasing, id: Id, body: Reasoned) -> Response:
+    """Begin the stage again: more time for what is open. Evidence stays."""
+    from interlock.app import decide
+
+    return act.do(
+        body, lambda workspace, by: decide.retry(workspace, id, by=by, reason=body.reason)
+    )
+
+
 @router.post("/changes/{id}/rollback", **told("who answers now", 404, 409))
 def rollback(act: Releasing, id: Id, body: Reasoned) -> Response:
     """Take a change back now, in one step. Never waits for a freeze or a sign-off."""
