@@ -123,7 +123,7 @@ def promote(act: Releasing, id: Id, body: Reasoned) -> Response:
 
 
 @router.post("/changes/{id}/retry", **told("that its stage begins again", 404, 409))
-def retry(act: Releasing, id: Id, body: Reasoned) -> Response:
+def more_time(act: Releasing, id: Id, body: Reasoned) -> Response:
     """Begin the stage again: more time for what is open. Evidence stays."""
     from interlock.app import decide
 
