@@ -44,7 +44,16 @@ from interlock.web.forms import (
 )
 from interlock.web.graph import impact_graph
 from interlock.web.inbox_views import InboxPage
-from interlock.web.signin import SIGN_IN, SIGN_OUT, Gate, Watch, forgotten, remembered, visitor_of
+from interlock.web.signin import (
+    FEED,
+    SIGN_IN,
+    SIGN_OUT,
+    Gate,
+    Watch,
+    forgotten,
+    remembered,
+    visitor_of,
+)
 from interlock.web.svg import calendar_lanes, stage_track, weight_bar
 from interlock.web.to_json import iso, to_json
 from interlock.web.views import Act, CatalogPage, ChangePage, Desk, Overview
@@ -108,7 +117,7 @@ class Pages:
             *self._page("/", "overview.html",
                         lambda _, asked: found(self.desk.overview(), asked.q)),
             *self._page("/inbox", "inbox.html", self._inbox),
-            Route("/calendar.ics", self.feed),
+            Route(FEED, self.feed),
             *self._page("/calendar", "calendar.html", lambda *_: self.desk.calendar()),
             *self._page("/catalog", "catalog.html",
                         lambda _, asked: catalog_found(self.desk.catalog(), asked.q)),

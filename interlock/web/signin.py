@@ -7,6 +7,7 @@ token, on loopback, the pages are one person's own and ask for the name, as they
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from interlock.web.api.people import Backing
 from interlock.web.api.problems import response
 
 COOKIE, FIELD = "interlock-token", "csrf"
+FEED = "/calendar.ics"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 OPEN = ("/static/", SIGN_IN, SIGN_OUT)
 SCOPE_OF = {
@@ -63,15 +65,16 @@ class Gate:
         return Visitor.of(self.backing.door.enter(text.strip()), text.strip())
 
     def visitor(self, request: Request) -> Visitor | None:
-        """Who is known by their cookie, or by a header as calendar programs can send it."""
-        kind, _, shown = request.headers.get("authorization", "").partition(" ")
-        text = shown if kind.lower() == "bearer" else request.cookies.get(COOKIE, "")
+        """Who is known by their cookie, by a header, or as calendar programs can say it."""
+        text, written = _shown(request)
         if not text:
             return None
         try:
-            return self.enter(text)
+            found = self.enter(text)
         except Unidentified:
             return None
+        # Addresses stand in histories and logs: what they give away must be good for nothing more.
+        return None if written and found.token.scopes != ("read",) else found
 
     def whose(self, visitor: Visitor | None, by: str) -> str:
         """Whose inbox is shown: of the token's person, else of `by`; raises `Denied`."""
@@ -99,6 +102,30 @@ def visitor_of(request: Request) -> Visitor | None:
     return found
 
 
+def _shown(request: Request) -> tuple[str, bool]:
+    """The token of a request, empty when there is none; and was it written into the address?
+
+    Calendar programs know a name and a password, or nothing but an address: for the feed the
+    token may be either.
+    """
+    kind, _, said = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return said, False
+    if request.url.path.endswith(FEED):
+        if kind.lower() == "basic":
+            return _password(said), False
+        if "token" in request.query_params:
+            return request.query_params["token"], True
+    return request.cookies.get(COOKIE, ""), False
+
+
+def _password(said: str) -> str:
+    try:
+        return base64.b64decode(said, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
 class Watch:
     """Lets requests through to the pages, with whom they come from; others go to sign in."""
 
@@ -124,6 +151,11 @@ def _elsewhere(request: Request) -> Response:
     path = request.url.path
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse(f"{SIGN_IN}?next={quote(path)}", 303)
+    if path.endswith(FEED):
+        help = "give it as the password; in the address, ?token=, one that may only read"
+        no = Unidentified("this calendar asks for a token", help=help)
+        # The word by which a calendar program asks its user for name and password.
+        return response(no, path, headers={"WWW-Authenticate": 'Basic realm="interlock"'})
     return response(
         Unidentified("this server asks for a token", help="sign in, or send it as a header"), path
     )

@@ -9,8 +9,10 @@ from pathlib import Path
 import api_world as api
 import app_world as world
 import httpx
+import icalendar
 import pytest
 
+from interlock.change.agenda import Booked
 from interlock.change.change import Change
 from interlock.define.refs import Ref
 from interlock.web.api.people import Rules
@@ -144,8 +146,77 @@ def signers(folder: Path) -> list[tuple[str, str]]:
     return list(dict.fromkeys((s.person, s.decision) for many in told for s in many))
 
 
-def test_a_calendar_program_may_send_its_token(place: tuple[Path, str]) -> None:
-    token = api.token(place[0], "wei", "read")
-    answer = httpx.get(f"{place[1]}/calendar.ics", headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200
-    assert answer.text.startswith("BEGIN:VCALENDAR")
+def subscribed(folder: Path, url: str, way: str) -> httpx.Response:
+    """The feed, asked for as calendar programs ask."""
+    token = api.token(folder, "wei", "read")
+    address = f"{url}/calendar.ics"
+    match way:
+        case "password":
+            return httpx.get(address, auth=("wei", token))
+        case "address":
+            return httpx.get(address, params={"token": token})
+    return httpx.get(address, headers={"Authorization": f"Bearer {token}"})
+
+
+@pytest.mark.parametrize("way", ["password", "address", "header"])
+def test_a_calendar_program_is_given_the_feed(place: tuple[Path, str], way: str) -> None:
+    # R-A1
+    answer = subscribed(*place, way)
+    assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
+    found = icalendar.Calendar.from_ical(answer.content)
+    events = {str(one["uid"]): one for one in found.walk("VEVENT")}
+    with world.opened(place[0]) as workspace:
+        entry = workspace.record.get(Ref("booking", "CR-2"))
+        assert entry is not None
+        booked = Booked.read(entry)
+    for name in ("prepare", "ramp", "soak", "rollback"):
+        time = booked.booking.phases.phase(name)  # type: ignore[arg-type]  # the names it has
+        event = events.get(f"CR-2-{name}@prod.flights.interlock")
+        assert (event is not None) == bool(time.length)
+        if event is not None:
+            assert (event["dtstart"].dt, event["dtend"].dt) == (time.start, time.end)
+            assert (event["status"], event["sequence"]) == ("CONFIRMED", booked.revision - 1)
+    assert any("stocktaking" in str(one["summary"]) for one in events.values())
+
+
+def test_a_moved_change_moves_and_a_withdrawn_one_is_struck_out(
+    signed: Path, tmp_path: Path
+) -> None:
+    """By what a calendar program goes by: the UID stays, the SEQUENCE grows."""
+    folder = world.copied(signed, tmp_path / "project")
+    seen = []
+    with api.serving(folder, Rules(tokens=True)) as url:
+        wei = api.Person(url, api.token(folder, "wei", "propose"))
+        for path, body in (
+            ("", {}), ("booking", {"at": "2013-03-09T06:00:00Z"}), ("withdraw", {"reason": "no"}),
+        ):  # fmt: skip
+            if path:
+                done = wei.post(f"/changes/CR-2/{path}", body)
+                assert done.status_code == 200, done.text
+            found = icalendar.Calendar.from_ical(subscribed(folder, url, "password").content)
+            (event,) = (e for e in found.walk("VEVENT") if str(e["uid"]).startswith("CR-2-ramp@"))
+            seen.append((event["dtstart"].dt, int(event["sequence"]), str(event["status"])))
+    assert [status for _, _, status in seen] == ["CONFIRMED", "CONFIRMED", "CANCELLED"]
+    assert seen[0][0] < seen[1][0] == seen[2][0]
+    assert seen[0][1] < seen[1][1] < seen[2][1]
+
+
+def test_a_calendar_without_a_good_token_asks_for_one(place: tuple[Path, str]) -> None:
+    """In an address only a token that may do nothing but read: addresses are kept by others."""
+    address, mighty = f"{place[1]}/calendar.ics", api.token(place[0], "wei", "sign")
+    for asked in (
+        httpx.get(address),
+        httpx.get(address, auth=("wei", "il_wrong")),
+        httpx.get(address, headers={"Authorization": "Basic !"}),
+        httpx.get(address, params={"token": mighty}),
+    ):
+        assert asked.status_code == 401
+        assert asked.headers["www-authenticate"].startswith("Basic ")
+        assert "may only read" in asked.json()["help"]
+    assert httpx.get(address, auth=("wei", mighty)).status_code == 200
+    # The feed is all that a password or an address opens.
+    for elsewhere in ("/", "/changes/CR-3.json"):
+        token = api.token(place[0], "wei", "read")
+        assert httpx.get(f"{place[1]}{elsewhere}", auth=("wei", token)).status_code == 401
+        query = {"token": token}
+        assert httpx.get(f"{place[1]}{elsewhere}", params=query).status_code == 401
