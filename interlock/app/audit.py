@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from interlock.app.changes import all_changes
 from interlock.app.stores import expanded
@@ -69,7 +70,7 @@ def _checkpoint(workspace: Workspace, text: str, key: str) -> Checkpoint:
     from interlock.adapters.signing import verified
 
     try:
-        signer = Key.parse(key) if key else log_key(workspace)
+        signer = Key.parse(key) if key else _key_there_is(workspace)
         return checkpoint_in(opened(text, signer, verified), workspace.record.origin())
     except Refused as refused:
         _keep_refusal(workspace, text, refused)
@@ -107,11 +108,26 @@ def signer_of(workspace: Workspace) -> Signer:
     declared = workspace.declared.signing_key
     if declared:
         return Ed25519Signer.parse(expanded(declared, "the signing key"), declared)
-    return Ed25519Signer.kept_in(workspace.state / "keys" / "signing.pem")
+    return Ed25519Signer.kept_in(_kept_key(workspace))
+
+
+def _kept_key(workspace: Workspace) -> Path:
+    return workspace.state / "keys" / "signing.pem"
+
+
+def _key_there_is(workspace: Workspace) -> Key:
+    """The same, for who only looks: making a key now would prove nothing about then."""
+    if workspace.declared.signing_key or _kept_key(workspace).exists():
+        return log_key(workspace)
+    raise Refused(
+        "this checkpoint cannot be held against a key: none was ever made here",
+        help="say --key with the public key that must have signed it",
+        objections=["no key of this log is kept in the state folder"],
+    )
 
 
 def log_key(workspace: Workspace) -> Key:
-    """The public key under the name of this log."""
+    """The public key under the name of this log; the key is made when there is none."""
     return Key(workspace.record.origin(), signer_of(workspace).public)
 
 

@@ -47,6 +47,16 @@ def test_a_signed_checkpoint_holds_the_past(workspace: Workspace) -> None:  # R-
     assert (found.objections, found.size, found.against) == ((), 6, 2)
 
 
+def test_verifying_makes_no_key(workspace: Workspace) -> None:
+    """Who only looks leaves no trace, and a key that is made now says nothing of then."""
+    kept = checkpoint(workspace)
+    shutil.rmtree(workspace.state / "keys")
+    with pytest.raises(Refused, match="none was ever made here"):
+        audit(workspace, [kept])
+    assert not (workspace.state / "keys").exists()
+    assert audit(workspace).objections == ()
+
+
 def test_every_write_says_from_where(workspace: Workspace) -> None:
     (entry, *_) = workspace.record.history(FIRST)
     assert entry.source.startswith("cli@")
@@ -81,6 +91,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_recorded(
             note = note.replace(workspace.record.origin(), "interlock/another")
         case "key":
             (workspace.state / "keys" / "signing.pem").unlink()
+            log_key(workspace)  # another one
         case "edited":
             note = note.replace("\n5\n", "\n4\n")
     with pytest.raises(Refused) as said:

@@ -155,7 +155,7 @@ class Lending(Signed):
     end: bool = Field(False, description="end it now instead")
 
 
-@router.get("/delegations", **told("as `interlock delegate --json`", many=True))
+@router.get("/delegations", **told("as `interlock delegate --json`", many=True, shape="Delegation"))
 def delegations(ask: Reading) -> Response:
     """Everything that was ever lent, as it stands now."""
     from interlock.app.delegate import delegations as lent
@@ -163,7 +163,7 @@ def delegations(ask: Reading) -> Response:
     return answered([one.to_json() for one in lent(ask.stands.workspace.record)])
 
 
-@router.post("/delegations", **told("what is lent now", 404, 409))
+@router.post("/delegations", **told("what is lent now", 404, 409, shape="Delegation"))
 def delegate(act: Signing, body: Lending) -> Response:
     """Lend a role of yours, or end that."""
     from interlock.app import delegate as lending
@@ -181,7 +181,7 @@ def delegate(act: Signing, body: Lending) -> Response:
     return act.do(body, work)
 
 
-@router.get("/inbox", **told("as `interlock inbox --json`"))
+@router.get("/inbox", **told("as `interlock inbox --json`", shape="Inbox"))
 def inbox(
     ask: Reading,
     by: Annotated[str, Query(max_length=SHORT, description="only where no token is shown")] = "",

@@ -24,7 +24,7 @@ Text = Annotated[str, Query(max_length=1000)]
 Number = Annotated[int, Path(ge=1, le=1_000_000, description="the number of an action")]
 
 
-@router.get("/notes", **told("as `interlock notes --json`", 404, many=True))
+@router.get("/notes", **told("as `interlock notes --json`", 404, many=True, shape="ReleaseNote"))
 def notes(
     ask: Reading,
     about: Annotated[
@@ -36,14 +36,15 @@ def notes(
 
 
 @router.get(
-    "/changes/{id}/story", **told("as `interlock notes CR-n --story --json`", 404, many=True)
+    "/changes/{id}/story",
+    **told("as `interlock notes CR-n --story --json`", 404, many=True, shape="Note"),
 )
 def told_of(ask: Reading, id: Id) -> Response:
     """What was said of each transition: in plain words, and in those of engineers."""
     return answered([one.to_json() for one in story(ask.stands.workspace, id)])
 
 
-@router.get("/scorecard", **told("as `interlock scorecard --json`", 404))
+@router.get("/scorecard", **told("as `interlock scorecard --json`", 404, shape="Scorecard"))
 def scorecard(ask: Reading, team: Text = "", since: Text = "", until: Text = "") -> Response:
     """How changes went in [since, until), ISO days; the usual is the last ninety days."""
     with THINKING:
@@ -53,7 +54,7 @@ def scorecard(ask: Reading, team: Text = "", since: Text = "", until: Text = "")
 # --- reviews --------------------------------------------------------------------------
 
 
-class Said(Signed):
+class Saying(Signed):
     """What somebody has to say of a change."""
 
     text: str = Field(min_length=1, max_length=LONG)
@@ -76,14 +77,16 @@ class Closing(Signed):
     finding: str = Field(max_length=SHORT, description="harmful, fine or unclear")
 
 
-@router.get("/changes/{id}/review", **told("as `interlock review CR-n --json`", 404))
+@router.get(
+    "/changes/{id}/review", **told("as `interlock review CR-n --json`", 404, shape="Looked")
+)
 def review(ask: Reading, id: Id) -> Response:
     """Planned beside measured, what was said, what follows, and the timeline."""
     return answered(reviews.look_back(ask.stands.workspace, id).to_json())
 
 
 @router.post("/changes/{id}/review/feedback", **told("that it is kept", 404, 409))
-def feedback(act: Signing, id: Id, body: Said) -> Response:
+def feedback(act: Signing, id: Id, body: Saying) -> Response:
     """Say something of a change; it counts for each team asked that you speak for."""
 
     def work(workspace: Workspace, by: str) -> str:
@@ -138,7 +141,7 @@ class Time(Signed):
     at: AwareDatetime | None = None
 
 
-@router.get("/agenda", **told("as `interlock calendar --json`"))
+@router.get("/agenda", **told("as `interlock calendar --json`", shape="Agenda"))
 def agenda(ask: Reading, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:
     """What is booked, by whom, when and until when; freezes, open hours and schedules."""
     from interlock.app.agenda import agenda as ahead
@@ -157,7 +160,9 @@ def feed(ask: Reading) -> Response:
     return answered_as("text/calendar; charset=utf-8", text.encode())
 
 
-@router.post("/changes/{id}/booking", **told("as `interlock book --json`", 404, 409))
+@router.post(
+    "/changes/{id}/booking", **told("as `interlock book --json`", 404, 409, shape="Booked")
+)
 def book(act: Proposing, id: Id, body: Time) -> Response:
     """Move a change that has not started to another time; it is signed for that time again."""
     from interlock.app.booking import book as move
@@ -174,7 +179,7 @@ def book(act: Proposing, id: Id, body: Time) -> Response:
 # --- what is told ---------------------------------------------------------------------
 
 
-@router.get("/outbox", **told("as `interlock outbox --json`", many=True))
+@router.get("/outbox", **told("as `interlock outbox --json`", many=True, shape="Waiting"))
 def outbox(ask: Reading) -> Response:
     """What waits to be told or was given up, and why."""
     return answered([one.to_json() for one in outbox_lines(ask.stands.workspace)])

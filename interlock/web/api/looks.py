@@ -56,7 +56,7 @@ class Queries(BaseModel):
     dialect: str = Field("duckdb", max_length=100)
 
 
-@router.get("/me", **told("whose token this is, and what it may do"))
+@router.get("/me", **told("whose token this is, and what it may do", shape="Me"))
 def me(ask: Reading) -> Response:
     """Who you are here."""
     who = ask.caller
@@ -64,13 +64,13 @@ def me(ask: Reading) -> Response:
     return answered({"person": who.person, "source": who.source, "scopes": scopes})
 
 
-@router.get("/status", **told("as `interlock status --json`"))
+@router.get("/status", **told("as `interlock status --json`", shape="Status"))
 def status(ask: Reading) -> Response:
     """What the environment runs, and its changes."""
     return answered(answers.status_json(describe(ask.stands.workspace, None)))
 
 
-@router.get("/changes", **told("a page of changes, newest first"))
+@router.get("/changes", **told("a page of changes, newest first", shape="Page"))
 def changes(
     ask: Reading,
     state: Filter = "",
@@ -103,7 +103,7 @@ def _from(found: list[Change], cursor: str) -> list[Change]:
     return [one for one in found if int(one.id.rpartition("-")[2]) < int(number)]
 
 
-@router.get("/changes/{id}", **told("as `interlock status CR-n --json`", 404))
+@router.get("/changes/{id}", **told("as `interlock status CR-n --json`", 404, shape="Standing"))
 def change(ask: Reading, id: Id) -> Response:
     """One change, whole. Its ETag is the digest of its plan, which a signature names."""
     found = describe(ask.stands.workspace, id)
@@ -111,7 +111,9 @@ def change(ask: Reading, id: Id) -> Response:
     return answered(answers.status_json(found), headers={"ETag": f'"{digest}"'})
 
 
-@router.get("/changes/{id}/evidence", **told("every check that was made", 404, many=True))
+@router.get(
+    "/changes/{id}/evidence", **told("every check that was made", 404, many=True, shape="Kept")
+)
 def evidence_made(ask: Reading, id: Id) -> Response:
     """The evidence of one change, in the order it was made."""
     record = ask.stands.workspace.record
@@ -119,7 +121,9 @@ def evidence_made(ask: Reading, id: Id) -> Response:
     return answered([answers.evidence_json(one) for one in found])
 
 
-@router.get("/changes/{id}/timeline", **told("every transition, newest first", 404, many=True))
+@router.get(
+    "/changes/{id}/timeline", **told("every transition, newest first", 404, many=True, shape="Move")
+)
 def timeline(ask: Reading, id: Id) -> Response:
     """What happened to a change, by whom and why."""
     stands = ask.stands
@@ -127,19 +131,19 @@ def timeline(ask: Reading, id: Id) -> Response:
     return answered(to_json(stands.desk.ledger.timeline(id)))
 
 
-@router.get("/evidence/{digest}", **told("as `interlock evidence --json`", 404))
+@router.get("/evidence/{digest}", **told("as `interlock evidence --json`", 404, shape="Kept"))
 def evidence(ask: Reading, digest: Id) -> Response:
     """One stored check, by its digest or how that starts."""
     return answered(answers.evidence_json(find_evidence(ask.stands.workspace, digest)))
 
 
-@router.get("/calendar", **told("as the page /calendar.json"))
+@router.get("/calendar", **told("as the page /calendar.json", shape="CalendarPage"))
 def calendar(ask: Reading) -> Response:
     """What is booked and frozen in the next days."""
     return answered(to_json(ask.stands.desk.calendar()))
 
 
-@router.get("/catalog", **told("as `interlock catalog --json`", many=True))
+@router.get("/catalog", **told("as `interlock catalog --json`", many=True, shape="Listed"))
 def catalog(
     ask: Reading,
     words: Annotated[str, Query(max_length=1000, description="each of them must occur")] = "",
@@ -151,7 +155,7 @@ def catalog(
         return answered([one.to_json() for one in listed(workspace, words.split())])
 
 
-@router.get("/lineage", **told("as `interlock lineage --json`", 404))
+@router.get("/lineage", **told("as `interlock lineage --json`", 404, shape="Lineage"))
 def lineage(
     ask: Reading,
     ref: Annotated[str, Query(max_length=1000, description="table:, column:, view:, ...")],
@@ -168,7 +172,7 @@ def lineage(
     return answered({"said": found.text() if show == "text" else found.mermaid()})
 
 
-@router.post("/plan", **told("as `interlock plan --json`", 404, 409))
+@router.post("/plan", **told("as `interlock plan --json`", 404, 409, shape="Planned"))
 def plan(ask: Reading, wanted: Wanted) -> Response:
     """What these files would change here, what breaks or moves, and who must sign."""
     from interlock.app.planning import look
@@ -190,7 +194,7 @@ def _verdict(made: Any) -> dict[str, Any]:
     return {"empty": made.empty, "objections": list(made.objections)}
 
 
-@router.post("/compare", **told("as `interlock compare --json`"))
+@router.post("/compare", **told("as `interlock compare --json`", shape="Compared"))
 def compare(_: Reading, queries: Queries) -> Response:
     """What a new version of a query changes: its rows, and each of its columns."""
     from interlock.app.comparing import Text, compare_texts

@@ -18,7 +18,7 @@ router = APIRouter()
 BUNDLE = "application/zip"
 
 
-@router.get("/audit", **told("as `interlock audit verify --json`", 409))
+@router.get("/audit", **told("as `interlock audit verify --json`", 409, shape="Audited"))
 def audit(
     ask: Reading,
     against: Annotated[
@@ -42,7 +42,7 @@ def key(ask: Reading) -> Response:
     return answered({"said": str(log.log_key(ask.stands.workspace))})
 
 
-@router.get("/audit/proof", **told("as `interlock audit prove`", 404, 409))
+@router.get("/audit/proof", **told("as `interlock audit prove`", 404, 409, shape="Proof"))
 def proof(
     ask: Reading,
     ref: Annotated[str, Query(max_length=1000, description="change:CR-12 or route:prod")],
@@ -77,7 +77,7 @@ class Trial(Policies):
     cases: dict[str, str] = Field(default={}, max_length=1000)
 
 
-@router.post("/policies/test", **told("as `interlock policy test --json`", 404))
+@router.post("/policies/test", **told("as `interlock policy test --json`", 404, shape="Tried"))
 def tested(_: Reading, body: Trial) -> Response:
     """Try every case against these policies. Nothing of the server's own is asked."""
     from interlock.app.policies import run_texts
@@ -86,7 +86,7 @@ def tested(_: Reading, body: Trial) -> Response:
         return answered(run_texts(body.files, body.cases).to_json())
 
 
-@router.post("/policies/replay", **told("as `interlock policy replay --json`"))
+@router.post("/policies/replay", **told("as `interlock policy replay --json`", shape="Replays"))
 def replayed(ask: Reading, body: Policies) -> Response:
     """Which past decisions would have come out otherwise under these policies."""
     from interlock.app.policies import replay_under
@@ -95,7 +95,10 @@ def replayed(ask: Reading, body: Policies) -> Response:
         return answered(replay_under(ask.stands.workspace, body.files).to_json())
 
 
-@router.get("/changes/{id}/policies", **told("as `interlock policy explain --json`", 404, 409))
+@router.get(
+    "/changes/{id}/policies",
+    **told("as `interlock policy explain --json`", 404, 409, shape="Explained"),
+)
 def explained(
     ask: Reading,
     id: Id,

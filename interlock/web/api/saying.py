@@ -10,6 +10,7 @@ from fastapi import Path
 from starlette.responses import Response
 
 from interlock.web.api.problems import HEADERS, MEDIA, SCHEMA
+from interlock.web.api.shapes import ref, shapes
 
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,100}$", description="the change, as CR-12")]
 _NO = {"$ref": "#/components/schemas/Problem"}
@@ -36,10 +37,13 @@ def answered_as(media: str, data: bytes) -> Response:
     return Response(data, 200, HEADERS, media)
 
 
-def told(what: str, *more: int, status: int = 200, many: bool = False) -> dict[str, Any]:
-    """For a route's decorator: `what` it answers, and in which ways it says no."""
-    shape = {"type": "array", "items": {"type": "object"}} if many else {"type": "object"}
-    return _described(what, {"application/json": {"schema": shape}}, more, status)
+def told(
+    what: str, *more: int, shape: str = "Said", status: int = 200, many: bool = False
+) -> dict[str, Any]:
+    """For a route's decorator: `what` it answers, in which shape, in which ways it says no."""
+    one = ref(shape)
+    shape_ = {"type": "array", "items": one} if many else one
+    return _described(what, {"application/json": {"schema": shape_}}, more, status)
 
 
 def sent(media: str, what: str, *more: int) -> dict[str, Any]:
@@ -60,8 +64,11 @@ def _no(status: int) -> dict[str, Any]:
 
 
 def with_problem(schema: dict[str, Any]) -> dict[str, Any]:
-    """The description of the API, with the shape of a problem in it."""
+    """The description of the API, with the shapes of answers and of a problem in it."""
     parts = schema.setdefault("components", {}).setdefault("schemas", {})
+    taken = sorted(set(parts) & set(made := shapes()))
+    assert not taken, f"two shapes are called {', '.join(taken)}"
+    parts |= made
     parts["Problem"] = SCHEMA
     for unused in ("HTTPValidationError", "ValidationError"):
         parts.pop(unused, None)

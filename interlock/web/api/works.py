@@ -34,7 +34,7 @@ class Proposal(Signed, Sent):
     emergency: str = Field("", max_length=LONG)
 
 
-class Waiting(Signed):
+class Awaiting(Signed):
     """What a change waits for from now on; empty: as it was."""
 
     after: str = Field("", max_length=100)
@@ -58,7 +58,9 @@ class Ending(Signed):
 # --- jobs -----------------------------------------------------------------------------
 
 
-@router.post("/changes", **told("a job; its change is known when it is done", 409, status=202))
+@router.post(
+    "/changes", **told("a job; its change is known when it is done", 409, status=202, shape="Job")
+)
 def propose(act: Proposing, body: Proposal) -> Response:
     """Open a change from these files and gather its evidence. Runs on: look at the job."""
     texts = uploaded(body.files)
@@ -66,13 +68,13 @@ def propose(act: Proposing, body: Proposal) -> Response:
     return _begun(act, body, "propose", asked, texts)
 
 
-@router.post("/changes/{id}/replan", **told("a job", 404, 409, status=202))
-def replan(act: Proposing, id: Id, body: Waiting) -> Response:
+@router.post("/changes/{id}/replan", **told("a job", 404, 409, status=202, shape="Job"))
+def replan(act: Proposing, id: Id, body: Awaiting) -> Response:
     """Plan a deferred change again, once what it waits for is through."""
     return _begun(act, body, "replan", {"change": id, "after": body.after})
 
 
-@router.post("/changes/{id}/prove", **told("a job", 404, 409, status=202))
+@router.post("/changes/{id}/prove", **told("a job", 404, 409, status=202, shape="Job"))
 def prove(act: Proposing, id: Id, body: Signed) -> Response:
     """Make evidence anew whose rows were refreshed since; plan, slot and signatures stay."""
     return _begun(act, body, "prove", {"change": id})
@@ -89,7 +91,7 @@ def _begun(act: Act, body: Signed, kind: str, asked: dict[str, Any], texts: Any 
     return act.do(body, work, status=202)
 
 
-@router.get("/jobs/{id}", **told("how it stands, and what it said so far", 404))
+@router.get("/jobs/{id}", **told("how it stands, and what it said so far", 404, shape="Job"))
 def job(ask: Reading, id: Id) -> Response:
     """A job: queued, running, done with a change, or failed with a problem."""
     found = find(ask.stands.workspace, id)
@@ -106,13 +108,13 @@ def _shown(job: Job) -> dict[str, Any]:
 # --- tokens ---------------------------------------------------------------------------
 
 
-@router.get("/tokens", **told("as `interlock token list --json`", many=True))
+@router.get("/tokens", **told("as `interlock token list --json`", many=True, shape="Token"))
 def listed(ask: Ruling) -> Response:
     """Every token there ever was, without its secret."""
     return answered([one.shown() for one in tokens.listed(ask.stands.workspace)])
 
 
-@router.post("/tokens", **told("the token; a replay does not show it again", 409))
+@router.post("/tokens", **told("the token; a replay does not show it again", 409, shape="NewToken"))
 def create(act: Admitting, body: TokenWish) -> Response:
     """Make a token. Its text is in this answer only."""
     wish = tokens.Wish(body.person, body.scopes, body.expires, body.environment)
