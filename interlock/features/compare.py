@@ -6,6 +6,7 @@ many changed, how many went missing, and whether one is an exact function of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from interlock.features.dialect import DUCKDB, Dialect
 from interlock.features.spread import Spread, cuts_sql, placed_sql, read_spread, spread_fields
 from interlock.features.tally import Rows
 from interlock.features.text import differs
-from interlock.features.units import name_change
+from interlock.features.units import Line, name_change
 
 Verdict = Literal["equal", "scaled", "affine", "changed", "unknown"]
 # A ratio seen on fewer rows than this may be chance.
@@ -218,9 +219,12 @@ def _judge(
     elif not seen["changed"] and not missing_old and not missing_new:
         verdict = "equal"
     elif seen["changed"] and ratio is not None:
-        verdict, name = "scaled", name_change(ratio, 0.0, 0.0, unit)
+        # Of one value every factor is as good as any other.
+        sure = seen["levels"] - (seen["zero_old"] > 0) > 1
+        verdict, name = "scaled", name_change(Line(ratio), unit) if sure else None
     elif seen["changed"] and slope is not None and intercept is not None and explained:
-        name = name_change(slope, intercept, width, unit) if explained > 1 - _NEARLY else None
+        line = _line(seen, slope, intercept, explained)
+        name = name_change(line, unit) if explained > 1 - _NEARLY else None
         moved = abs(slope - 1) > _NEARLY or abs(intercept) > _NEARLY * width
         verdict = "affine" if name or (explained > 1 - _EXACT and moved) else "changed"
     if verdict == "changed" and not name:
@@ -257,6 +261,12 @@ def _fit(seen: Mapping[str, Any]) -> tuple[float | None, float | None, float | N
     if not _finite(seen["std_old"]) or not _finite(seen["std_new"]):
         return None, None, None
     return _finite(seen["slope"]), _finite(seen["intercept"]), _finite(seen["explained"])
+
+
+def _line(seen: Mapping[str, Any], slope: float, intercept: float, explained: float) -> Line:
+    mean, spread = _finite(seen["mean_old"]) or 0.0, _finite(seen["std_new"]) or 0.0
+    error = spread * math.sqrt(max(0.0, 1 - explained) / seen["fitted"])
+    return Line(slope, intercept, mean, spread, error)
 
 
 def _turned(seen: Mapping[str, Any]) -> str | None:

@@ -50,8 +50,9 @@ CONVERSIONS = _FORWARD + _BACK
 
 # How contracts write the units above.
 _SPELLED = {
-    "min": "minutes", "minute": "minutes", "s": "seconds", "sec": "seconds", "second": "seconds",
-    "h": "hours", "hour": "hours", "d": "days", "day": "days", "ms": "milliseconds",
+    "min": "minutes", "mins": "minutes", "minute": "minutes", "s": "seconds", "sec": "seconds",
+    "secs": "seconds", "second": "seconds", "h": "hours", "hr": "hours", "hrs": "hours",
+    "hour": "hours", "d": "days", "day": "days", "ms": "milliseconds",
     "mi": "miles", "mile": "miles", "kph": "km/h", "kmh": "km/h", "kilometers": "km",
     "ft": "feet", "m": "metres", "meters": "metres", "in": "inches", "inch": "inches",
     "mb": "hpa", "mbar": "hpa", "lb": "pounds", "%": "percent", "f": "fahrenheit",
@@ -60,22 +61,57 @@ _SPELLED = {
 }  # fmt: skip
 
 
-def name_change(
-    factor: float, offset: float, spread: float, unit: str | None = None, room: float = 1e-3
-) -> str | None:
-    """What `new = factor * old + offset` is known as; several names when several fit.
+@dataclass(frozen=True)
+class Line:
+    """`new = factor * old + offset`, as it was fitted through rows.
 
-    `spread` is the standard deviation of the new values: an offset is judged against it.
-    `unit` is the declared unit of the old values and decides between equal factors.
+    `mean` is that of the old values, `spread` the standard deviation of the new ones, and
+    `error` how far beside the line the new mean may lie by chance (one standard error).
     """
-    found = [
-        c
-        for c in CONVERSIONS
-        if abs(factor - c.factor) <= room * abs(c.factor)
-        and abs(offset - c.offset) <= room * abs(c.offset) + 0.02 * spread
-    ]
-    declared = [c for c in found if unit and _same_unit(unit, c.old)]
-    return " or ".join(c.name for c in declared or found) or None
+
+    factor: float
+    offset: float = 0.0
+    mean: float = 0.0
+    spread: float = 0.0
+    error: float = 0.0
+
+    @property
+    def size(self) -> float:
+        """How large the new values are."""
+        return max(abs(self.factor * self.mean + self.offset), self.spread)
+
+
+ROOM = 1e-3
+"""Factors and offsets are written down with three digits or more."""
+_DUST = 1e-6  # of the spread: what sums of many doubles lose
+_HOTTEST = 10_000  # degrees; what is larger is measured in something else
+
+
+def name_change(line: Line, unit: str | None = None) -> str | None:
+    """What the line is known as; several names when several fit, None when nothing supports one.
+
+    `unit` is the declared unit of the old values: a known one leaves only what starts from it.
+    """
+    found = [c for c in CONVERSIONS if _fits(c, line)]
+    if unit and any(_same_unit(unit, c.old) for c in CONVERSIONS):
+        found = [c for c in found if _same_unit(unit, c.old)]
+    return " or ".join(c.name for c in found) or None
+
+
+def _fits(known: Conversion, line: Line) -> bool:
+    """Is the line this conversion, as far as the rows can tell?
+
+    Judged at the mean, where a fitted line is surest. An offset that is small beside what
+    the rows leave open is no evidence: anything that moves huge numbers a little has it.
+    """
+    if abs(line.factor - known.factor) > ROOM * abs(known.factor):
+        return False
+    off = abs((line.factor - known.factor) * line.mean + line.offset - known.offset)
+    room = ROOM * (abs(known.offset) + abs(known.factor * line.mean))
+    room += 4 * line.error + _DUST * line.spread
+    if not known.offset:
+        return off <= room
+    return off <= room < abs(known.offset) / 10 and line.size < _HOTTEST
 
 
 def _same_unit(said: str, known: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.define.definitions import ColumnType
 from interlock.features.compare import ValueComparison, compare_sql, judge_values
-from interlock.features.units import CONVERSIONS, name_change
+from interlock.features.units import CONVERSIONS, Line, name_change
 
 ROWS = 600
 
@@ -196,15 +196,107 @@ def test_shares_are_what_counting_by_hand_gives(
 
 @pytest.mark.parametrize("known", CONVERSIONS, ids=lambda c: c.name)
 def test_every_known_conversion_is_recognised(known: Any) -> None:
-    said = name_change(known.factor, known.offset, 10.0, known.old)
+    line = Line(known.factor, known.offset, mean=50.0, spread=10.0, error=0.001)
+    for unit in (known.old, None):
+        said = name_change(line, unit)
+        assert said is not None
+        assert known.name in said
+
+
+def test_no_change_and_an_unknown_factor_have_no_name() -> None:
+    assert name_change(Line(1.0, 0.0, 5.0, 10.0)) is None
+    assert name_change(Line(1.7, 0.0, 5.0, 10.0)) is None
+    assert name_change(Line(5 / 9, 0.0, 5.0, 10.0)) is None  # Fahrenheit needs its offset
+
+
+def test_a_declared_unit_that_is_known_excludes_what_starts_from_another() -> None:
+    assert name_change(Line(60.0)) == "minutes -> seconds (x60) or hours -> minutes (x60)"
+    assert name_change(Line(60.0), "min") == "minutes -> seconds (x60)"
+    assert name_change(Line(60.0), "mph") is None
+    assert name_change(Line(1, 273.15, 20, 8), "degF") is None
+    assert name_change(Line(100.0), "eur") == "hPa -> Pa (x100) or share -> percent (x100)"
+
+
+@settings(max_examples=300, derandomize=True)
+@given(
+    known=st.sampled_from(CONVERSIONS),
+    mean=st.floats(-100, 100),
+    spread=st.floats(0.5, 100),
+    near=st.floats(-0.9, 0.9),
+)
+def test_what_is_a_conversion_up_to_what_chance_leaves_open_is_called_by_its_name(
+    known: Any, mean: float, spread: float, near: float
+) -> None:
+    error = 1e-5 * spread
+    offset = known.offset + 4 * near * error
+    said = name_change(Line(known.factor, offset, mean, spread, error), known.old)
     assert said is not None
     assert known.name in said
 
 
-def test_no_change_and_an_unknown_factor_have_no_name() -> None:
-    assert name_change(1.0, 0.0, 10.0) is None
-    assert name_change(1.7, 0.0, 10.0) is None
-    assert name_change(5 / 9, 0.0, 10.0) is None  # Fahrenheit needs its offset
+@settings(max_examples=300, derandomize=True)
+@given(
+    known=st.sampled_from([c for c in CONVERSIONS if c.offset]),
+    size=st.floats(4.8, 15), by=st.sampled_from(["mean", "spread", "error"]),
+    beside=st.floats(-1, 1),
+)  # fmt: skip
+def test_an_offset_that_drowns_in_huge_values_is_no_temperature(
+    known: Any, size: float, by: str, beside: float
+) -> None:
+    """Celsius to kelvin is a move by 273.15: of millions, anything is."""
+    huge = 10.0**size
+    given_ = {"mean": 15.0, "spread": 8.0, "error": 1e-4, by: huge}
+    offset = known.offset + beside * 0.02 * huge
+    assert name_change(Line(known.factor, offset, **given_)) is None
+
+
+@settings(max_examples=300, derandomize=True)
+@given(
+    known=st.sampled_from(CONVERSIONS), mean=st.floats(-50, 50), spread=st.floats(1, 50),
+    miss=st.floats(1.5, 50), up=st.booleans(), in_factor=st.booleans(),
+)  # fmt: skip
+def test_a_near_miss_has_no_name(
+    known: Any, mean: float, spread: float, miss: float, up: bool, in_factor: bool
+) -> None:
+    """Beside a factor, or beside the offset, by more than constants are written down with."""
+    sign = miss if up else -miss
+    beside = sign * 1e-3 * (abs(known.offset) + abs(known.factor * mean)) + sign * 1e-4 * spread
+    line = (
+        Line(known.factor * (1 + sign * 1e-3), known.offset, mean, spread)
+        if in_factor
+        else Line(known.factor, known.offset + beside, mean, spread)
+    )
+    said = name_change(line, known.old) or ""
+    assert known.name not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        (lambda n: 20 + 9 * math.sin(n), lambda x: x + 273.15, "Celsius -> kelvin"),
+        (lambda n: round(60 + 20 * math.sin(n), 1), lambda x: round((x - 32) / 1.8, 1),
+         "Fahrenheit -> Celsius"),
+        (lambda n: 40 * math.sin(n), lambda x: round(x * 1.609344 + 1e-9, 2),
+         "mph -> km/h (x1.609344) or miles -> km (x1.609344)"),
+        (lambda n: 1e8 + 1e6 * math.sin(n), lambda x: x + 273.15, None),
+        (lambda n: 1e8 + 1e6 * math.sin(n), lambda x: x + 1000 * math.cos(x), None),
+        (lambda n: 4e5 * math.sin(n), lambda x: x + 500, None),
+        (lambda n: 20 + 9 * math.sin(n), lambda x: x + 270, None),
+        (lambda n: 20 + 9 * math.sin(n), lambda x: 60 * x + 5, None),
+        (lambda n: 1.0, lambda x: 60.0, None),
+        (lambda n: n % 2, lambda x: 60.0 * x, None),
+    ],
+)  # fmt: skip
+def test_only_what_the_rows_show_is_called_a_unit_change(
+    warehouse: DuckDBWarehouse,
+    old: Callable[[int], float],
+    new: Callable[[float], float],
+    name: str | None,
+) -> None:
+    values = [old(n) for n in range(2000)]
+    found = compared(warehouse, values, [new(x) for x in values])
+    assert found.name == name
+    assert found.verdict not in ("equal", "unknown")
 
 
 def test_distances_come_with_the_comparison(warehouse: DuckDBWarehouse) -> None:  # R-A6
