@@ -332,6 +332,10 @@ class PredictionLog(Protocol):
     """What was answered. Append survives the death of the process once it returns."""
 
     def append(self, rows: Sequence[Json]) -> None: ...
+    def check(self) -> None:
+        """Raises `Unavailable` when a row could not be appended now."""
+        ...
+
     def read(self, after: Json) -> tuple[list[Json], Json]:
         """Rows appended since the cursor `after` ({} = from the start), and the next cursor."""
         ...

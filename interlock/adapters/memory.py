@@ -277,6 +277,9 @@ class MemoryPredictionLog:
         with self._lock:
             self._lines.extend(lines)
 
+    def check(self) -> None:
+        """Memory takes rows as long as the process lives."""
+
     def read(self, after: Json) -> tuple[list[Json], Json]:
         with self._lock:
             lines = self._lines[int(after.get("line", 0)) :]

@@ -17,6 +17,7 @@ import orjson
 from interlock.errors import Unavailable
 from interlock.ports import Json
 
+_PROBE = 4096  # bytes
 SEGMENT = 64 * 1024 * 1024
 _NAME = re.compile(r"(?P<writer>.+)-(?P<number>\d{6})\.jsonl")
 
@@ -56,10 +57,26 @@ class JsonLinesLog:
             with self._lock:
                 self._write(data)
         except OSError as error:
-            raise Unavailable(
-                f"the log at {self._folder} cannot be written: {error}",
-                help="is the folder writable, and the disk not full?",
-            ) from error
+            raise self._unavailable(error) from error
+
+    def check(self) -> None:
+        """Try the disk with a file of our own: a full one is not seen by looking."""
+        probe = self._folder / f".{self._name}-{os.getpid()}-{threading.get_ident()}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with probe.open("wb") as file:
+                    file.write(b"\0" * _PROBE)
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"the log at {self._folder} cannot be written: {error}",
+            help="is the folder writable, and the disk not full?",
+        )
 
     def _write(self, data: bytes) -> None:
         if self._file is None or self._size >= self._segment:

@@ -17,6 +17,7 @@ from typing import Any
 from interlock.app.asked import Answered, Ask, Asked, Share, ids_of, rows_of
 from interlock.app.mirroring import Mirrored, Mirrors
 from interlock.app.push import Pushed, Pusher, spec_of
+from interlock.app.readiness import objections
 from interlock.app.releases import Live, Pace, Releases
 from interlock.app.stores import Reading, standing_of
 from interlock.define.keys import entity_keys, instant_text
@@ -52,6 +53,9 @@ class Gateway:
         self._store = store
         self._log = log
         self._counts: Counter[str] = Counter()
+        self.draining = False
+        self.log_error: str | None = None
+        self.oldest: float | None = None  # s; the oldest row used by the last answer
         self._last_candidate: float | None = None
 
     def start(self) -> Gateway:
@@ -66,12 +70,18 @@ class Gateway:
         if self.mirrors is not None:
             self.mirrors.stop()
 
+    def drain(self) -> None:
+        """From now on callers should go elsewhere; whoever still comes is answered."""
+        self.draining = True
+
     @property
     def ready(self) -> bool:
-        live = self.releases.live
-        stores = self.stores
-        reachable = not stores or any(one["healthy"] for one in stores)
-        return live is not None and live.ready and reachable
+        return not self.objections()
+
+    def objections(self) -> list[str]:
+        """Why nobody should be sent here now, found out by trying; empty when all is well."""
+        leaving = ["this gateway is stopping"] if self.draining else []
+        return leaving + objections(self.releases, self._store, self._log)
 
     @property
     def stores(self) -> list[Json]:
@@ -240,7 +250,9 @@ class Gateway:
     def _remember(self, rows: Sequence[Json]) -> None:
         try:
             self._log.append(rows)
-        except (Unavailable, OSError):
+            self.log_error = None
+        except (Unavailable, OSError) as error:
+            self.log_error = str(error)
             # The caller still gets the answer. The judge will see too few rows, and hold.
             self._counts["unlogged"] += len(rows)
 
@@ -251,6 +263,7 @@ class Gateway:
             self._counts["rows_" + share.arm] += len(scored.values)
             self._counts["errors"] += scored.reasons.count("error")
             self._counts["fallbacks"] += scored.reasons.count("fallback")
+            self.oldest = max(filter(None, scored.oldest), default=self.oldest)
             if share.arm == "candidate":
                 self._last_candidate = time.time()
 
@@ -277,7 +290,9 @@ class Gateway:
             "mirror": live.route.mirror if live else None,
             "stage": live.route.stage if live else None,
             "loaded": sorted(live.known) if live else [],
+            "draining": self.draining,
             "record_error": watched.record_error,
+            "log_error": self.log_error,
             "stable_error": watched.stable_error,
             "candidate_error": watched.candidate_error,
             "stores": self.stores,

@@ -280,6 +280,12 @@ class PredictionLogContract:
     def log(self, tmp_path: Path) -> PredictionLog:
         return self.make(tmp_path)
 
+    def test_a_log_that_can_be_written_says_so_and_is_not_written_by_asking(
+        self, log: PredictionLog
+    ) -> None:
+        log.check()
+        assert log.read({})[0] == []
+
     def test_an_empty_log_reads_empty(self, log: PredictionLog) -> None:
         rows, cursor = log.read({})
         assert rows == []

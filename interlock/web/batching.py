@@ -46,6 +46,10 @@ class Batcher:
         self._most = most
         self._waiting: deque[_Waiting] = deque()
 
+    def waiting(self) -> int:
+        """How many requests wait for a turn."""
+        return len(self._waiting)
+
     async def answer(self, ask: Ask, patience: float = PATIENCE) -> Answered:
         """As `Gateway.answer`; raises `Busy` when too many wait, or `patience` (s) ran out."""
         if len(self._waiting) >= self._most:

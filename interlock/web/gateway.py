@@ -6,12 +6,14 @@ as much as the prediction itself; everything rarer goes through Starlette.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,22 +25,34 @@ from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.serve.scoring import Loaded
-from interlock.web import ofrep, oip, published, push, tensors
+from interlock.web import metrics, ofrep, oip, published, push, tensors
 from interlock.web.batching import MOST_WAITING, Batcher, Busy
+from interlock.web.metrics import Meter
 from interlock.web.upstream import Upstream, upstream_of
 
 LARGEST_BODY = 8 * 1024 * 1024
+SLOWEST_BODY = 20.0  # seconds
+GONE = 499  # for the count of how requests ended; nobody is told
 RELEASE_HEADER = b"x-interlock-release"
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _JSON = (b"content-type", b"application/json")
 _BYTES = (b"content-type", b"application/octet-stream")
 
 
+class Slow(Unusable):
+    """The caller began a request and did not go on with it."""
+
+
+class TooLarge(Unusable):
+    """More bytes than any request needs."""
+
+
 def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
-    batcher = Batcher(gateway, most_waiting)
+    batcher, meter = Batcher(gateway, most_waiting), Meter()
     upstream, flags = Upstream(gateway), ofrep.Flags(gateway)
     others = [*push.routes(gateway), *published.routes(gateway)]
+    others.append(metrics.route(gateway, meter, batcher.waiting))
     rest = Starlette(routes=[*_routes(gateway), *others])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +60,9 @@ def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
             found = _INFER.fullmatch(scope["path"])
             if found:
                 await upstream.reach(scope["headers"])
-                await _infer(batcher, found[1], found[2], scope, receive, send)
+                began = time.perf_counter()
+                status = await _infer(batcher, found[1], found[2], scope, receive, send)
+                meter.note(status, time.perf_counter() - began)
                 return
             if scope["path"].startswith(ofrep.PATH):
                 await flags(scope, receive, send)
@@ -58,11 +74,15 @@ def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
 
 async def _infer(
     batcher: Batcher, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
-) -> None:
+) -> int:
+    """Answer one request; its status, `GONE` when nobody was there any more."""
     headers = [_JSON]
     try:
         door = _door(model, version, scope)
-        inquiry = oip.parse(door, await _body(receive))
+        body = await _body(receive)
+        if body is None:
+            return GONE
+        inquiry = oip.parse(door, body)
         answered = await batcher.answer(inquiry.ask)
         status, said, json_length = _reply_to(inquiry, answered)
         header = _release_header(answered)
@@ -75,9 +95,12 @@ async def _infer(
         status, said = _status(error), orjson.dumps({"error": error.message})
         if isinstance(error, Busy):
             headers.append((b"retry-after", str(error.after).encode()))
+        if isinstance(error, Slow | TooLarge):  # what still comes belongs to no request
+            headers.append((b"connection", b"close"))
     headers.append((b"content-length", str(len(said)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": said})
+    return status
 
 
 def _reply_to(inquiry: oip.Inquiry, answered: Answered) -> tuple[int, bytes, int | None]:
@@ -88,23 +111,29 @@ def _reply_to(inquiry: oip.Inquiry, answered: Answered) -> tuple[int, bytes, int
     return 200, *oip.reply(inquiry, answered)
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        return _sized(body)
-    parts = [body]
-    while message.get("more_body", False):
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when the caller left before all of it had come."""
+    try:
+        async with asyncio.timeout(SLOWEST_BODY):
+            return await _whole(receive)
+    except TimeoutError as error:
+        raise Slow(f"the body did not come within {SLOWEST_BODY:.0f} s") from error
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
-        parts.append(message.get("body", b""))
-        _sized(b"", sum(map(len, parts)))
-    return b"".join(parts)
-
-
-def _sized(body: bytes, size: int = 0) -> bytes:
-    if max(size, len(body)) > LARGEST_BODY:
-        raise Unusable(f"the body is larger than {LARGEST_BODY} bytes")
-    return body
+        if message["type"] == "http.disconnect":
+            return None
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise TooLarge(f"the body is larger than {LARGEST_BODY} bytes")
+        if not message.get("more_body", False):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
 
 
 def _door(model: str, version: str | None, scope: Scope) -> oip.Door:
@@ -130,6 +159,10 @@ def _status(error: InterlockError) -> int:
         return 404
     if isinstance(error, Busy):
         return 429
+    if isinstance(error, Slow):
+        return 408
+    if isinstance(error, TooLarge):
+        return 413
     return 503 if isinstance(error, Unavailable) else 400
 
 
@@ -143,12 +176,14 @@ def _routes(gateway: Gateway) -> list[Route]:
         return _reply({"live": True})
 
     async def ready(_: Request) -> Response:
+        # The store and the disk are tried: not in the loop that answers.
+        why = await run_in_threadpool(gateway.objections)
+        said = {"ready": not why, **({"why": why} if why else {})}
         stores = {"stores": gateway.stores} if gateway.stores else {}
-        is_ready = gateway.ready
-        return _reply({"ready": is_ready, **stores}, 200 if is_ready else 503)
+        return _reply({**said, **stores}, 503 if why else 200)
 
     async def status(_: Request) -> Response:
-        return _reply(gateway.status())
+        return _reply(await run_in_threadpool(gateway.status))
 
     async def model(request: Request) -> Response:
         return _described(gateway, **request.path_params)

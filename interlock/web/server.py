@@ -8,16 +8,19 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock.adapters.predictions import JsonLinesLog
 from interlock.app.mirroring import mirrors_of
@@ -32,10 +35,12 @@ from interlock.web.gateway import gateway_app
 from interlock.web.pages import pages_app
 from interlock.web.signin import Gate
 
-DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock")
+DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock", "/metrics")
 CONTROL = ("/api",)
 # How long a thread may keep the interpreter when a prediction waits for it.
 SWITCH_SECONDS = 0.0005
+QUIET = 0.5  # seconds without a request after which a server that was told to stop goes
+DRAIN = 15.0  # seconds after which it goes all the same
 # New containers before the youngest are looked through; requests leave hardly any rings.
 COLLECT = (50_000, 20, 50)
 
@@ -76,11 +81,34 @@ class Application:
     control: ASGIApp
     pages: ASGIApp
     closes: tuple[Callable[[], None], ...] = ()
+    busy: int = 0  # requests that somebody acts on, being answered
+    asked: float = 0.0  # when the last of them came, by `monotonic`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.gateway.draining:
+            send = _closing(send)
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http" and _below(scope["path"], DATA_PLANE):
+        elif scope["type"] == "http" and scope["method"] == "POST":
+            await self._counted(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked = time.monotonic()
+        self.busy += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.busy -= 1
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is being answered, and nobody came for a while."""
+        return not self.busy and time.monotonic() - self.asked > QUIET
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _below(scope["path"], DATA_PLANE):
             await self.data_plane(scope, receive, send)
         elif scope["type"] == "http" and _below(scope["path"], CONTROL):
             await self.control(scope, receive, send)
@@ -102,6 +130,17 @@ class Application:
             close()
 
 
+def _closing(send: Send) -> Send:
+    """As `send`; who asked over this connection opens the next one elsewhere."""
+
+    async def close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await send(message)
+
+    return close
+
+
 def settle() -> None:
     """What is loaded by now stays: looking through it for garbage was 15 % of a prediction."""
     gc.collect()
@@ -114,7 +153,33 @@ def _below(path: str, prefixes: Sequence[str]) -> bool:
 
 
 class _Announced(uvicorn.Server):
-    """Says where it listens, on one line, once it really does."""
+    """Says where it listens, on one line, once it really does; leaves when nobody asks any more.
+
+    Told to stop (SIGTERM), it first says that it is not ready and closes each connection with
+    its next answer. It goes when it was quiet for a while, at the latest after `DRAIN`.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+        super().__init__(config)
+        self._app = app
+        self._leaves: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM drains, a second one does not wait; whoever is at the keyboard neither."""
+        if sig != signal.SIGTERM:
+            super().handle_exit(sig, frame)
+        elif self._leaves is not None or not self.started:
+            self.should_exit = True
+        else:
+            self._leaves = time.monotonic() + DRAIN
+            self._app.asked = time.monotonic()
+            self._app.gateway.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._leaves is not None:
+            late = time.monotonic() > self._leaves
+            self.should_exit = self.should_exit or self._app.is_quiet or late
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -139,12 +204,17 @@ def serve(
     except BaseException:
         door.close()
         raise
+    run(app, door)
+
+
+def run(app: Application, door: socket.socket) -> None:
+    """Answer what comes to `door` until told to stop; what was begun is finished."""
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", ws="none", lifespan="on",
         log_level="warning", access_log=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    server = _Announced(config)
+    server = _Announced(config, app)
     server.run(sockets=[door])
     if not server.started:
         raise Unavailable("the server did not start", help="the lines above say why")
