@@ -56,8 +56,8 @@ def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
     rest = Starlette(routes=[*_routes(gateway), *others])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            found = _INFER.fullmatch(scope["path"])
+        if scope["type"] == "http":
+            found = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
             if found:
                 await upstream.reach(scope["headers"])
                 began = time.perf_counter()
