@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 from chaos_crowd import MODEL, Crowd, Told
+from chaos_travellers import Travellers
 from chaos_world import LIFT, LIFTED
 
 from interlock.adapters.lightgbm import load
@@ -119,6 +120,31 @@ def services_agree(after: Aftermath, crowd: Crowd) -> Counter[str]:
             # Without the header this one would have been told the other release.
             seen["moved on"] += not taken_back and _cohort(route, told.subject) != first.release
         seen["whole"] += len(decision.told) == 3
+    return seen
+
+
+def one_question_one_release(after: Aftermath, asked: Travellers) -> Counter[str]:
+    """Nobody who asked the edge was answered from two releases; the log says the same.
+
+    The release is the cohort's at the edge's epoch, or the stable one when it was decided
+    again. Counted by how it came out.
+    """
+    seen: Counter[str] = Counter()
+    logged = {row["id"]: row for row in after.log}
+    for one in asked.answers:
+        releases = {one.release, *(release for _, _, release in one.decided)}
+        assert len(releases) == 1, one
+        assert one.given == f"{one.release};e={one.epoch}", one
+        route = after.routes[one.epoch]
+        cohort = _cohort(route, one.subject)
+        assert one.release in (cohort, route.stable), (one, route)
+        for service, prediction, release in one.decided:
+            row = logged[prediction]
+            assert (row["release"], row["subject"], row["service"]) == (
+                release, one.subject, service,
+            )  # fmt: skip
+        seen["candidate" if one.release == route.candidate else "stable"] += 1
+        seen["again"] += one.release != cohort
     return seen
 
 

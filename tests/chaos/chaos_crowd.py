@@ -113,7 +113,7 @@ class Crowd:
     """Asks until told to stop. A gateway that is away is asked again, with the same header."""
 
     folder: Path
-    port: int
+    ports: list[int]  # of gateways, each of which must know what the others know
     flights: Flights
     seed: int
     decisions: list[Decision] = field(default_factory=list)
@@ -164,6 +164,8 @@ class Crowd:
         self._flag(self._chance.choice(SERVICES), self.flights.subject(begun.row))
 
     def _ask(self, service: str, row: int, now: datetime, header: str | None) -> Told | None:
+        if self._chance.random() < len(self.ports) / 4 - 0.25:
+            self._close()  # another gateway, perhaps
         sent = {HEADER: header} if header else {}
         got = self._post(f"/v2/models/{MODEL}/infer", self.flights.body(row, service, now), sent)
         return None if got is None else self._told(service, row, header, got)
@@ -200,7 +202,8 @@ class Crowd:
 
     def _once(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[Any, str]:
         if self._link is None:
-            self._link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            port = self._chance.choice(self.ports)
+            self._link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         self._link.request("POST", path, body, {"content-type": "application/json", **headers})
         response = self._link.getresponse()
         text = response.read()

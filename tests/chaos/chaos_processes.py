@@ -11,19 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CONTROLLER = Path(__file__).with_name("chaos_controller.py")
 
 
-def free_port() -> int:
-    """A port nobody listens on; a gateway that comes back comes back there."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, each another; who comes back comes back there."""
+    with ExitStack() as stack:
+        doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        for door in doors:
+            stack.enter_context(door)
+        return [int(door.getsockname()[1]) for door in doors]
 
 
-def wait_until(true: Callable[[], bool], seconds: float, pause: float = 0.002) -> bool:
+def wait_until(true: Callable[[], bool], seconds: float, pause: float = 0.005) -> bool:
     """Whether `true` came true within `seconds`."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -100,7 +104,20 @@ def gateway(folder: Path, port: int) -> Killable:
     command = (
         sys.executable, "-m", "interlock.web.server", "--project", str(folder), "--port", str(port),
     )  # fmt: skip
-    return Killable(command, folder / "gateway.out")
+    return Killable(command, folder / f"gateway-{port}.out")
+
+
+def services(folder: Path, ports: Sequence[int], gateways: Sequence[int]) -> list[Killable]:
+    """The project's own three services, each asking the next; the last is the edge."""
+    asked = [word for port in gateways for word in ("--gateway", f"http://127.0.0.1:{port}")]
+    found: list[Killable] = []
+    after: list[str] = []
+    for name, port in zip(("gates", "crew", "rebooking"), ports, strict=True):
+        command = (sys.executable, str(folder / f"apps/{name}.py"), "--port", str(port))
+        edge = ["--edge"] if name == "rebooking" else []
+        found.append(Killable((*command, *asked, *after, *edge), folder / f"{name}.out"))
+        after = ["--next", f"http://127.0.0.1:{port}"]
+    return found
 
 
 def controller(folder: Path, port: int, change: str, last_day: str, hours: int) -> Killable:

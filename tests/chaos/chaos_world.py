@@ -50,6 +50,15 @@ def new_project(folder: Path) -> None:
     model.write_text(text.replace("num_trees: 150", "num_trees: 40"), encoding="utf-8")
 
 
+def set_engines(folder: Path) -> None:
+    """The record and the online store are servers, whose addresses the processes are given."""
+    edit(
+        folder / "interlock.yaml",
+        "    clock: replay\n",
+        '    clock: replay\n    record: "${CHAOS_RECORD}"\n    online: ["${CHAOS_ONLINE}"]\n',
+    )
+
+
 def set_stages(folder: Path, stages: str) -> None:
     """The declared ramp, replaced."""
     settings = folder / "interlock.yaml"

@@ -10,22 +10,26 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import chaos_checks as check
 import pytest
 from chaos_crowd import Crowd, Flights
+from chaos_engines import Engines
 from chaos_processes import (
     Killable,
     answers,
     command,
     controller,
-    free_port,
+    free_ports,
     gateway,
+    services,
     wait_until,
 )
+from chaos_travellers import Travellers
 from chaos_world import (
     LAST_DAY,
     LIFT,
@@ -37,6 +41,7 @@ from chaos_world import (
     new_project,
     propose_first,
     release_first,
+    set_engines,
     start_change,
 )
 
@@ -52,7 +57,8 @@ from interlock.plan.plan import Plan
 
 pytestmark = pytest.mark.slow
 ENDS = ("COMMITTED", "ABORTED")
-IN_ONE_STATE = 9  # random kills, so that the long shadow does not use them up
+GATEWAYS = 3
+IN_ONE_STATE = 5  # random kills, so that the long shadow does not use them up
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +77,34 @@ def proposed(fresh: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Released:
+    """A project whose first release is live, with its servers. Copy it before you write."""
+
+    folder: Path
+    engines: Engines
+
+    @contextmanager
+    def copied(self, to: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """The same again, with servers of its own, which end with it."""
+        engines = Engines.new(self.engines.server, to.parent / "engines", self.engines).use(patch)
+        try:
+            yield _copy(self.folder, to)
+        finally:
+            engines.stop()
+
+
 @pytest.fixture(scope="module")
-def released(proposed: Path) -> Path:
-    """A project whose first release is live. Copy it before you write."""
-    folder = _copy(proposed, proposed.parent / "released")
-    release_first(folder)
-    return folder
+def released(fresh: Path, postgres_url: str) -> Iterator[Released]:
+    engines = Engines.new(postgres_url, fresh.parent / "engines")
+    folder = _copy(fresh, fresh.parent / "released")
+    set_engines(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        engines.use(patch)
+        propose_first(folder)
+        release_first(folder)
+    yield Released(folder, engines)
+    engines.stop()
 
 
 @dataclass
@@ -88,19 +116,29 @@ class Chaos:
     seed: int
     hours: int = 6  # of recorded time between two looks
     around_writes: bool = False  # no other moments, and the controller every time
-    port: int = field(default_factory=free_port)
+    pause: float = 0.03  # seconds, between two questions of a traveller
     hit: Counter[str] = field(default_factory=Counter)  # states in which something was killed
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.gateway = gateway(self.folder, self.port)
-        self.controller = controller(self.folder, self.port, self.change, LAST_DAY, self.hours)
+        ports = free_ports(GATEWAYS + 3)
+        self.ports = ports[:GATEWAYS]
+        self.gateways = [gateway(self.folder, port) for port in self.ports]
+        self.services = services(self.folder, ports[GATEWAYS:], self.ports)
+        first = self.ports[0]
+        self.controller = controller(self.folder, first, self.change, LAST_DAY, self.hours)
         self.looking = Workspace(self.folder)
-        self.crowd = Crowd(self.folder, self.port, Flights.read(self.folder), self.seed)
+        flights = Flights.read(self.folder)
+        self.crowd = Crowd(self.folder, self.ports, flights, self.seed)
+        self.travellers = Travellers(self.folder, ports[-1], flights, self.seed, pause=self.pause)
+
+    @property
+    def all(self) -> list[Killable]:
+        return [self.controller, *self.gateways, *self.services]
 
     @property
     def kills(self) -> int:
-        return self.gateway.kills + self.controller.kills
+        return sum(one.kills for one in self.all)
 
     def until_it_ended(self, at_random: int, within: float) -> str:
         """Kill until the change has ended, at random `at_random` times, then at each move only."""
@@ -108,6 +146,7 @@ class Chaos:
         try:
             self._start()
             self.crowd.start()
+            self.travellers.start()
             while not self._ended():
                 assert time.monotonic() < ends, self._where()
                 self._start()
@@ -115,16 +154,17 @@ class Chaos:
             self._afterwards()
         finally:
             self.crowd.stop()
-            self.gateway.stop()
-            self.controller.stop()
+            self.travellers.stop()
+            for one in self.all:
+                one.stop()
         state = self._state()
         self.looking.close()
         return state
 
     def _start(self) -> None:
-        self.gateway.start()
-        self.controller.start()
-        assert not [*self.gateway.exits, *self.controller.exits], self._where()
+        for one in self.all:
+            one.start()
+        assert not [code for one in self.all for code in one.exits], self._where()
 
     def _one_kill(self, at_random: bool) -> None:
         """Wait for the moment, and end the controller, the gateway or both."""
@@ -137,10 +177,11 @@ class Chaos:
             self.hit[self._state()] += 1
 
     def _victims(self) -> list[list[Killable]]:
-        one, other = [self.controller], [self.gateway]
+        one, other = [self.controller], [self.chance.choice(self.gateways)]
         if self.around_writes:
             return [one, [*one, *other]]
-        return [one, one, other, other, [*one, *other]]
+        service = [self.chance.choice(self.services)]
+        return [one, one, other, self.gateways, service, [*one, *other, *service]]
 
     def _moments(self) -> list[Callable[[], bool]]:
         if self.around_writes:
@@ -173,9 +214,13 @@ class Chaos:
         return self._state() in ENDS
 
     def _afterwards(self) -> None:
-        """A few more decisions, by a gateway that may have been killed just now."""
-        self.gateway.start()
-        assert wait_until(lambda: answers(self.port), 20, 0.05), self._where()
+        """A few more decisions, by processes that may have been killed just now."""
+        for one in (*self.gateways, *self.services):
+            one.start()
+        ready = lambda: all(map(answers, self.ports))  # noqa: E731  # asked again and again
+        assert wait_until(ready, 30, 0.05), self._where()
+        told = len(self.travellers.answers)
+        assert wait_until(lambda: len(self.travellers.answers) >= told + 20, 30), self._where()
         before = len(self.crowd.decisions)
         wait_until(lambda: len(self.crowd.decisions) >= before + 20, 10, 0.05)
 
@@ -183,7 +228,8 @@ class Chaos:
         change = held(self.looking.record, self.change).change
         return (
             f"{change.state} after {self.kills} kills at {self.looking.now()}: {change.said}\n"
-            f"controller: {self.controller.said()}\ngateway: {self.gateway.said()}"
+            f"trouble: {self.crowd.trouble} {self.travellers.trouble}\n"
+            + "\n".join(f"{one.output.name}: {one.said()}" for one in self.all)
         )
 
 
@@ -192,13 +238,19 @@ def _copy(source: Path, to: Path) -> Path:
     return to
 
 
-def test_a_rollout_killed_at_random_ends_where_it_should(released: Path, tmp_path: Path) -> None:
-    folder = _copy(released, tmp_path / "good")
+@pytest.fixture
+def folder(released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project whose first release is live, to write to."""
+    with released.copied(tmp_path / "project", monkeypatch) as copy:
+        yield copy
+
+
+def test_a_rollout_killed_at_random_ends_where_it_should(folder: Path) -> None:
     edit_good(folder)
     change = start_change(folder, "A feature and its model")
     chaos = Chaos(folder, change.id, seed=20)
 
-    assert chaos.until_it_ended(at_random=20, within=400) == "COMMITTED"
+    assert chaos.until_it_ended(at_random=20, within=600) == "COMMITTED"
 
     after = check.Aftermath(folder, change.id)
     route = after.routes[max(after.routes)]
@@ -208,7 +260,7 @@ def test_a_rollout_killed_at_random_ends_where_it_should(released: Path, tmp_pat
     assert len(after.routes) == 2 + 1 + len(STAGES) + 1
     check.buckets_are_those_of_the_log(after)
     check.log_was_read_once(after)
-    _nobody_saw_a_mix(after, chaos.crowd)
+    _nobody_saw_a_mix(after, chaos)
     check.features_come_from_their_release(after, lifted=change.release)
     seen = check.cohorts_follow_the_route(after, chaos.crowd)
     assert seen["shadow:candidate"] == 0
@@ -231,9 +283,8 @@ def _taken_back_the_logical_names_follow(workspace: Workspace, change: Change) -
 
 
 def test_a_harmful_change_killed_around_its_abort_goes_back_and_stays_back(
-    released: Path, tmp_path: Path
+    folder: Path,
 ) -> None:
-    folder = _copy(released, tmp_path / "bad")
     edit_harmful(folder)
     change = start_change(folder, "A model that has learnt nothing")
     chaos = Chaos(folder, change.id, seed=21, hours=3, around_writes=True)
@@ -246,7 +297,7 @@ def test_a_harmful_change_killed_around_its_abort_goes_back_and_stays_back(
     assert route.blocked == (change.release,)
     assert [move.state for move in after.rollout.history] == ["step", "aborting", "aborted"]
     check.log_was_read_once(after)
-    _nobody_saw_a_mix(after, chaos.crowd)
+    _nobody_saw_a_mix(after, chaos)
     assert check.cohorts_follow_the_route(after, chaos.crowd)["step_25:candidate"] > 0
     assert chaos.kills >= 8
     assert chaos.hit["STEP"] > 0
@@ -321,8 +372,11 @@ def _only_state(looking: Workspace) -> str:
     return str(changes[0].body["state"]) if changes else ""
 
 
-def _nobody_saw_a_mix(after: check.Aftermath, crowd: Crowd) -> None:
+def _nobody_saw_a_mix(after: check.Aftermath, chaos: Chaos) -> None:
     """What holds however a rollout ends."""
+    crowd = chaos.crowd
+    seen = check.one_question_one_release(after, chaos.travellers)
+    assert min(seen["candidate"], seen["stable"]) > 0
     check.every_answer_is_of_one_release(after, crowd)
     agreed = check.services_agree(after, crowd)
     assert agreed["whole"] > 50
