@@ -8,6 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from interlock.rollout.eprocess import Moments, overdispersion
+from interlock.rollout.evidence import evidence
+from interlock.rollout.lasting import Width, fitted
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.strata import Strata
 from sim import traffic
@@ -33,6 +36,12 @@ class Cell:
     promise: Promise = "at most"
     bound: float = 0.05
     weight: float = 1.0
+
+    def yes(self, rng: Rng, runs: int) -> int:
+        """In how many of `runs` rollouts the question was ever answered yes."""
+        paths = evidence(self.guardrail, self.draw(rng, runs), 0.05, 0.05)
+        path = paths.fail if self.ask == "fail" else paths.safe
+        return int((path.max(axis=-1) >= np.log(20 / self.weight)).sum())
 
 
 SHARES = {"50:50": 0.5, "10:90": 0.1, "1:99": 0.01}
@@ -71,7 +80,9 @@ def all_cells() -> Iterator[Cell]:
     yield from _by_split_and_shape()
     yield from _scores()
     yield from _paired_and_split()
+    yield from _decisions()
     yield from _margins()
+    yield from _lasting()
     yield from _ramp_and_incident()
     yield from _cadence()
     yield from _power()
@@ -140,6 +151,46 @@ def _off(shape: Shape, shift: float) -> Draw:
     return lambda rng, runs: traffic.split(rng, runs, shape, shift)
 
 
+ACTS = Guardrail(
+    "decisions", "decisions", "paired", scale=0.05, direction="two_sided", margin=0.1, baseline=0.2,
+    bucket_units=100,
+)  # fmt: skip
+
+
+def _decisions() -> Iterator[Cell]:
+    """On a twentieth of the units the releases decide otherwise."""
+    for noise, correlation in (("independent", 0.0), ("clustered", 0.02)):
+        shape = flat(100, 0.5, BUCKETS, correlation)
+        yield from _pair(f"paired {noise} decisions", ACTS, _acts(shape, 0), _acts(shape, 0.02))
+
+
+def _acts(shape: Shape, shift: float) -> Draw:
+    return lambda rng, runs: traffic.decisions(rng, runs, shape, 0.05, shift)
+
+
+def _seen_before(width: int) -> float:
+    """How much the arms jump in four weeks before, in buckets of `width` hours."""
+    calm = traffic.wandering(np.random.default_rng(0), 1, flat(5000, 0.5, 672), 0.02)
+    arms = traffic.widened(calm, width).arms
+    return overdispersion({a: Moments(m.n[0], m.total[0], m.squares[0]) for a, m in arms.items()})
+
+
+def _lasting() -> Iterator[Cell]:
+    """Noise that lasts, judged with what was seen of it before; and rungs of the ladder."""
+    shape = flat(5000, 0.5, BUCKETS)
+    wide = Width(16, 0.0, _seen_before(16))
+    it = fitted(errors(shape), wide)
+    yield Cell("A/A", "noise that lasts (AR .8), with buckets fitted to it", it,
+               lambda rng, runs: traffic.widened(
+                   traffic.wandering(rng, runs, shape, 0.02), wide.seconds), "fail")  # fmt: skip
+    for label, share, rung in (("1:99", 0.01, 3.0), ("5:95", 0.05, 2.0), ("25:75", 0.25, 1.5)):
+        small = flat(500, share, BUCKETS)
+        early = replace(errors(small), margin=0.5 * rung)
+        ratio = 1 + 0.5 * rung
+        yield Cell("at margin", f"{label} errors, {rung:g} times the margin", early,
+                   rate(small, constant(BASE), ratio), "safe")  # fmt: skip
+
+
 def _margins() -> Iterator[Cell]:
     shape = flat(500, 0.1, BUCKETS)
     either = replace(errors(shape), margin_absolute=0.01)
@@ -206,6 +257,10 @@ def _power() -> Iterator[Cell]:
 
 
 def _outside() -> Iterator[Cell]:
+    same = flat(500, 0.5, BUCKETS)
+    yield Cell("outside", "the same 100 users all day, some unluckier by nature", errors(same),
+               lambda rng, runs: traffic.users(rng, runs, same, (100, 1.0), BASE), "fail",
+               "outside")  # fmt: skip
     shape = flat(5000, 0.1, BUCKETS)
     yield Cell("outside", "arm-specific noise that lasts (AR .8), 5,000 units a bucket",
                errors(shape), lambda rng, runs: traffic.wandering(rng, runs, shape, 0.02),

@@ -177,3 +177,38 @@ def widened(found: Strata, by: int) -> Strata:
     return strata(
         {name: Moments(add(m.n), add(m.total), add(m.squares)) for name, m in found.arms.items()}
     )
+
+
+def logarithms(rng: Rng, runs: int, shape: Shape, shift: float) -> Strata:
+    """Logarithms of latencies with variance 0.3; the candidate's lie `shift` higher."""
+    arms = {}
+    for name, n, off in zip(("candidate", "stable"), shape.counts(), (shift, 0.0), strict=True):
+        rows = rng.normal(off, np.sqrt(0.3), (runs, len(n), int(n.max())))
+        together = np.sqrt(0.3 * shape.correlation) * rng.standard_normal((runs, len(n), 1))
+        arms[name] = _moments(rows + together, np.broadcast_to(n, (runs, len(n))))
+    return strata(arms)
+
+
+def decisions(rng: Rng, runs: int, shape: Shape, differ: float, shift: float) -> Strata:
+    """Per unit +1, 0 or -1: the candidate acts where stable does not, both alike, or the reverse.
+
+    On `differ` of the units they disagree; the candidate acts on `shift` more in the mean.
+    """
+    size = (runs, len(shape.shares))
+    more = np.full(size, (differ + shift) / 2)
+    if shape.correlation:
+        k = (1 - shape.correlation) / shape.correlation
+        more = rng.beta(more * k, (1 - more) * k)
+    plus = rng.binomial(shape.units, more).astype(float)
+    minus = rng.binomial(shape.units, (differ - shift) / 2, size).astype(float)
+    n = np.full(size, float(shape.units))
+    return strata({"paired": Moments(n, plus - minus, plus + minus)})
+
+
+def users(rng: Rng, runs: int, shape: Shape, many: tuple[int, float], base: float) -> Strata:
+    """Few users ask all day, each with an error level of its own; `many` is (users, log sd)."""
+    arms, (count, spread) = {}, many
+    for name, n in zip(("candidate", "stable"), shape.counts(), strict=True):
+        own = rng.lognormal(-(spread**2) / 2, spread, (runs, count // 2))
+        arms[name] = _events(rng, (runs, len(n)), n, base * own.mean(axis=1, keepdims=True), 0.0)
+    return strata(arms)

@@ -39,6 +39,7 @@ from interlock.cli import (
     telling,
     tokens,
     versions,
+    watching,
 )
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract, schema
@@ -205,22 +206,7 @@ def changes(folder: Folder = HERE, environment: Env = "prod", as_json: AsJson = 
         show(all_changes(workspace), as_json, views.changes, answers.changes_json)
 
 
-@app.command()
-def status(
-    change: Annotated[
-        str | None, typer.Argument(help="a change; without it, the environment")
-    ] = None,
-    folder: Folder = HERE,
-    environment: Env = "prod",
-    as_json: AsJson = False,
-) -> None:
-    """Where a change stands, or what the environment is running."""
-    from interlock.app import answers
-    from interlock.app.changes import describe
-    from interlock.cli import views
-
-    with project(folder, environment, looking=True) as workspace:
-        show(describe(workspace, change), as_json, views.status, answers.status_json)
+app.command()(watching.status)
 
 
 @app.command()

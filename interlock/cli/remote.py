@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from interlock.app import answers
-from interlock.cli import asking, plans, views
+from interlock.cli import asking, plans, views, watching
 from interlock.cli.arguments import say, show
 from interlock.cli.asking import Call, Given
 from interlock.cli.client import Client, client, part
 from interlock.cli.elsewhere import OPTION, VARIABLE
 from interlock.cli.progress import progress
 from interlock.errors import Unusable
+
+if TYPE_CHECKING:
+    from interlock.app.changes import Standing
 
 # What a server cannot do for somebody, and why. Of no environment at all: a variable that
 # names a server does not concern them.
@@ -211,9 +214,18 @@ def _changes(at: Client, given: Given) -> int:
     return 0
 
 
+def _standing(at: Client, path: str) -> Standing:
+    return answers.standing_of(at.get(path))
+
+
 def _status(at: Client, given: Given) -> int:
     id = given["change"]
-    body = at.get(f"/changes/{part(id)}" if id else "/status")
+    path = f"/changes/{part(id)}" if id else "/status"
+    if given["watch"]:
+        look = partial(_standing, at, path)
+        watching.follow(look, given["every"], given["as_json"])
+        return 0
+    body = at.get(path)
     show(
         body, given["as_json"], lambda one: views.status(answers.standing_of(one)), lambda one: one
     )

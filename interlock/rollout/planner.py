@@ -69,6 +69,15 @@ def needs(
     return tuple(found)
 
 
+def to_go(one: Guardrail, stage: Stage, seen: tuple[float, float]) -> float:
+    """Units of both arms still to come in `stage`, when `seen` are those of each arm so far."""
+    n1, n0 = seen
+    met = n1 if one.form == "paired" else n1 * n0 / (n1 + n0) if n1 + n0 else 0.0
+    balance = _balance(one, stage)
+    left = max(_effective(one.at(stage.name), stage.weight or 0.5) - met, 1.0)
+    return left / balance if balance else inf
+
+
 def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
     """Days until a paired KPI is shown to be within its margin, median run."""
     margin = kpi.margin * abs(kpi.baseline)

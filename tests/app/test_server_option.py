@@ -32,6 +32,8 @@ LOOKS: tuple[tuple[str, ...], ...] = (
     ("status", "CR-1"),
     ("status", "CR-3"),
     ("status", "CR-77"),
+    ("status", "CR-1", "--watch"),
+    ("status", "--watch"),
     ("plan",),
     ("plan", "--comment"),
     ("plan", "--explain", "service:crew"),
