@@ -340,6 +340,10 @@ class PredictionLog(Protocol):
         """Rows appended since the cursor `after` ({} = from the start), and the next cursor."""
         ...
 
+    def find(self, id: str) -> list[Json]:
+        """Every row with this id."""
+        ...
+
 
 class PolicyEngine(Protocol):
     """May `principal` do `action` to `change`? Objections of every policy that says no."""

@@ -15,13 +15,15 @@ from interlock.ports import Json
 from interlock.serve.answer import Columns
 from interlock.serve.request import Sent, sampled
 from interlock.serve.scoring import Answer, Loaded, Scored
+from interlock.serve.traced import NOISE, Trace, entered
 
 
 @dataclass(frozen=True)
 class Ask:
     """A request as the protocol gave it. `upstream` is the release header, if there was one.
 
-    `arrived` is when it came, by `time.perf_counter`: from then on the caller waits.
+    `arrived` is when it came, by `time.perf_counter`: from then on the caller waits. `trace` is
+    the step of the caller's journey that is made here.
     """
 
     model: str
@@ -32,6 +34,7 @@ class Ask:
     upstream: str | None = None
     version: str | None = None
     arrived: float | None = None
+    trace: Trace | None = None
 
 
 class Share(NamedTuple):
@@ -64,6 +67,7 @@ class Answered:
     at: str
     shares: tuple[tuple[Share, Scored], ...]
     store: str = ""  # which of several online stores, and how far it is behind
+    took: tuple[int, int] = (0, 0)  # microseconds of the store and of the rest, for the whole turn
 
     def column(self, name: str) -> Sequence[Any]:
         """One field of `Scored` over all rows, in the order they were asked."""
@@ -109,6 +113,7 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
     """The prediction log's rows. One dict per row, one share of constants per release."""
     _, ask, columns, subjects, _ = asked
     served = time.time()
+    trace = ask.trace or entered((), os.urandom(NOISE))
     rows: list[Json] = []
     for share, got in answered.shares:
         model = share.loaded.spec.models.get(ask.model)
@@ -117,6 +122,8 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
             "at": answered.at, "served_at": served, "model": ask.model, "service": ask.service,
             "epoch": answered.epoch, "stage": route.stage, "change": route.change,
             "arm": share.arm, "release": got.release, "latency_us": latency,
+            "trace": trace.text, **({"parent": trace.parent} if trace.parent else {}),
+            **({"took_us": answered.took} if trace.sampled else {}),
             **({"store": answered.store} if answered.store else {}),
         }  # fmt: skip
         for row, i in zip(

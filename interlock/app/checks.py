@@ -190,7 +190,7 @@ def replay(
     built = builder.view(view)[1]
     spine = Spine(recent_spine(builder, model), model.key, model.time)
     chosen = pick_cutoffs(warehouse, spine, cutoffs)
-    bindings = builder.bindings(_all_tables(tables, view.sql))
+    bindings = builder.bindings(all_tables(tables, view.sql))
     parts = []
     for place, at in enumerate(chosen):
         step(place, len(chosen))
@@ -241,7 +241,7 @@ def together(parts: Sequence[Replay]) -> Replay:
     return Replay(parts[0].view, rows, wrong, at, status, tuple(sources), examples)
 
 
-def _all_tables(tables: Mapping[str, Table], sql: str) -> set[str]:
+def all_tables(tables: Mapping[str, Table], sql: str) -> set[str]:
     """Every table a query rests on, through tables that are built by SQL."""
     from interlock.impact.sql import tables_read
 

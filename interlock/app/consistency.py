@@ -184,7 +184,7 @@ def _offline(
         KEY: pa.array(range(len(rows)), pa.int64()), AT: pa.array(instants, pa.timestamp("us")),
     }  # fmt: skip
     for name in dict.fromkeys(name for view, _ in built for name in view.entity):
-        values = [_typed(row["asked"].get(name), types[name]) for row in rows]
+        values = [typed(row["asked"].get(name), types[name]) for row in rows]
         columns[name] = pa.array(values, _arrow(types[name]))
     workspace.warehouse.load(SPINE, pa.table(columns))
     how = Join(dialect_of(workspace.warehouse), tuple(columns))
@@ -194,7 +194,7 @@ def _offline(
     return {text: [_number(v) for v in joined.column(names[text]).to_pylist()] for text in wanted}
 
 
-def _typed(value: Any, declared: str) -> Any:
+def typed(value: Any, declared: str) -> Any:
     """A logged request value as its column's type; instants travelled as text."""
     if value is None:
         return None

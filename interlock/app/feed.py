@@ -154,7 +154,7 @@ class Feeder:
         place = f"row_number() OVER (PARTITION BY {keys} ORDER BY {known} DESC)"
         rows = f"SELECT t.*, {place if newest_only else 1} AS place__ FROM {table} AS t"
         columns = self.warehouse.query(
-            f"SELECT {keys}, {', '.join(_numbers(lookup, types, dialect))} FROM "
+            f"SELECT {keys}, {', '.join(stored_numbers(lookup, types, dialect))} FROM "
             f"({rows} WHERE {lower}{known} <= {dialect.instant(until)}) AS q WHERE place__ = 1"
         ).to_pydict()
         entities = entity_keys([columns[name] for name in lookup.entity])
@@ -168,7 +168,7 @@ class Feeder:
         ]
 
 
-def _numbers(lookup: Lookup, types: Mapping[str, str], dialect: Dialect) -> list[str]:
+def stored_numbers(lookup: Lookup, types: Mapping[str, str], dialect: Dialect) -> list[str]:
     """What is stored of a row: when it was known, its times, its values, their own times.
 
     Of rows with equal times the one known last is the answer, so that is their tie-break.

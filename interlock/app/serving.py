@@ -145,12 +145,15 @@ class Gateway:
         """Each request of `group` with its answers."""
         reading = Reading(self._store)
         wanted = [(asked, share) for asked in group for share in asked.shares]
+        began = time.perf_counter()
         scored = iter(self._scored(wanted, model, at.timestamp(), reading))
+        store = int(reading.took * 1e6)
+        took = store, _micros(began) - store
         text = instant_text(at)
         for asked in group:
             shares = tuple((share, next(scored)) for share in asked.shares)
             ids = ids_of(asked.ask.count)
-            yield asked, Answered(ids, live.epoch, text, shares, reading.told.text)
+            yield asked, Answered(ids, live.epoch, text, shares, reading.told.text, took)
 
     def _scored(
         self,

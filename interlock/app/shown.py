@@ -19,6 +19,7 @@ from interlock.features.compile import physical
 from interlock.features.dialect import Dialect, dialect_of
 from interlock.ports import Entry, Json, Replacement, Warehouse
 from interlock.rollout.cohort import Range, cohort_sql, ranges
+from interlock.serve.published import only_stable
 
 # What stands in the table beside the columns of the spine; `inputs` is the matrix row.
 MADE = (
@@ -74,11 +75,12 @@ def shares_of(route: Route, scored: Sequence[str]) -> tuple[Share, ...]:
     """Who sees which of the releases that were `scored`, newest last.
 
     Where the assigned one was not, the stable one's scores are shown and failing that the
-    newest that was not taken back, as a gateway does; no release at all is nothing to show.
+    newest that was not taken back, as a gateway does; no release at all is nothing to show. Of
+    a Route that somebody edited by hand only the stable release counts.
     """
     left = [one for one in scored if one not in route.blocked]
     found = []
-    for one in ranges(route):
+    for one in ranges(only_stable(route) if route.flaws() else route):
         wanted = [r for r in (one.release, route.stable) if r in scored]
         if wanted or left:
             found.append(Share(one, str(wanted[0] if wanted else left[-1])))

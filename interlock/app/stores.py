@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -288,14 +289,24 @@ class RedundantStore:
 
 
 class Reading:
-    """The reads of one request, and which store answered them; nothing is told of a lone store."""
+    """The reads of one request, and which store answered them; nothing is told of a lone store.
 
-    __slots__ = ("_store", "read", "told")
+    `took` are the seconds that were waited for the store.
+    """
+
+    __slots__ = ("_read", "_store", "told", "took")
 
     def __init__(self, store: OnlineStore) -> None:
         self._store = store
         self.told = Told("")
-        self.read: Read = self._noted if isinstance(store, RedundantStore) else store.read
+        self.took = 0.0
+        self._read: Read = self._noted if isinstance(store, RedundantStore) else store.read
+
+    def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
+        began = time.perf_counter()
+        rows = self._read(wanted)
+        self.took += time.perf_counter() - began
+        return rows
 
     def _noted(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         assert isinstance(self._store, RedundantStore)

@@ -38,6 +38,7 @@ from interlock.cli import (
     signing,
     telling,
     tokens,
+    traces,
     versions,
     watching,
 )
@@ -317,6 +318,7 @@ for question in (
 app.command()(refresh.refresh)
 app.command()(profiles.profile)
 app.command()(profiles.replay)
+app.command()(traces.trace)
 app.command()(consistency.consistency)
 app.command()(privacy.sample)
 app.command()(privacy.synth)

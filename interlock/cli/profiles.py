@@ -3,9 +3,11 @@ registers them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.change.evidence import Evidence
     from interlock.features.profile import ColumnProfile, Frame, TableProfile
 
+_ID = re.compile("(prediction:)?[0-9a-f]{32,}")
 _BARS = " ▁▂▃▄▅▆▇█"
 _CELLS = 12
 
@@ -53,21 +56,33 @@ def profiled(found: Profiled) -> str:
 
 
 def replay(
-    view: Annotated[str, typer.Argument(help="a view, as view:weather@1")],
+    what: Annotated[str, typer.Argument(help="a view, as view:weather@1, or a prediction's id")],
     cutoffs: Annotated[int, typer.Option(help="how many instants are replayed", min=1)] = 20,
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
-    """Prove that values could have been known: as-of replay, and what missing values tell."""
+    """Prove that a view's values could have been known; or make one prediction again."""
+    if _ID.fullmatch(what):
+        _prediction(what, folder, environment, as_json)
     from interlock.app.replays import replay_view
     from interlock.cli.progress import bar
 
-    with project(folder, environment) as workspace, bar(f"replaying {view}") as step:
-        found = replay_view(workspace, view, cutoffs, step)
+    with project(folder, environment) as workspace, bar(f"replaying {what}") as step:
+        found = replay_view(workspace, what, cutoffs, step)
     show(found, as_json, replayed, lambda made: {n: e.to_json() for n, e in vars(made).items()})
     verdicts = {piece.verdict for piece in vars(found).values()}
     raise typer.Exit(3 if "fail" in verdicts else 2 if "inconclusive" in verdicts else 0)
+
+
+def _prediction(id: str, folder: Path, environment: str, as_json: bool) -> NoReturn:
+    from interlock.app.reproduce import reproduce
+    from interlock.cli.traces import reproduced
+
+    with project(folder, environment, looking=True) as workspace:
+        found = reproduce(workspace, id)
+    show(found, as_json, reproduced, lambda one: one.to_json())
+    raise typer.Exit(found.exit_code)
 
 
 def replayed(found: Replayed) -> str:

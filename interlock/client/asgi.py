@@ -15,6 +15,7 @@ from interlock.client.carry import carrying
 from interlock.client.client import Assignment, Client
 from interlock.errors import InterlockError, Stale
 from interlock.serve.carried import BAGGAGE, HEADER, Carried, carried
+from interlock.serve.traced import HEADER as TRACE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,7 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CATCH_UP, LOOK = 0.25, 0.005  # seconds to wait for an epoch that upstream knows, between looks
-_HEADER, _BAGGAGE = HEADER.encode(), BAGGAGE.encode()
+_HEADER, _BAGGAGE, _TRACE = HEADER.encode(), BAGGAGE.encode(), TRACE.encode()
 
 
 class OneRelease:
@@ -51,7 +52,7 @@ class OneRelease:
         except InterlockError as error:
             await _refuse(scope, send, 503, error)
             return
-        with carrying(assigned, baggage) as one:
+        with carrying(assigned, baggage, _lines(headers, _TRACE)) as one:
             mine = (_HEADER, one.assigned.carried.text.encode())
             others = [(k, v) for k, v in headers if k != _HEADER]
             answer = _Answer(send, lambda: one.assigned)

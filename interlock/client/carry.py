@@ -6,6 +6,7 @@ follow work handed to a pool of threads (wrap that with `contextvars.copy_contex
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +16,8 @@ from typing import Protocol, TypeVar
 from interlock.client.client import Assignment, Client
 from interlock.errors import Stale
 from interlock.serve.carried import BAGGAGE, HEADER, read_header, with_release
+from interlock.serve.traced import HEADER as TRACE
+from interlock.serve.traced import NOISE, entered
 
 
 class HasHeaders(Protocol):
@@ -29,10 +32,11 @@ Request = TypeVar("Request", bound=HasHeaders)
 
 @dataclass
 class Carrying:
-    """One request: the release it is answered from, and the baggage that came with it."""
+    """One request: the release it is answered from, the baggage and the trace that came with it."""
 
     assigned: Assignment
     baggage: tuple[str, ...] = ()
+    trace: str = ""
 
 
 _now: ContextVar[Carrying | None] = ContextVar("interlock_release", default=None)
@@ -45,9 +49,14 @@ def current() -> Assignment | None:
 
 
 @contextmanager
-def carrying(assigned: Assignment, baggage: tuple[str, ...] = ()) -> Iterator[Carrying]:
-    """Inside, calls carry `assigned`. Middleware does this for every request."""
-    one = Carrying(assigned, baggage)
+def carrying(
+    assigned: Assignment, baggage: tuple[str, ...] = (), traces: tuple[str, ...] = ()
+) -> Iterator[Carrying]:
+    """Inside, calls carry `assigned`. Middleware does this for every request.
+
+    `traces` are the `traceparent` headers that came in; without a good one a journey begins.
+    """
+    one = Carrying(assigned, baggage, entered(traces, os.urandom(NOISE)).text)
     token = _now.set(one)
     try:
         yield one
@@ -58,13 +67,15 @@ def carrying(assigned: Assignment, baggage: tuple[str, ...] = ()) -> Iterator[Ca
 def outgoing_headers(baggage: str | None = None) -> dict[str, str]:
     """The headers for a call made on behalf of this request; empty outside of one.
 
-    `baggage` is what the call would have sent anyway; without it, what came in goes on.
+    They name this request as the step that asks (W3C trace context). `baggage` is what the
+    call would have sent anyway; without it, what came in goes on.
     """
     one = _now.get()
     if one is None:
         return {}
     lines = one.baggage if baggage is None else (baggage,)
-    return with_release(one.assigned.carried, lines)
+    trace = {TRACE: one.trace} if one.trace else {}
+    return {**with_release(one.assigned.carried, lines), **trace}
 
 
 def carry(request: Request) -> Request:
@@ -73,7 +84,10 @@ def carry(request: Request) -> Request:
     `httpx.Client(event_hooks={"request": [carry]})`, `urlopen(carry(Request(url)))`,
     `requests.get(url, auth=carry)`.
     """
-    request.headers.update(outgoing_headers(_said(request.headers, BAGGAGE)))
+    mine = outgoing_headers(_said(request.headers, BAGGAGE))
+    if _said(request.headers, TRACE) is not None:
+        mine.pop(TRACE, None)  # a tracer has said already which of its steps is asking
+    request.headers.update(mine)
     return request
 
 

@@ -18,6 +18,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 _RELEASE, _BAGGAGE = "HTTP_X_INTERLOCK_RELEASE", "HTTP_BAGGAGE"
+_TRACE = "HTTP_TRACEPARENT"
 
 
 class OneRelease:
@@ -30,12 +31,13 @@ class OneRelease:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         baggage = tuple(environ[name] for name in (_BAGGAGE,) if name in environ)
+        traces = tuple(environ[name] for name in (_TRACE,) if name in environ)
         try:
             assigned = self._assigned(environ, baggage)
         except InterlockError as error:
             return _refuse(start_response, "503 Service Unavailable", error)
         with ExitStack() as inside:
-            one = inside.enter_context(carrying(assigned, baggage))
+            one = inside.enter_context(carrying(assigned, baggage, traces))
             start = _Start(start_response, one)
             try:
                 body = self.app({**environ, _RELEASE: assigned.carried.text}, start)

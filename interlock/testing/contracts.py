@@ -303,6 +303,15 @@ class PredictionLogContract:
         assert [row["id"] for row in rows] == ["p3", "p4"]
         assert log.read(after)[0] == []
 
+    def test_a_row_is_found_by_its_id_and_by_nothing_else(self, log: PredictionLog) -> None:
+        rows: list[Json] = [
+            {"id": "a1", "n": 1},
+            {"id": "b2", "n": "a1"},
+            {"id": 'c"3', "of": ["b2"]},
+        ]
+        log.append(rows)
+        assert [log.find(one) for one in ("a1", "b2", 'c"3', "a")] == [*([row] for row in rows), []]
+
     def test_reading_again_from_a_cursor_gives_the_same(self, log: PredictionLog) -> None:
         log.append([_prediction(1), _prediction(2)])
         assert log.read({})[0] == log.read({})[0]

@@ -7,6 +7,7 @@ as much as the prediction itself; everything rarer goes through Starlette.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from typing import Any
@@ -24,6 +25,7 @@ from interlock.app.asked import Answered
 from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
+from interlock.serve import traced
 from interlock.serve.scoring import Loaded
 from interlock.web import metrics, ofrep, oip, published, push, tensors
 from interlock.web.batching import MOST_WAITING, Batcher, Busy
@@ -35,6 +37,7 @@ SLOWEST_BODY = 20.0  # seconds
 GONE = 499  # for the count of how requests ended; nobody is told
 RELEASE_HEADER = b"x-interlock-release"
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_TRACE, _TRACED = traced.HEADER.encode(), traced.RESPONSE.encode()
 _JSON = (b"content-type", b"application/json")
 _BYTES = (b"content-type", b"application/octet-stream")
 
@@ -83,6 +86,9 @@ async def _infer(
         if body is None:
             return GONE
         inquiry = oip.parse(door, body)
+        trace = inquiry.ask.trace
+        if trace is not None:
+            headers.append((_TRACED, trace.text.encode()))
         answered = await batcher.answer(inquiry.ask)
         status, said, json_length = _reply_to(inquiry, answered)
         header = _release_header(answered)
@@ -141,9 +147,11 @@ def _door(model: str, version: str | None, scope: Scope) -> oip.Door:
     if said.get(b"content-encoding", b"identity") != b"identity":
         raise Unusable("the body is compressed; send it as it is, without content-encoding")
     upstream, length = upstream_of(scope["headers"]), said.get(tensors.HEADER)
+    traces = [v.decode("latin-1") for k, v in scope["headers"] if k == _TRACE]
     return oip.Door(
         model, version, upstream and upstream.text,
         time.perf_counter(), None if length is None else length.decode("latin-1"),
+        traced.entered(traces, os.urandom(traced.NOISE)),
     )  # fmt: skip
 
 

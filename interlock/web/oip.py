@@ -15,6 +15,7 @@ from interlock.app.asked import Answered, Ask
 from interlock.errors import Unusable
 from interlock.serve.request import DATATYPES, Sent, instant
 from interlock.serve.spec import ModelSpec
+from interlock.serve.traced import Trace
 from interlock.web import tensors
 
 MOST_ROWS = 4096
@@ -33,6 +34,7 @@ class Door(NamedTuple):
     upstream: str | None = None
     arrived: float | None = None
     json_length: str | None = None
+    trace: Trace | None = None
 
 
 class Inquiry(NamedTuple):
@@ -69,8 +71,8 @@ def parse(door: Door, body: bytes) -> Inquiry:
     if not isinstance(mine, str | None):
         raise Unusable("`id` must be text")
     when = None if at is None else instant(at, "parameters.at")
-    model, version, upstream, arrived, _ = door
-    ask = Ask(model, sent, count, when, service, upstream, version, arrived)
+    model, version, upstream, arrived, _, trace = door
+    ask = Ask(model, sent, count, when, service, upstream, version, arrived, trace)
     return Inquiry(ask, mine, _wanted(tensors.wanted_binary(said, parameters)))
 
 

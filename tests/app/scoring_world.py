@@ -49,7 +49,9 @@ def rows_due(workspace: Workspace, days: int = 3) -> pa.Table:
     return workspace.warehouse.query(f"{sql} ORDER BY flight_id")
 
 
-def asked_for(workspace: Workspace, given: pa.Table) -> dict[int, dict[str, Any]]:
+def asked_for(
+    workspace: Workspace, given: pa.Table, headers: dict[str, str] | None = None
+) -> dict[int, dict[str, Any]]:
     """The same rows, asked of a gateway over HTTP at the same moment."""
     entry = workspace.record.get(Ref("serving", workspace.route().stable or ""))
     assert entry
@@ -65,6 +67,7 @@ def asked_for(workspace: Workspace, given: pa.Table) -> dict[int, dict[str, Any]
             answer = httpx.post(
                 f"{url}/v2/models/{world.MODEL}/infer",
                 json={"inputs": inputs, "parameters": {"at": now}},
+                headers=headers,
             )
             assert answer.status_code == 200, answer.text
             said = {one["name"]: one["data"] for one in answer.json()["outputs"]}

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from socket import gethostname
@@ -266,6 +267,8 @@ def test_what_is_due_and_was_never_scored_is_stood_in_for_and_said() -> None:
     assert [s.release for s in shares_of(route, ["old", "b"])] == ["old", "old"]
     assert all(s.behind for s in shares_of(route, ["old", "b"]))
     assert shares_of(route, ["b"]) == ()
+    by_hand = replace(route, weight=7.0)
+    assert [s.release for s in shares_of(by_hand, ["s", "c"])] == ["s"]
     assert shares_of(Route("prod"), ["s"]) == ()
 
 

@@ -66,7 +66,7 @@ def test_together_is_as_alone(served: World) -> None:
     alone = [said(served.gateway.answer(one)) for one in ASKS]
     before = served.rows()
     assert [said(got) for got in together(Batcher(served.gateway), ASKS)] == alone
-    own, mirrors = ("id", "served_at", "latency_us"), served.mirrors()
+    own, mirrors = ("id", "served_at", "latency_us", "trace", "took_us"), served.mirrors()
     logged = [
         {k: v for k, v in row.items() if k not in own}
         | {k: v for k, v in mirrors.get(row["id"], {}).items() if k.startswith(("score", "rel"))}

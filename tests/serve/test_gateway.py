@@ -49,6 +49,8 @@ def test_a_row_is_answered_from_its_inputs_and_logged_as_the_judge_reads_it(serv
     assert row.pop("id")
     assert row.pop("latency_us") >= 0
     assert row.pop("served_at") > NOW
+    assert row.pop("trace").startswith("00-")
+    row.pop("took_us", None)
     assert row == {
         "at": "2013-04-01T12:00:00Z", "model": "late", "service": "crew", "subject": "7",
         "key": 7, "epoch": 1, "stage": "shadow", "change": "CR-1", "arm": "stable",
