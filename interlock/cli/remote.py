@@ -52,6 +52,7 @@ HERE_ONLY: Mapping[str, str] = {
     "refresh": _ENGINES,
     "profile": _ENGINES,
     "replay": _ENGINES,
+    "trace": _ENGINES,
     "consistency": _ENGINES,
     "sample": _ENGINES,
     "score": _ENGINES,
