@@ -88,7 +88,8 @@ def hand_written(
                 value = f"CASE WHEN {age} <= INTERVAL '{hours} hours' THEN {value} END"
             columns.append(f"{value} AS {name}")
         same = " AND ".join(f"s.{key} = f{i}.{key}" for key in view.entity)
-        on = f"{same} AND s.{model.time} >= f{i}.{view.event_time}"
+        # Where a view says when a row is known, that is when it can be used.
+        on = f"{same} AND s.{model.time} >= f{i}.{view.available_at or view.event_time}"
         joins.append(f"ASOF LEFT JOIN {built[str(view.ref)]} AS f{i} ON {on}")
     return f"SELECT {', '.join(columns)} FROM {spine} AS s {' '.join(joins)}"
 

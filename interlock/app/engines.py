@@ -8,7 +8,7 @@ from interlock.app.stores import expanded
 from interlock.define.definitions import Table
 from interlock.define.project import Project
 from interlock.errors import Refused, Unavailable
-from interlock.features.dialect import DUCKDB
+from interlock.features.dialect import DUCKDB, Dialect
 from interlock.ports import Warehouse
 
 
@@ -59,13 +59,14 @@ def refuse_unable(project: Project, warehouse: Warehouse) -> None:
         )
 
 
-def embedded_only(warehouse: Warehouse, what: str) -> None:
-    """Refuse, by name, what is written in the embedded engine's SQL alone."""
+def embedded_only(warehouse: Warehouse, what: str, also: Dialect | None = None) -> None:
+    """Refuse, by name, what is written for the embedded engine alone, or for one more."""
     speaks = warehouse.abilities.dialect
-    if speaks != DUCKDB.name:
+    if speaks not in (DUCKDB.name, also.name if also else ""):
+        known = f"DuckDB and {also.name.title()}" if also else "DuckDB"
         raise Refused(
-            f"{what} runs on DuckDB only, and the warehouse here is {speaks}",
-            help="do it in an environment whose warehouse is duckdb://",
+            f"{what} runs on {known} only, and the warehouse here is {speaks}",
+            help=f"do it in an environment whose warehouse is on {known.replace('and', 'or')}",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from interlock.impact.facts import Facts
 
 SHORTEST_KEY = 16
-# What an engine says about SQL; anything else it says may quote the row it choked on.
+# What DuckDB says about SQL; anything else it says may quote the row it choked on.
+_QUOTED = re.compile(r'"[^"]*"')
 _ABOUT_SQL = ("Binder Error", "Parser Error", "Catalog Error")
 
 
@@ -106,7 +108,8 @@ class Masks:
             engine = what.startswith("the warehouse")
             if not self.covers or not engine or said.startswith(_ABOUT_SQL):
                 raise
-            kind = said.partition(":")[0]
+            # Postgres quotes names and values alike, and not always after a colon.
+            kind = _QUOTED.sub('"…"', said.partition(":")[0])
             message = f"{what}: {kind} (not shown in full: it may quote a masked value)"
             raise type(error)(message, help=error.help) from None
 

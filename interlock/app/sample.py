@@ -22,6 +22,7 @@ from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.features.covers import Cover, Covers, covers
+from interlock.features.dialect import POSTGRES
 from interlock.features.masking import Relation, masked_sql
 from interlock.features.text import address, quoted
 from interlock.impact.graph import column_ref
@@ -62,7 +63,7 @@ def sample(workspace: Workspace, asked: Asked) -> Sample:
     version = stable(workspace) or Version(workspace.project, workspace.facts, {})
     every = _covers_now(workspace, version)
     level = _level(workspace, version, asked.by)
-    embedded_only(workspace.warehouse, "a sample")
+    embedded_only(workspace.warehouse, "a sample", POSTGRES)
     hidden = {n: c for n, c in every.items() if LEVELS.index(c.level) > LEVELS.index(level)}
     key = key_of(version.project)
     builder = version.builder(workspace)
@@ -70,7 +71,8 @@ def sample(workspace: Workspace, asked: Asked) -> Sample:
     names = [name for name, _ in _tables(sql)]
     found = {n: _relation(builder, n, hidden) for n in names if n in _known(version.project)}
     known = {**dict.fromkeys(_known(version.project), Relation("", ())), **found}
-    written = f"SELECT * FROM ({masked_sql(sql, known, key)}) AS q LIMIT {_count(asked.rows)}"
+    shown = masked_sql(sql, known, key, builder.dialect)
+    written = f"SELECT * FROM ({shown}) AS q LIMIT {_count(asked.rows)}"
     read = {f"{name}.{c}": column_ref(_thing(version.project, name).ref, c)
             for name, relation in found.items() for c in relation.columns}  # fmt: skip
     clear = sorted(c for c, n in read.items() if n in every and n not in hidden)

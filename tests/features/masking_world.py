@@ -6,7 +6,6 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.define.definitions import Column, CsvSource, Table
 from interlock.define.environment import Owner
 from interlock.define.privacy import Mask, Privacy
@@ -15,6 +14,7 @@ from interlock.features.covers import covers
 from interlock.features.masking import Relation
 from interlock.impact.facts import learn
 from interlock.impact.graph import column_ref
+from interlock.ports import Warehouse
 
 KEY = b"a key of the test"
 PEOPLE = 12
@@ -65,7 +65,7 @@ def project(built: dict[str, Table] | None = None, **masks: Any) -> Project:
                    privacy=privacy)  # fmt: skip
 
 
-def fill(warehouse: DuckDBWarehouse) -> None:
+def fill(warehouse: Warehouse) -> None:
     """One row per person and order; every hidden value is a canary."""
     people = ", ".join(
         f"({i}, 'ssnquokka{i:02}', 'mailnarwhal{i:02}', {700137 + 1009 * i}, "
