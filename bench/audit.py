@@ -44,10 +44,9 @@ class Plain:
         self.begin = Ready(sa.text("BEGIN IMMEDIATE"), engine, ())
         self.insert = Ready(sa.insert(entry), engine, entry.c.keys())
 
-    def _row(self) -> dict[str, object]:
+    def _row(self) -> tuple[object, ...]:
         self.at += 1
-        return {"ref": "plain:row", "version": self.at, "body": self.text,
-               "written_at": NOON.isoformat(), "by": "dana", "source": "bench"}  # fmt: skip
+        return ("plain:row", self.at, self.text, NOON.isoformat(), "dana", "bench")
 
     def straight(self) -> None:
         with self.place.engine.connect() as connection:
@@ -55,7 +54,7 @@ class Plain:
                 self.insert(connection, self._row())
                 connection.commit()
                 return
-            self.begin(connection, {})
+            self.begin(connection, ())
             self.insert(connection, self._row())
             connection.connection.commit()
 
@@ -63,7 +62,9 @@ class Plain:
         with self.place.engine.connect() as connection:
             if not self.place.server:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.execute(sa.insert(entry), [self._row()])
+            connection.execute(
+                sa.insert(entry), [dict(zip(entry.c.keys(), self._row(), strict=True))]
+            )
             connection.commit()
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring as _quoted
+from operator import itemgetter
 from typing import Any
 
 from interlock.change.tree import WIDTH, Peaks, leaf_hash
@@ -21,6 +23,8 @@ RULES = 2
 _FIRST = ("seq", "ref", "version", "body_digest", "written_at", "by")
 FIELDS: Mapping[int, tuple[str, ...]] = {1: _FIRST, 2: ("rules", *_FIRST, "source")}
 """What is hashed, by the rules of the leaf."""
+_SORTED = itemgetter(*sorted(FIELDS[RULES]))
+_TYPES = (str, str, str, int, int, str, int, str)
 MOST = 100  # objections told one by one
 
 
@@ -41,7 +45,26 @@ def leaf_of(seq: int, entry: Stored) -> Json:
 
 def hash_of(leaf: Mapping[str, Any]) -> bytes:
     """What the leaf must hash to; raises KeyError for rules that nobody knows."""
-    return leaf_hash(canonical({name: leaf[name] for name in FIELDS[leaf["rules"]]}))
+    return leaf_hash(_text_of(leaf) or canonical({n: leaf[n] for n in FIELDS[leaf["rules"]]}))
+
+
+def _text_of(leaf: Mapping[str, Any]) -> bytes:
+    """The canonical JSON of a leaf by today's rules, written out; empty for any other leaf.
+
+    Every write makes one, and who verifies a log makes them all.
+    """
+    if leaf["rules"] != RULES:
+        return b""
+    values = _SORTED(leaf)
+    if tuple(map(type, values)) != _TYPES:
+        return b""  # somebody put something else in its place: as slowly as ever
+    body, by, ref, rules, seq, source, version, at = values
+    text = (
+        f'{{"body_digest":{_quoted(body)},"by":{_quoted(by)},"ref":{_quoted(ref)},'
+        f'"rules":{rules},"seq":{seq},"source":{_quoted(source)},"version":{version},'
+        f'"written_at":{_quoted(at)}}}'
+    )
+    return text.encode()
 
 
 @dataclass(frozen=True)

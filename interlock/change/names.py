@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache, partial
+from json.encoder import encode_basestring
 from typing import Any
 
 from interlock.errors import NotFound
@@ -56,19 +57,22 @@ def pseudonym(name: str, salt: bytes) -> str:
 
 def people_in(body: Any) -> Iterator[str]:
     """Every name that stands under a key for people."""
-    if isinstance(body, dict):
-        for key, value in body.items():
-            if key in PEOPLE:
-                yield from _names(value)
-            yield from people_in(value)
-    elif isinstance(body, list):
-        for value in body:
-            yield from people_in(value)
+    waiting = [body]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            for key, value in one.items():
+                if key in PEOPLE:
+                    yield from _names(value)
+                if isinstance(value, (dict, list)):
+                    waiting.append(value)
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _names(value: Any) -> Iterator[str]:
     many = value if isinstance(value, list) else [value]
-    yield from (name for name in many if isinstance(name, str) and is_name(name))
+    return (name for name in many if isinstance(name, str) and is_name(name))
 
 
 def is_name(text: str) -> bool:
@@ -79,7 +83,7 @@ def is_name(text: str) -> bool:
 def hidden(body: Any, known: Mapping[str, str], text: str) -> Any:
     """`body` with pseudonyms for the names in `known`; `text` is its JSON, to look quickly."""
     there = {name: known[name] for name in known if _quoted(name) in text}
-    return _walked(body, there, _words(there)) if there else body
+    return _walked(body, there, partial(_words, there)) if there else body
 
 
 def _walked(value: Any, known: Mapping[str, str], words: Callable[[str], str]) -> Any:
@@ -103,11 +107,16 @@ def _people(value: Any, known: Mapping[str, str], words: Callable[[str], str]) -
     return _walked(value, known, words)
 
 
-def _words(known: Mapping[str, str]) -> Callable[[str], str]:
-    """Replaces names that stand as whole words; the longest first, so that none is cut."""
-    either = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w@.-])(?:{either})(?![\w@-])")
-    return lambda text: pattern.sub(lambda found: known[found[0]], text)
+def _words(known: Mapping[str, str], text: str) -> str:
+    """`text` with pseudonyms for names that stand in it as whole words."""
+    return _any_of(tuple(known)).sub(lambda found: known[found[0]], text)
+
+
+@lru_cache(maxsize=256)
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of `names` as a whole word; the longest first, so that none is cut."""
+    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![\w@.-])(?:{either})(?![\w@-])")
 
 
 def mentions(text: str, name: str) -> bool:
@@ -129,7 +138,7 @@ def shown(text: str, names: Mapping[str, str]) -> str:
 
 def _quoted(name: str) -> str:
     """As it stands inside a JSON string."""
-    return json.dumps(name, ensure_ascii=False)[1:-1]
+    return encode_basestring(name)[1:-1]
 
 
 def unknown(names: Collection[str], known: Mapping[str, str]) -> list[str]:

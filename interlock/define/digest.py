@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import json.encoder
 from typing import Any
 
 # Made once: a plan of a large estate asks for half a million digests. Nothing that holds
@@ -15,11 +16,17 @@ _JSON = json.JSONEncoder(
     allow_nan=False,
     check_circular=False,
 )
+# What the encoder makes anew for every value, kept: a third of the time of a small one.
+_MAKE: Any = getattr(json.encoder, "c_make_encoder", None)
+_PARTS: Any = _MAKE and _MAKE(
+    None, _JSON.default, json.encoder.encode_basestring, None, ":", ",", True, False, False
+)
 
 
 def canonical(value: Any) -> bytes:
     """`value` as the one JSON text that equal values share (sorted keys, no spaces, no NaN)."""
-    return _JSON.encode(value).encode()
+    text = "".join(_PARTS(value, 0)) if _PARTS else _JSON.encode(value)
+    return text.encode()
 
 
 def digest(value: Any) -> str:

@@ -138,6 +138,21 @@ def test_every_field_of_a_leaf_is_in_its_hash() -> None:
         assert hash_of(other).hex() != row.leaf["leaf"], field
 
 
+@settings(derandomize=True, max_examples=200)
+@given(st.text(), st.integers(1), st.text(), st.text(), st.text())
+def test_a_leaf_is_hashed_as_its_canonical_json(
+    ref: str, version: int, body: str, by: str, source: str
+) -> None:
+    """However it is put together: who checks a proof elsewhere goes by this text alone."""
+    leaf = leaf_of(version, Stored(ref, version, body, NOON.isoformat(), by, source))
+    told = canonical({name: leaf[name] for name in FIELDS[leaf["rules"]]})
+    assert hash_of(leaf) == leaf_hash(told)
+    for name, other in (("version", str(version)), ("by", 7), ("seq", float(version))):
+        odd = {**leaf, name: other}
+        told = canonical({field: odd[field] for field in FIELDS[leaf["rules"]]})
+        assert hash_of(odd) == leaf_hash(told) != hash_of(leaf)
+
+
 def test_a_clock_that_went_back_is_told_and_is_no_edit() -> None:
     record = MemoryRecord()
     for version, hours in enumerate([0, 2, 1, 3, 2]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from interlock.define.digest import canonical, digest, digest_bytes
 
@@ -42,3 +44,30 @@ def test_what_holds_itself_is_refused() -> None:
     ring.append(ring)
     with pytest.raises(RecursionError):
         digest(ring)
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda below: st.lists(below) | st.dictionaries(st.text(), below),
+    max_leaves=12,
+)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(JSONS)
+def test_canonical_json_is_what_the_library_writes(value: object) -> None:
+    """To the byte, and the same no: digests of years ago are compared with those of today."""
+
+    def library() -> bytes:
+        text = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        return text.encode()
+
+    try:
+        told = library()
+    except (ValueError, TypeError) as error:
+        with pytest.raises(type(error)):
+            canonical(value)
+        return
+    assert canonical(value) == told

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from interlock.adapters.sqlrecord.tables import HEAD
 from interlock.change.audit import verify
 from interlock.define.refs import Ref
 from interlock.define.release import Route
-from interlock.errors import Corrupt, Unavailable
+from interlock.errors import Corrupt, Stale, Unavailable
 from interlock.ports import Put
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -103,6 +104,30 @@ while True:
     version += 1
     print(version, flush=True)
 """
+
+
+def test_threads_of_a_process_take_turns_and_a_failed_turn_leaves_nothing(target: str) -> None:
+    """Half of the writes are refused in the middle; nobody waits for what they left open."""
+    record = SqlRecord(target)
+
+    def work(name: str) -> None:
+        for version in range(12):
+            record.write([Put(Ref("note", name), {"n": version}, version)], by=name, at=NOON)
+            wrong = [Put(Ref("note", f"{name}-new"), {}, 0), Put(Ref("note", name), {}, version)]
+            with pytest.raises(Stale):
+                record.write(wrong, by=name, at=NOON)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, "abcdef"))
+    other = SqlRecord(target)
+    other.write([Put(Ref("note", "other"), {}, 0)], by="x", at=NOON)
+    assert {one.ref.name: one.version for one in other.list("note")} == {
+        **dict.fromkeys("abcdef", 12), "other": 1,
+    }  # fmt: skip
+    assert verify(other).objections == ()
+    record.close()
+    other.write([Put(Ref("note", "other"), {}, 1)], by="x", at=NOON)
+    other.close()
 
 
 @pytest.mark.slow

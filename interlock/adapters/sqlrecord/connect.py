@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,28 +39,54 @@ _HELP = {
 class Ready:
     """A statement as the driver takes it: what a write asks is asked thousands of times.
 
-    SQLite is asked without the layer between, which takes longer than its answer. On a server
-    the layer stays, because it notices connections that went.
+    Rows are tuples in the order of `names`. SQLite is asked without the layer between, which
+    takes longer than its answer. On a server the layer stays, because it notices connections
+    that went.
     """
 
     def __init__(self, statement: sa.Executable, engine: sa.Engine, names: Sequence[str]) -> None:
         compiled = statement.compile(engine, column_keys=list(names))  # type: ignore[attr-defined]
         self._text = str(compiled)
-        self._order: Sequence[str] = compiled.positiontup or ()
+        order: Sequence[str] = compiled.positiontup or ()
+        self._places = [names.index(name) for name in order]
+        self._as_given = list(order) == list(names)
         self._straight = engine.dialect.name == "sqlite"
 
-    def __call__(self, connection: sa.Connection, *rows: Mapping[str, Any]) -> Any:
+    def __call__(self, connection: sa.Connection, *rows: tuple[Any, ...]) -> Any:
         """A result with `fetchone`; several rows are for statements without one."""
-        given = [tuple(row[name] for name in self._order) for row in rows]
-        if not self._straight:
-            many = given if len(given) > 1 else given[0]
-            return connection.exec_driver_sql(self._text, many)
-        cursor = connection.connection.cursor()
-        if len(given) > 1:
-            cursor.executemany(self._text, given)
-        else:
-            cursor.execute(self._text, given[0])
-        return cursor
+        given = rows if self._as_given else tuple(map(self._placed, rows))
+        if self._straight:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            ask = raw.executemany if len(given) > 1 else raw.execute
+            return ask(self._text, given if len(given) > 1 else given[0])
+        return connection.exec_driver_sql(self._text, list(given) if len(given) > 1 else given[0])
+
+    def _placed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(row[place] for place in self._places)
+
+
+class Errors:
+    """Around what is asked of the record called `name`. A class: every write enters one."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, sa.exc.DBAPIError):
+            raise _translated(error.orig, self.name) from error
+        if isinstance(error, (sqlite3.Error, OSError)):
+            # While a connection is being prepared nothing wraps the driver's errors.
+            raise _translated(error, self.name) from error
+        if isinstance(error, sa.exc.SQLAlchemyError):
+            raise Unavailable(
+                f"the record {self.name} did not answer: {error}", help="try again"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -76,20 +101,9 @@ class Place:
     def server(self) -> bool:
         return self.schema is not None
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> Errors:
         """What goes wrong inside is said in the words of `errors`."""
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise _translated(error.orig, self.name) from error
-        except (sqlite3.Error, OSError) as error:
-            # While a connection is being prepared nothing wraps the driver's errors.
-            raise _translated(error, self.name) from error
-        except sa.exc.SQLAlchemyError as error:
-            raise Unavailable(
-                f"the record {self.name} did not answer: {error}", help="try again"
-            ) from error
+        return Errors(self.name)
 
 
 def reach(target: Path | str) -> Place:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,10 @@ import sqlalchemy as sa
 
 from interlock.adapters.sqlrecord import tables
 from interlock.adapters.sqlrecord.connect import Ready, lost, reach
+from interlock.adapters.sqlrecord.turns import Turns
 from interlock.adapters.sqlrecord.values import (
     SCHEMA_VERSION,
+    Draft,
     entry_of,
     named_in,
     stored,
@@ -47,6 +50,7 @@ from interlock.ports import Bucket, Checkpoint, Entry, Json, Named, Put, Stored,
 
 PAGE = 5000  # leaves read at once
 _T = TypeVar("_T")
+_LEAF = itemgetter(*tables.leaf.c.keys())
 _BEFORE_ALL = -(1 << 62)
 
 
@@ -62,6 +66,7 @@ class SqlRecord:
         self, target: Path | str, wall: Callable[[], float] | None = None, source: str = "python"
     ) -> None:
         self._place = reach(target)
+        self._turns = Turns(self._place)
         self._source = source
         self._wall = wall or (None if self._place.server else time.time)
         self._claim = tables.claim(tables.TOLD_CLOCK if self._wall else tables.SERVER_CLOCK)
@@ -150,14 +155,14 @@ class SqlRecord:
         at: datetime,
         buckets: Mapping[str, Sequence[Bucket]] | None = None,
     ) -> tuple[Entry, ...]:
-        entries = to_write(puts, at, by, self._source)
+        drafts = to_write(puts, at, by, self._source)
         rows = [{"change": c, **b.__dict__} for c, many in (buckets or {}).items() for b in many]
         with self._writing() as (connection, peaks, names):
             self._refuse_moved(connection, puts)
-            self._store(connection, entries, peaks, names)
+            self._store(connection, drafts, peaks, names)
             if rows:
                 connection.execute(tables.UPSERT, rows)
-        return entries
+        return tuple(entry for entry, _ in drafts)
 
     def forget(self, name: str, *, by: str, at: datetime) -> str:
         gone = sa.delete(tables.name).where(tables.name.c.name == name)
@@ -176,7 +181,7 @@ class SqlRecord:
         for put in puts:
             ref = str(put.ref)
             if ref not in newest:
-                newest[ref] = self._newest(connection, {"ref": ref}).fetchone()[0] or 0
+                newest[ref] = self._newest(connection, (ref,)).fetchone()[0] or 0
             if newest[ref] != put.expected:
                 moved[ref] = f"{ref} is at version {newest[ref]}, expected {put.expected}"
             newest[ref] += 1
@@ -184,23 +189,22 @@ class SqlRecord:
             raise _stale(tuple(moved), tuple(moved.values()))
 
     def _store(
-        self, connection: sa.Connection, entries: Sequence[Entry], peaks: Peaks, names: int
+        self, connection: sa.Connection, drafts: Sequence[Draft], peaks: Peaks, names: int
     ) -> None:
         """The entries, a leaf for each, and the head over them."""
-        if not entries:
+        if not drafts:
             return
-        known, new = self._pseudonyms(connection, entries, names)
-        kept = [stored(entry, known) for entry in entries]
+        known, new = self._pseudonyms(connection, [entry for entry, _ in drafts], names)
+        kept = [stored(draft, known) for draft in drafts]
         leaves = [leaf_of(number, one) for number, one in enumerate(kept, peaks.size + 1)]
         for leaf in leaves:
             peaks.add(bytes.fromhex(leaf["leaf"]))
         try:
-            self._insert(connection, *(one._asdict() for one in kept))
+            self._insert(connection, *kept)
         except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
             raise _stale([one.ref for one in kept], [str(error)]) from error
-        self._append(connection, *leaves)
-        head = {"size": peaks.size, "peaks": peaks.text, "names": names + new}
-        self._advance(connection, head)
+        self._append(connection, *map(_LEAF, leaves))
+        self._advance(connection, (peaks.size, peaks.text, names + new))
 
     def _pseudonyms(
         self, connection: sa.Connection, entries: Sequence[Entry], changed: int
@@ -250,6 +254,7 @@ class SqlRecord:
         return other
 
     def close(self) -> None:
+        self._turns.close()
         self._place.engine.dispose()
 
     # --- inside ---
@@ -320,9 +325,13 @@ class SqlRecord:
         """A transaction that no other writer is in, and the head of the tree as it finds it."""
         with self._place.errors():
             connection, (peaks, names) = self._queued(erasing)
-            with connection:
+            whole = False
+            try:
                 yield connection, peaks, names
                 self._commit(connection)
+                whole = True
+            finally:
+                self._turns.give(connection, whole)
 
     def _queued(self, erasing: bool) -> tuple[sa.Connection, tuple[Peaks, int]]:
         """Nothing is written yet, so that a connection that went can be replaced."""
@@ -334,15 +343,15 @@ class SqlRecord:
         return self._begin(erasing)
 
     def _begin(self, erasing: bool) -> tuple[sa.Connection, tuple[Peaks, int]]:
-        connection = self._place.engine.connect()
+        connection = self._turns.take()
         try:
             if erasing and not self._place.server:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             if not self._place.server:
-                self._begin_alone(connection, {})
-            return connection, self._head(self._queue(connection, {}).fetchone())
+                self._begin_alone(connection, ())
+            return connection, self._head(self._queue(connection, ()).fetchone())
         except BaseException:
-            connection.close()
+            self._turns.give(connection, whole=False)
             raise
 
     def _commit(self, connection: sa.Connection) -> None:

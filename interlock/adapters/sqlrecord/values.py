@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from interlock.change.names import hidden, pseudonyms_in, shown
 from interlock.define.digest import canonical
@@ -37,25 +38,35 @@ def entry_of(kept: Stored, names: Mapping[str, str], place: str) -> Entry:
     return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
 
 
-def to_write(puts: Iterable[Put], at: datetime, by: str, source: str) -> tuple[Entry, ...]:
+class Draft(NamedTuple):
+    """An entry on its way in, and its body as text, so that nobody writes that twice."""
+
+    entry: Entry
+    text: str
+
+
+def to_write(puts: Iterable[Put], at: datetime, by: str, source: str) -> tuple[Draft, ...]:
+    """The entries that `puts` make; raises `Unusable` for what cannot be kept."""
     if at.tzinfo is None:
         raise Unusable(f"{at} has no time zone", help="pass an aware instant")
     when = at.astimezone(UTC)
-    return tuple(Entry(put.ref, put.expected + 1, _plain(put), when, by, source) for put in puts)
+    return tuple(_draft(put, when, by, source) for put in puts)
 
 
-def _plain(put: Put) -> Json:
+def _draft(put: Put, when: datetime, by: str, source: str) -> Draft:
     try:
-        body: Json = json.loads(canonical(put.body))
+        text = canonical(put.body).decode()
+        body: Json = json.loads(text)
     except (TypeError, ValueError) as error:
         raise Unusable(
             f"the body of {put.ref} is not JSON: {error}", help="keep plain values in it"
         ) from error
-    return body
+    return Draft(Entry(put.ref, put.expected + 1, body, when, by, source), text)
 
 
-def stored(entry: Entry, known: Mapping[str, str]) -> Stored:
-    text = canonical(entry.body).decode()
+def stored(draft: Draft, known: Mapping[str, str]) -> Stored:
+    """What is kept of an entry: pseudonyms stand for the people in `known`."""
+    entry, text = draft
     body = hidden(entry.body, known, text)
     text = text if body is entry.body else canonical(body).decode()
     by, source = known.get(entry.by, entry.by), known.get(entry.source, entry.source)
