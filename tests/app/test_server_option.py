@@ -96,6 +96,7 @@ def acts(first: str, role: tuple[str, ...]) -> list[tuple[str, ...]]:
         ("sam", "hold", "CR-2", "--reason", "lunch", "--as"),
         ("sam", "hold", "CR-2", "--reason", "back", "--resume", "--as"),
         ("sam", "promote", "CR-2", "--reason", " ", "--as"),
+        ("sam", "retry", "CR-2", "--reason", "more time", "--as"),
         ("sam", "rollback", "CR-2", "--reason", "no good", "--as"),
         ("sam", "rollback", "CR-2", "--reason", "no good", "--as"),
         ("wei", "withdraw", "CR-3", "--reason", "no need", "--as"),

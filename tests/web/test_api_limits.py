@@ -49,6 +49,12 @@ def test_every_route_says_what_it_is_for_and_how_it_says_no(
     assert "404" in way["responses"] or "{" not in path
 
 
+def test_every_route_has_a_name_of_its_own() -> None:
+    """The scope of a route is looked up by its name, and clients are made from it."""
+    names = [way["operationId"] for _, _, way in WAYS]
+    assert sorted(names) == sorted(set(names))
+
+
 # --- how much, how deep, how slowly, how often -----------------------------------------
 
 
