@@ -51,6 +51,7 @@ bench: setup
 sim: setup
 	$(BIN)/python -m sim
 	INTERLOCK_STORMS=40 $(BIN)/pytest tests/record/test_crowd.py
+	INTERLOCK_QUESTIONS=200000 $(BIN)/pytest -s tests/chaos/test_kill.py -k "rollout or harmful"
 
 clean:
 	rm -rf $(VENV) build .interlock

@@ -33,10 +33,12 @@ RECENT = 4  # versions of the Route whose releases are loaded at the start
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: how often the Route is looked at, how long it may be trusted unseen, when to
-    try again to load what did not load. `warm` releases stay loaded beyond the two in use."""
+    """Seconds: how often the Route is looked at while it splits, and while it does not; how long
+    it may be trusted unseen; when to try again to load what did not load. `warm` releases stay
+    loaded beyond the two in use."""
 
     poll: float = 0.02
+    calm: float = 0.08
     lease: float = 3.0
     retry: float = 1.0
     warm: int = 3
@@ -117,8 +119,14 @@ class Releases:
             self._thread.join(timeout=5)
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._pace.poll):
+        while not self._stop.wait(self._pause):
             self.poll()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to the next look. Only with subjects on a candidate is there one to hurry for."""
+        split = self._live is not None and self._live.route.weight > 0
+        return self._pace.poll if split else self._pace.calm
 
     @property
     def live(self) -> Live | None:

@@ -51,14 +51,18 @@ class Route:
     def from_json(cls, body: Mapping[str, Any]) -> Route:
         """Raises `Corrupt` for a row that is not one: something unknown in it is never ignored."""
         try:
-            return cls(**{**body, "blocked": tuple(body.get("blocked", ()))})
+            blocked = body.get("blocked", ())
+            if not isinstance(blocked, list | tuple):
+                raise Corrupt(f"this is no Route: its blocked releases are {blocked!r}")
+            return cls(**{**body, "blocked": tuple(blocked)})
         except (TypeError, AttributeError) as error:
             raise Corrupt(f"this is no Route: {error}") from error
 
     def flaws(self) -> tuple[str, ...]:
         """What the machine would never have written: somebody edited the row by hand."""
         share = type(self.weight) in (int, float) and 0 <= self.weight <= 1
-        named = [one for one in (self.stable, self.candidate, self.change) if one is not None]
+        told_of = (self.stable, self.candidate, self.change, *self.blocked)
+        named = [one for one in told_of if one is not None]
         told = {
             "its weight is not between 0 and 1": share,
             "a weight stands there without a candidate": bool(self.candidate) or not self.weight,

@@ -64,7 +64,7 @@ async def _events(gateway: Gateway) -> AsyncIterator[bytes]:
     moved, loop = asyncio.Event(), asyncio.get_running_loop()
     unwatch = gateway.releases.watch(lambda: _wake(loop, moved))
     try:
-        while not gateway.releases.stopped:
+        while not (gateway.releases.stopped or gateway.draining):
             moved.clear()
             # Nothing loaded is nothing to tell: a service without news keeps asking elsewhere.
             with suppress(Unavailable):

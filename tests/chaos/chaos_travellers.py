@@ -46,11 +46,12 @@ class Travellers:
         self._record = Workspace(self.folder)
         self._now = self._record.now()
         self._split = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
         several = range(self.threads)
         self._threads = [threading.Thread(target=self._ask_on, args=(n,)) for n in several]
         self._threads.append(threading.Thread(target=self._watch))
-
-    def start(self) -> None:
         for one in self._threads:
             one.start()
 
@@ -64,7 +65,7 @@ class Travellers:
     @property
     def requests(self) -> int:
         """Answers of gateways and of services: each of the three asks one and is one."""
-        return sum(2 * len(one.decided) for one in self.answers)
+        return 6 * len(self.answers)
 
     def _watch(self) -> None:
         """The time of the recorded traffic, read once for all of them."""
@@ -76,7 +77,7 @@ class Travellers:
     def _ask_on(self, number: int) -> None:
         chance, link = random.Random(f"{self.seed}:{number}"), None
         # In shadow, which is long, nobody can be told two things: the cores are for others.
-        while not self._stop.wait(self.pause if self._split else 0.25):
+        while not self._stop.wait(self.pause if self._split else 0.5):
             now = self._now
             row = self.flights.near(now, chance)
             body = self.flights.body(row, "edge", now)

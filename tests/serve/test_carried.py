@@ -98,6 +98,8 @@ def test_what_is_told_is_read_again() -> None:
         ({"salt": None}, "its salt is not text"),
         ({"blocked": [B]}, "its candidate is blocked"),
         ({"shares": [1, 2]}, "this is no Route"),
+        ({"blocked": B}, "its blocked releases are"),
+        ({"blocked": [7]}, "not named by text"),
     ],
 )
 def test_a_route_that_nobody_wrote_by_the_rules_is_refused(edit: object, said: str) -> None:

@@ -234,7 +234,7 @@ def test_a_gateway_started_anew_still_knows_what_callers_carry(tmp_path: Path) -
 
 
 def test_a_gateway_that_lags_waits_a_moment_for_the_epoch_that_upstream_saw(tmp_path: Path) -> None:
-    made = world(tmp_path, Pace(poll=0.1))
+    made = world(tmp_path, Pace(poll=0.1, calm=0.1))
     made.route()
     body = made.record.entries[made.gateway.releases._ref][-1].body
     with gateway_at(made) as url, httpx.Client(base_url=url) as http:
