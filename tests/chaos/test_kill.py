@@ -104,12 +104,14 @@ def released(fresh: Path, postgres_url: str) -> Iterator[Released]:
     engines = Engines.new(postgres_url, fresh.parent / "engines")
     folder = _copy(fresh, fresh.parent / "released")
     set_engines(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        engines.use(patch)
-        propose_first(folder)
-        release_first(folder)
-    yield Released(folder, engines)
-    engines.stop()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            engines.use(patch)
+            propose_first(folder)
+            release_first(folder)
+        yield Released(folder, engines)
+    finally:
+        engines.stop()
 
 
 @dataclass

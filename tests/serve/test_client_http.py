@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,16 +234,21 @@ def test_a_gateway_started_anew_still_knows_what_callers_carry(tmp_path: Path) -
     assert set(again.live().known) == {CANDIDATE}
 
 
-def test_a_gateway_that_lags_waits_a_moment_for_the_epoch_that_upstream_saw(tmp_path: Path) -> None:
-    made = world(tmp_path, Pace(poll=0.1, calm=0.1))
+def test_a_gateway_that_lags_waits_a_moment_for_the_epoch_that_upstream_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world(tmp_path, Pace(calm=1000.0))
     made.route()
     body = made.record.entries[made.gateway.releases._ref][-1].body
     with gateway_at(made) as url, httpx.Client(base_url=url) as http:
         made.record.put(made.gateway.releases._ref, body | {"candidate": CANDIDATE, "weight": 0.0})
         asked = {"context": {"targetingKey": "7"}}
         header = {"x-interlock-release": f"{CANDIDATE};e=2"}
+        monkeypatch.setattr("interlock.web.upstream.CATCH_UP", 20.0)
+        threading.Timer(0.2, made.gateway.releases.poll).start()
         reply = http.post("/v2/models/late/infer", json=infer([1]), headers=header)
         assert reply.headers["x-interlock-release"] == f"{CANDIDATE};e=2"
+        monkeypatch.undo()
         # Forged: one request waits, the next does not, and both are stable.
         header = {"x-interlock-release": f"{THIRD};e=999"}
         for _ in range(3):
