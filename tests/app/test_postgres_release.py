@@ -11,7 +11,9 @@ import scoring_world as doors
 
 from interlock.app import decide
 from interlock.app.changes import evidence_of
+from interlock.app.reproduce import reproduce
 from interlock.app.tick import tick
+from interlock.app.tracing import trace
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
 from interlock.serve.spec import ServingSpec
@@ -104,6 +106,11 @@ def test_a_change_walks_to_its_commit_and_back_on_the_server(
         assert set(done.releases.values()) == {done.rows}
         before = doors.shown(workspace)
         assert doors.same(before, doors.asked_for(workspace, doors.rows_due(workspace))) == 1
+        answered = [row["id"] for row in workspace.predictions.read({})[0]]
+        for one in (*answered[:2], *answered[-2:], before[min(before)]["id"]):
+            found = reproduce(workspace, one)
+            assert (found.same, found.compared, found.moved) == (True, 16, ())
+            assert len(trace(workspace, one).of("lookup")) == 12
         decide.rollback(workspace, id, by="sam", reason="the story goes back")
         tick(workspace)
         assert workspace.route().stable != stable

@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from scoring_world import INTO, asked_for, due, rows_due, same, scored, shown
 
-from interlock.app import decide
+from interlock.app import decide, spines
 from interlock.app.scoring import Asked, score
 from interlock.app.shown import follow_route, ref_of, shares_of
 from interlock.app.tick import tick
@@ -72,6 +72,22 @@ def test_rows_with_holes_are_answered_alike_through_both_doors(
     assert {row["reason"] for row in batch.values()} == {"live", "fallback"}
     assert batch[None]["arm"] == "stable"  # type: ignore[index]  # who is nobody
     assert batch[None]["cohort"] is None  # type: ignore[index]
+
+
+def test_memory_follows_a_stretch_and_not_the_rows(
+    ramping: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(ramping, days=2)
+    whole = shown(ramping)
+    for stretch in (97, len(whole) - 1):
+        monkeypatch.setattr(spines, "STRETCH", stretch)
+        scored(ramping, days=2)
+        parts = shown(ramping)
+        assert parts.keys() == whole.keys()
+        for key, row in parts.items():
+            assert (row["release"], row["score"]) == (whole[key]["release"], whole[key]["score"])
+    left = "SELECT count(*) AS n FROM duckdb_tables() WHERE table_name LIKE 'asked%'"
+    assert ramping.warehouse.query(left).to_pylist() == [{"n": 0}]
 
 
 def test_every_row_says_its_cohort_and_arm_as_python_does(ramping: Workspace) -> None:

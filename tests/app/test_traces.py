@@ -20,6 +20,7 @@ from scoring_world import asked_for, rows_due, scored, shown
 from interlock.app import reproduce as reproducing
 from interlock.app.otlp import request, send
 from interlock.app.predictions import Prediction, find
+from interlock.app.refresh import refresh
 from interlock.app.reproduce import reproduce
 from interlock.app.tick import tick
 from interlock.app.tracing import STAGES, trace
@@ -84,6 +85,24 @@ def test_a_journey_that_is_looked_at_closely_says_how_long_each_part_took(
     assert lookup.ended == inference.started
     quiet = next(row for row in logged(played) if "took_us" not in row)
     assert trace(played, quiet["id"]).of("inference")[0].took is None  # unknown, not made up
+
+
+def test_rows_that_a_refresh_brought_say_which_one(played: Workspace) -> None:
+    weather = played.folder / "data/weather.csv"
+    lines = weather.read_text().splitlines()
+    weather.write_text("\n".join(lines[:-1]) + "\n")  # the last observation is withdrawn
+    refresh(played, ["raw.weather"])
+    asked_for(played, rows_due(played, days=1).slice(0, 3))
+    found = trace(played, logged(played)[-1]["id"])
+    (view,) = (span for span in found.of("materialisation") if span.name == WEATHER)
+    (source,) = (span for span in found.of("extraction") if span.name == "table:raw.weather")
+    assert view.took is not None
+    assert view.ended is not None
+    assert view.ended <= found.prediction.at
+    assert " by " in view.details["refreshed"]
+    assert source.details["read"] == view.details["refreshed"]
+    others = [span for span in found.of("materialisation") if span.name != WEATHER]
+    assert {span.details["refreshed"] for span in others} == {"built with its release"}
 
 
 def test_it_opens_as_an_opentelemetry_trace(played: Workspace, tmp_path: Path) -> None:
