@@ -18,7 +18,7 @@ import orjson
 
 from interlock import __version__
 from interlock.app.atomic import replaced
-from interlock.app.tracing import STAGES, Journey, Span
+from interlock.app.journeys import STAGES, Journey, Span
 from interlock.errors import Unavailable, Unusable
 from interlock.ports import Json
 

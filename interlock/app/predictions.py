@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from interlock.app.shown import Place, place_of, registered
 from interlock.app.workspace import Workspace
 from interlock.define.keys import instant_text
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Unavailable
-from interlock.features.dialect import dialect_of
 from interlock.ports import Json
 from interlock.serve.spec import ModelSpec, ServingSpec
+
+if TYPE_CHECKING:
+    from interlock.app.shown import Place
 
 Door = Literal["gateway", "batch"]
 
@@ -60,16 +61,18 @@ class Prediction:
         return {**kept, "at": instant_text(self.at)}
 
 
-def find(workspace: Workspace, id: str) -> Prediction:
-    """The prediction `id` (with or without `prediction:`), by whichever door it left."""
+def find(workspace: Workspace, id: str, batch: bool = True) -> Prediction:
+    """The prediction `id` (with or without `prediction:`), by whichever door it left.
+
+    Without `batch` only those by request: tables of scores are in the warehouse.
+    """
     wanted = id.removeprefix("prediction:")
     for row in workspace.predictions.find(wanted):
         if "inputs" in row:  # other lines of the log may speak of the same id
             return _logged(row)
-    for entry in registered(workspace):
-        found = _scored(workspace, place_of(entry), entry.body["model"], wanted)
-        if found is not None:
-            return found
+    found = _in_batch(workspace, wanted) if batch else None
+    if found is not None:
+        return found
     raise NotFound(
         f"there is no prediction {wanted} in {workspace.environment}",
         help="ids stand in answers, in the prediction log, and in tables of batch scores",
@@ -99,7 +102,17 @@ def _logged(row: Json) -> Prediction:
     )  # fmt: skip
 
 
+def _in_batch(workspace: Workspace, id: str) -> Prediction | None:
+    from interlock.app.shown import place_of, registered  # a page loads nothing of this
+
+    every = ((place_of(entry), entry.body["model"]) for entry in registered(workspace))
+    found = (_scored(workspace, place, model, id) for place, model in every)
+    return next((one for one in found if one is not None), None)
+
+
 def _scored(workspace: Workspace, place: Place, model: str, id: str) -> Prediction | None:
+    from interlock.features.dialect import dialect_of
+
     warehouse = workspace.warehouse
     if not warehouse.has(place.scores):
         return None

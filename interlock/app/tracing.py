@@ -7,65 +7,16 @@ of refreshes from the journal. What nobody measured is said to be unknown, never
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime
 
 from interlock.app.checks import all_tables
-from interlock.app.predictions import Prediction, find, reachable, spec_of
+from interlock.app.journeys import Journey, Span, answered, instant_of, moments, text_of
+from interlock.app.predictions import Prediction, find, reachable
 from interlock.app.recall import Met, Recalled, recall
 from interlock.app.runs import Run, runs
 from interlock.app.workspace import Workspace
 from interlock.change.evidence import Evidence
-from interlock.define.keys import instant_text
 from interlock.define.refs import Ref
-from interlock.ports import Json
-
-Stage = Literal["extraction", "materialisation", "lookup", "inference", "service"]
-STAGES: tuple[Stage, ...] = ("extraction", "materialisation", "lookup", "inference", "service")
-
-
-@dataclass(frozen=True)
-class Span:
-    """One stage of one thing. `started` and `ended` are instants of the environment, None where
-    unknown; `age` are seconds from the event to the question. `quality` says how good it was.
-    """
-
-    stage: Stage
-    name: str
-    started: datetime | None = None
-    ended: datetime | None = None
-    quality: str = ""
-    age: float | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def took(self) -> float | None:
-        """Seconds."""
-        if self.started is None or self.ended is None:
-            return None
-        return (self.ended - self.started).total_seconds()
-
-    def to_json(self) -> Json:
-        times = {"started": _text(self.started), "ended": _text(self.ended), "took_s": self.took}
-        said = {"stage": self.stage, "name": self.name, **times}
-        return {**said, "quality": self.quality, "age_s": self.age, "details": dict(self.details)}
-
-
-@dataclass(frozen=True)
-class Journey:
-    """A prediction and every stage behind it, sources first. `why`: what could not be looked up."""
-
-    prediction: Prediction
-    spans: tuple[Span, ...]
-    why: str = ""
-
-    def of(self, stage: Stage) -> tuple[Span, ...]:
-        return tuple(span for span in self.spans if span.stage == stage)
-
-    def to_json(self) -> Json:
-        spans = [span.to_json() for span in self.spans]
-        return {"prediction": self.prediction.to_json(), "spans": spans, "unknown": self.why}
 
 
 def trace(workspace: Workspace, id: str) -> Journey:
@@ -80,7 +31,8 @@ def trace(workspace: Workspace, id: str) -> Journey:
         done = [run for run in runs(workspace.record, workspace.environment) if run.ended]
         behind += _extractions(recalled, prediction, checked, done)
         behind += _materialisations(recalled, prediction, checked, done)
-    return Journey(prediction, (*behind, *_answered(workspace, prediction, recalled)), why)
+        behind += _lookups(prediction, recalled)
+    return Journey(prediction, (*behind, *answered(workspace, prediction)), why)
 
 
 def _checked(workspace: Workspace, recalled: Recalled) -> dict[str, Evidence]:
@@ -125,7 +77,7 @@ def _extractions(
                     newest[name] = met
     for name, met in sorted(newest.items()):
         table, run = project.tables[name], _run(done, f"table:{name}", prediction.at)
-        event, available = _instant(met.row and met.row.event_time), _available(met)
+        event, available = instant_of(met.row and met.row.event_time), _available(met)
         yield Span(
             "extraction", f"table:{name}", event, available,
             _verdict(checked, f"contract:{name}"), _age(prediction, event),
@@ -146,54 +98,32 @@ def _materialisations(
     for met in recalled.met:
         view = f"view:{met.lookup.view}"
         run = _run(done, view, prediction.at)
+        event = instant_of(met.row and met.row.event_time)
         project = recalled.version.project
         below = all_tables(project.tables, project.views[met.lookup.view].sql)
         checks = [f"values:{met.lookup.view}", f"replay:{met.lookup.view}"]
         checks += [f"contract:{name}" for name in below if name in project.tables]
         yield Span(
             "materialisation", view, run.started if run else None, run.ended if run else None,
-            _verdict(checked, *checks), _age(prediction, _instant(met.row and met.row.event_time)),
+            _verdict(checked, *checks), _age(prediction, event),
             {
                 "table": met.table, "fingerprint": met.lookup.fingerprint[:12],
                 "refreshed": _told(run) if run else "built with its release",
-                "known": _text(_instant(met.known)),
+                "known": text_of(instant_of(met.known)),
             },
         )  # fmt: skip
 
 
-def _answered(
-    workspace: Workspace, prediction: Prediction, recalled: Recalled | None
-) -> Iterator[Span]:
-    """The request itself: its lookups, the model, and who asked."""
-    at, took = prediction.at, prediction.took
-    store = timedelta(microseconds=took[0]) if took else None
-    turn = timedelta(microseconds=took[1]) if took else None
-    whole = None if prediction.latency is None else timedelta(microseconds=prediction.latency)
-    # What came before the turn was waiting for it.
-    begun = at + (whole - store - turn) if whole and store and turn else at
-    found = begun + store if store is not None else None
-    scored = found + turn if found and turn is not None else None
-    for met in recalled.met if recalled else ():
+def _lookups(prediction: Prediction, recalled: Recalled) -> Iterator[Span]:
+    """Each view as the store had it, if it had what the warehouse has."""
+    begun, found, _ = moments(prediction)
+    for met in recalled.met:
+        event = text_of(instant_of(met.row and met.row.event_time))
         yield Span(
             "lookup", f"view:{met.lookup.view}", begun, found, met.status, met.said.age,
-            {"entity": met.key, "event_time": _text(_instant(met.row and met.row.event_time)),
-             "fallbacks": list(met.said.fallbacks), "absent": list(met.said.absent)},
+            {"entity": met.key, "event_time": event, "fallbacks": list(met.said.fallbacks),
+             "absent": list(met.said.absent)},
         )  # fmt: skip
-    _, model = spec_of(workspace, prediction)
-    yield Span(
-        "inference", f"model:{prediction.model}", found or begun, scored,
-        prediction.reason, prediction.oldest,
-        {"version": model.version, "artifact": model.artifact[:12], "score": prediction.score,
-         "fallbacks": list(prediction.fallbacks), "stale": prediction.stale,
-         "error": prediction.error},
-    )  # fmt: skip
-    door = "a table of scores" if prediction.door == "batch" else "a caller without a name"
-    yield Span(
-        "service", f"service:{prediction.service}" if prediction.service else door, at,
-        None if whole is None else at + whole, "error" if prediction.score is None else "answered",
-        None, {name: getattr(prediction, name) for name in
-               ("release", "arm", "epoch", "change", "stage", "trace", "parent")},
-    )  # fmt: skip
 
 
 def _run(done: Sequence[Run], ref: str, at: datetime) -> Run | None:
@@ -209,7 +139,7 @@ def _run(done: Sequence[Run], ref: str, at: datetime) -> Run | None:
 def _told(run: Run | None) -> str:
     if run is None or run.ended is None:
         return "when its release was made ready"
-    return f"{instant_text(run.started)} to {instant_text(run.ended)} by {run.by}"
+    return f"{text_of(run.started)} to {text_of(run.ended)} by {run.by}"
 
 
 def _event(met: Met) -> float:
@@ -220,18 +150,8 @@ def _available(met: Met) -> datetime | None:
     """When the row had become available; unknown where the view does not declare it."""
     if met.row is None or met.lookup.available_at is None:
         return None
-    return _instant(met.row.available_at)
+    return instant_of(met.row.available_at)
 
 
 def _age(prediction: Prediction, event: datetime | None) -> float | None:
     return None if event is None else (prediction.at - event).total_seconds()
-
-
-def _instant(seconds: float | None) -> datetime | None:
-    if seconds is None or abs(seconds) == float("inf"):
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else instant_text(at)

@@ -10,8 +10,8 @@ import typer
 from interlock.cli.arguments import HERE, AsJson, Env, Folder, project, show
 
 if TYPE_CHECKING:
+    from interlock.app.journeys import Journey, Span
     from interlock.app.reproduce import Reproduced
-    from interlock.app.tracing import Journey, Span
 
 
 def trace(

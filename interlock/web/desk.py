@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
+from interlock.app.journeys import asked
 from interlock.app.scheduled import planned
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
@@ -26,6 +27,7 @@ from interlock.web.desk_ledger import Ledger, Stored
 from interlock.web.figures import Chart
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage
+from interlock.web.prediction_views import PredictionPage, prediction_page
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -135,6 +137,9 @@ class RecordDesk:
         changes = (one.change for one in self.ledger.changes())
         change = next((one for one in changes if digest in one.evidence), None)
         return desk_evidence.evidence_page(*found, change)
+
+    def prediction(self, id: str) -> PredictionPage:
+        return prediction_page(asked(self.workspace, id))
 
     def catalog(self) -> CatalogPage:
         route = self.workspace.route()

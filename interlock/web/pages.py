@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -127,6 +127,9 @@ class Pages:
                         lambda _, asked: self.desk.scorecard(asked.team)),
             *self._page("/evidence/{digest}", "evidence.html",
                         lambda request, _: self.desk.evidence(request.path_params["digest"])),
+            Route("/predictions", self.look_for),
+            *self._page("/predictions/{which}", "prediction.html",
+                        lambda request, _: self.desk.prediction(request.path_params["which"])),
             *self._page("/changes/{id}", "change.html", self._change),
             Route(live, self._html("live.html", self._change)),
             Route(events, self.events),
@@ -136,6 +139,12 @@ class Pages:
             Route(SIGN_OUT, self.sign_out, methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ]  # fmt: skip
+
+    async def look_for(self, request: Request) -> Response:
+        """From the form to the page."""
+        id = request.query_params.get("id", "").strip().removeprefix("prediction:")
+        base = request.scope.get("root_path", "")
+        return RedirectResponse(f"{base}/predictions/{quote(id, safe='')}", 303, headers=HEADERS)
 
     async def feed(self, _: Request) -> Response:
         """What calendar programs subscribe to."""

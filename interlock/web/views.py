@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ReviewPart, ScorecardPage
+
+if TYPE_CHECKING:
+    from interlock.web.prediction_views import PredictionPage
 
 Act = Literal["hold", "rollback", "promote", "approve", "reject", "withdraw"]
 
@@ -335,6 +338,7 @@ class Desk(Protocol):
         ...
 
     def evidence(self, digest: str) -> EvidencePage | None: ...
+    def prediction(self, id: str) -> PredictionPage: ...
     def catalog(self) -> CatalogPage: ...
     def inbox(self, by: str) -> InboxPage: ...
     def notes(self, about: str) -> NotesPage | None: ...

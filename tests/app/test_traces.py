@@ -18,12 +18,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from scoring_world import asked_for, rows_due, scored, shown
 
 from interlock.app import reproduce as reproducing
+from interlock.app.journeys import STAGES
 from interlock.app.otlp import request, send
 from interlock.app.predictions import Prediction, find
 from interlock.app.refresh import refresh
 from interlock.app.reproduce import reproduce
 from interlock.app.tick import tick
-from interlock.app.tracing import STAGES, trace
+from interlock.app.tracing import trace
 from interlock.app.versions import stable
 from interlock.app.workspace import Workspace
 from interlock.define.keys import instant_text

@@ -25,6 +25,7 @@ from interlock.errors import NotFound, Refused, Stale, Unusable
 from interlock.web.figures import Booking, Chart, Line, Point
 from interlock.web.inbox_views import InboxPage, InboxRow, Option, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
+from interlock.web.prediction_views import PredictionPage, StageRow
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -53,6 +54,8 @@ TITLES = (
     "Two-hour delays",
     "Seconds in dep_delay",
 )
+
+ANSWER = "01a1ffc20e9219e2334d5ca146880001"
 
 
 def recent(titles: tuple[str, ...] = TITLES) -> tuple[ChangeRow, ...]:
@@ -235,6 +238,19 @@ class SampleDesk:
         inputs = (Fact("model:late", STABLE), Fact("table:wh.arrivals", CANDIDATE))
         facts = (Fact("Query", "6f1c02ab9e10"), Fact("Rows", "82 110"))
         return EvidencePage(row, "CR-4", NOW, "controller", None, inputs, facts) if row else None
+
+    def prediction(self, id: str) -> PredictionPage:
+        if id != ANSWER:
+            raise NotFound(f"there is no prediction {id}")
+        facts = (Fact("Subject", "8731"), Fact("Arm", "candidate"), Fact("Epoch", "7"))
+        stages = (
+            StageRow("inference", "model:late", "live", "0.2 ms", (Fact("version", "late@4"),)),
+            StageRow("service", "service:crew", "answered", "not measured"),
+        )
+        return PredictionPage(
+            id, "late", 0.314, "live", NOW, CANDIDATE, "CR-4", facts, stages,
+            "rows are looked up where the warehouse is: interlock trace",
+        )  # fmt: skip
 
     def catalog(self) -> CatalogPage:
         return catalog()

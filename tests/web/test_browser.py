@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import SampleDesk
+from sample import ANSWER, SampleDesk
 from sample_change import EVIDENCE
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -39,7 +39,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-dev-shm-usage")  # fmt: skip
 PAGES = ("/", "/changes/CR-4", "/changes/CR-4/rollback", "/calendar", "/catalog", "/nothing",
          "/notes/CR-4", "/scorecard", "/inbox?by=ana", "/changes/CR-4/reject",
-         f"/evidence/{EVIDENCE[2].digest}")  # fmt: skip
+         f"/evidence/{EVIDENCE[2].digest}", f"/predictions/{ANSWER}")  # fmt: skip
 PROBE = """<!doctype html><title>probe</title>
 <iframe id="page" src="/ui{path}" width="{width}" height="900" {sandbox}></iframe>{wait}
 <pre id="found"></pre>

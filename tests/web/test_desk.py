@@ -300,6 +300,24 @@ def test_every_page_is_served_from_the_record(desk: RecordDesk) -> None:
         desk.version("CR-99")
 
 
+@at("mirroring")
+def test_an_answer_has_a_page_from_the_log_and_the_record(desk: RecordDesk) -> None:
+    row = next(r for r in reversed(desk.workspace.predictions.read({})[0]) if "inputs" in r)
+    client = TestClient(pages_app(desk))
+    asked = client.get(f"/predictions?id=prediction:{row['id']}", follow_redirects=False)
+    assert (asked.status_code, asked.headers["location"]) == (303, f"/predictions/{row['id']}")
+    said = client.get(f"/predictions/{row['id']}.json").json()
+    assert said["score"] == row["score"]
+    assert (said["release"], said["change"]) == (row["release"], "CR-2")
+    assert [one["stage"] for one in said["stages"]] == ["inference", "service"]
+    assert "interlock trace" in said["unknown"]
+    shown = client.get(asked.headers["location"])
+    assert shown.status_code == 200
+    assert str(row["score"]) in shown.text
+    assert client.get("/predictions/" + "0" * 32).status_code == 404
+    assert 'action="/predictions"' in client.get("/changes/CR-2").text
+
+
 def test_reading_loads_no_engine(mirroring: Path) -> None:
     """A page in the process that answers predictions must not pay for planning."""
     code = (
@@ -309,6 +327,7 @@ def test_reading_loads_no_engine(mirroring: Path) -> None:
         f"desk = RecordDesk(Workspace(Path({str(mirroring)!r})))\n"
         "desk.overview(), desk.calendar(), desk.catalog(), desk.version('CR-2')\n"
         "desk.notes('CR-2'), desk.notes('model:late'), desk.scorecard('')\n"
+        "desk.prediction(desk.workspace.predictions.read({})[0][-1]['id'])\n"
         "page = desk.change('CR-2'); desk.evidence(page.evidence[0].digest)\n"
         "print(json.dumps([m for m in ('duckdb', 'sqlglot', 'lightgbm') if m in sys.modules]))\n"
     )
