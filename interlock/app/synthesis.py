@@ -8,7 +8,8 @@ classified table are thrown away and drawn again. The same seed gives the same b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ from interlock.app.columns import Real, arrow, read_real
 from interlock.app.engines import embedded_only
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Table
+from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Refused
+from interlock.features.compile import physical
+from interlock.features.dialect import DUCKDB, POSTGRES, dialect_of
 from interlock.features.resemblance import Closeness, Distance, closeness, correlation_difference
 from interlock.features.resemblance import distance as remembered
 from interlock.features.shapes import texts
 from interlock.features.synth import NULLS, Floats, Learnt, Part, draw, learn
 from interlock.features.text import SQL_TYPES, quoted
 from interlock.features.text import text as literal_text
+from interlock.ports import Warehouse
 
 ROUNDS = 12
 REPORT = "synth.json"
@@ -77,32 +82,59 @@ class _Run:
     builder: Builder
     asked: Asked
     scratch: DuckDBWarehouse
+    real: Warehouse
     keys: dict[str, dict[Any, Any]] = field(default_factory=dict)
+
+    def built(self, name: str) -> str:
+        """Where the real rows of a table are, in `real`: a copy where the warehouse is a server."""
+        stored, warehouse = self.builder.table(name), self.builder.workspace.warehouse
+        if warehouse is self.real:
+            return stored
+        here = physical(name, self.builder.facts.fingerprint(Ref("table", name)))
+        if not self.real.has(here):
+            self.real.load(here, warehouse.query(f"SELECT * FROM {stored} AS t"))
+        return here
 
 
 def synth(workspace: Workspace, asked: Asked, say: Say = quiet) -> list[Made]:
     """Write the tables and, into a new folder, the definitions; what was made of each."""
     project = workspace.project
-    embedded_only(workspace.warehouse, "`interlock synth`")
+    embedded_only(workspace.warehouse, "`interlock synth`", POSTGRES)
     tables = chosen(workspace, asked)
     _guard(workspace, asked, tables)
     builder = Builder(workspace, project, workspace.facts, say)
-    scratch = DuckDBWarehouse(None, threads=1)
+    drawn = DuckDBWarehouse(None, threads=1)
     try:
-        scratch.execute("SET GLOBAL preserve_insertion_order = true")
-        run = _Run(builder, asked, scratch)
-        found = []
-        for table in sorted(tables, key=lambda t: (len(t.key) != 1, t.name)):
-            say(f"making up {table.ref}")
-            found.append(_make(run, table))
+        drawn.execute("SET GLOBAL preserve_insertion_order = true")
+        with _real(workspace) as real:
+            run, found = _Run(builder, asked, drawn, real), []
+            for table in sorted(tables, key=lambda t: (len(t.key) != 1, t.name)):
+                say(f"making up {table.ref}")
+                found.append(_make(run, table))
     finally:
-        scratch.close()
+        drawn.close()
     if not (asked.out / "interlock.yaml").exists():
         for name, text in project.texts.items():
             _write(asked.out / name, text)
     body = {"seed": asked.seed, "tables": [made.to_json() for made in found]}
     _write(asked.out / REPORT, json.dumps(body, indent=2) + "\n")
     return found
+
+
+@contextmanager
+def _real(workspace: Workspace) -> Iterator[Warehouse]:
+    """The embedded engine that real rows are learnt from; beside a server one in memory.
+
+    In memory, so that no kill leaves rows on this machine that were only on the server.
+    """
+    if dialect_of(workspace.warehouse) is DUCKDB:
+        yield workspace.warehouse
+        return
+    opened = DuckDBWarehouse(None)
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def chosen(workspace: Workspace, asked: Asked) -> list[Table]:
@@ -142,10 +174,10 @@ def _make(run: _Run, table: Table) -> Made:
     builder = run.builder
     hidden = frozenset(n for n in table.columns if _classified(builder, table, n))
     links = _links(run, table)
-    key = table.key or _natural_key(builder, table)
+    key = table.key or _natural_key(run, table)
     identity = key[0] if len(key) == 1 and (hidden or key[0] in hidden) else None
     given = () if identity or hidden & set(key) else key
-    real = read_real(builder.workspace.warehouse, table, builder.table(table.name), hidden, given)
+    real = read_real(run.real, table, run.built(table.name), hidden, given)
     wanted = run.asked.rows or real.count
     notes = []
     if given and wanted > real.count:
@@ -181,13 +213,13 @@ def _classified(builder: Builder, table: Table, name: str) -> bool:
     return sensitive or builder.masks.hides(table.ref, name)
 
 
-def _natural_key(builder: Builder, table: Table) -> tuple[str, ...]:
+def _natural_key(run: _Run, table: Table) -> tuple[str, ...]:
     """The columns by which the project joins this table, when no two rows share them."""
     prefix = f"column:{table.name}."
     names = sorted(
         {
             edge.source.removeprefix(prefix)
-            for edge in builder.facts.edges
+            for edge in run.builder.facts.edges
             if edge.kind == "join" and edge.source.startswith(prefix)
         }
         & set(table.columns)
@@ -196,7 +228,7 @@ def _natural_key(builder: Builder, table: Table) -> tuple[str, ...]:
         return ()
     packed = ", ".join(f"{quoted(n)} := {quoted(n)}" for n in names)
     sql = f"SELECT count(*) - count(DISTINCT struct_pack({packed})) AS n FROM "
-    found = builder.workspace.warehouse.query(sql + builder.table(table.name))
+    found = run.real.query(sql + run.built(table.name))
     return () if found.to_pylist()[0]["n"] else tuple(names)
 
 
@@ -210,8 +242,8 @@ def _links(run: _Run, table: Table) -> dict[str, Mapping[Any, Any]]:
                 continue
             if column.type == "integer" and name != key:
                 continue
-            sql = f"SELECT DISTINCT {quoted(name)} AS v FROM {run.builder.table(table.name)}"
-            values = run.builder.workspace.warehouse.query(f"{sql} WHERE v IS NOT NULL")
+            sql = f"SELECT DISTINCT {quoted(name)} AS v FROM {run.built(table.name)}"
+            values = run.real.query(f"{sql} WHERE v IS NOT NULL")
             seen = values.column("v").to_pylist()
             inside = sum(value in keys for value in seen)
             share = _NAMED_ALIKE if name == key else _CONTAINED
@@ -224,9 +256,9 @@ def _key_map(run: _Run, table: Table, key: str, real: Real) -> dict[Any, Any]:
     """Every real key with the made-up key that stands for it: itself where it was kept."""
     sql = f"SELECT {quoted(key)} AS k FROM {_MADE} ORDER BY il_row"
     made = run.scratch.query(sql).column("k").to_pylist()
-    kept, built = set(made), run.builder.table(table.name)
+    kept, built = set(made), run.built(table.name)
     listed = f"SELECT {quoted(key)} AS k FROM {built} ORDER BY hash({quoted(key)}), 1"
-    every = run.builder.workspace.warehouse.query(listed).column("k").to_pylist()
+    every = run.real.query(listed).column("k").to_pylist()
     fresh = key in real.hidden or bool(real.hidden)
     return {k: k if k in kept and not fresh else made[at % len(made)] for at, k in enumerate(every)}
 
@@ -307,9 +339,9 @@ class _Task:
         return places[~np.isin(found.column("h").to_numpy(), self._real_rows())]
 
     def _real_rows(self) -> Any:
-        built = self.run.builder.table(self.table.name)
+        built = self.run.built(self.table.name)
         sql = f"SELECT DISTINCT {_hash(self.table)} AS h FROM {built} AS t"
-        return self.run.builder.workspace.warehouse.query(sql).column("h").to_numpy()
+        return self.run.real.query(sql).column("h").to_numpy()
 
     def _table(self, drawn: Mapping[str, Floats], rows: int, start: int) -> Any:
         import pyarrow as pa

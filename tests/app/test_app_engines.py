@@ -18,9 +18,8 @@ from interlock.app.datasets import Ask, read_dataset, write_dataset
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
 from interlock.app.sample import Asked, sample
-from interlock.app.synthesis import Asked as Wish
-from interlock.app.synthesis import synth
 from interlock.app.workspace import Workspace
+from interlock.define.definitions import Push
 from interlock.errors import Invalid, NotFound, Refused, Unavailable, Unusable
 from interlock.features.compile import build_view_sql
 
@@ -364,8 +363,12 @@ def test_what_one_engine_alone_can_do_is_refused_by_name(
 ) -> None:
     monkeypatch.setenv("SHOP_WAREHOUSE", postgres_url)
     workspace = Workspace(shop, "server")
-    with pytest.raises(Refused, match="synth` runs on DuckDB only"):
-        synth(workspace, Wish(shop / "made"))
+    pushed = {"push": Push(), "source": None}
+    table = workspace.project.tables["raw.orders"].model_copy(update=pushed)
+    tables = {**workspace.project.tables, "raw.orders": table}
+    project = workspace.project.model_copy(update={"tables": tables})
+    with pytest.raises(Refused, match="takes pushed rows runs on DuckDB only"):
+        Builder(workspace, project, workspace.facts).table("raw.orders")
     workspace.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     for name in ("data/customers.csv", "data/orders.csv", "synth.json"):
         assert (again / name).read_bytes() == (made[0] / name).read_bytes()
         assert (other / name).read_bytes() != (made[0] / name).read_bytes()
+
+
+def test_the_same_rows_on_a_server_give_the_same_bytes(
+    real: Path, made: tuple[Path, dict[str, Made]], tmp_path: Path, postgres_database: str
+) -> None:
+    folder = world.copied(real, tmp_path / "server")
+    shutil.rmtree(folder / ".interlock", ignore_errors=True)
+    main = (folder / "interlock.yaml").read_text().replace(
+        "prod: {", f'prod: {{warehouse: "{postgres_database}", '
+    )  # fmt: skip
+    (folder / "interlock.yaml").write_text(main)
+    run(folder, tmp_path / "made")
+    for name in ("data/customers.csv", "data/orders.csv", "synth.json"):
+        assert (tmp_path / "made" / name).read_bytes() == (made[0] / name).read_bytes()
 
 
 def test_no_row_key_or_rare_value_of_a_classified_table_is_copied(
