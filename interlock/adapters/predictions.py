@@ -1,16 +1,22 @@
 """The prediction log as JSON lines: whole lines in one write, read on by byte offset.
 
 A row is safe from the death of the process once `append` returned (from a power cut
-only as far as the file system goes: nothing is synced per request).
+only as far as the file system goes: nothing is synced per request). Segments that nobody
+writes any more become Parquet, line by line: columns for whoever queries them, and the line
+itself, so that a reader finds the same bytes at the same offsets.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -19,7 +25,44 @@ from interlock.ports import Json
 
 _PROBE = 4096  # bytes
 SEGMENT = 64 * 1024 * 1024
-_NAME = re.compile(r"(?P<writer>.+)-(?P<number>\d{6})\.jsonl")
+SETTLED = 3600.0  # seconds without a write after which a closed segment is packed
+_NAME = re.compile(r"(?P<writer>.+)-(?P<number>\d{6})(?:\.jsonl|\.(?P<size>\d+)\.parquet)")
+_TEXTS = ("id", "at", "model", "service", "release", "arm", "stage", "change", "subject", "error")
+_NUMBERS = ("served_at", "epoch", "score", "latency_us", "oldest_s")
+_BATCH = 8192  # lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class _Segment(NamedTuple):
+    """One part of one writer's log, in either form. `size` is that of its lines, in bytes."""
+
+    writer: str
+    number: int
+    path: Path
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The same in both forms: what cursors hold offsets by."""
+        return f"{self.writer}-{self.number:06d}.jsonl"
+
+    @property
+    def is_packed(self) -> bool:
+        return self.path.suffix == ".parquet"
+
+    def read(self, offset: int) -> bytes:
+        """Its lines from the byte `offset` on, whichever form it has by now."""
+        if self.is_packed:
+            return _unpacked(self.path, self.size)[offset:] if offset < self.size else b""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:  # packed since we looked
+            (packed,) = (s for s in _segments(self.path.parent) if s.name == self.name)
+            return packed.read(offset)
 
 
 class JsonLinesLog:
@@ -95,7 +138,8 @@ class JsonLinesLog:
     def _open_next(self) -> None:
         """A new segment, never an old one: appending after a torn line would spoil two rows."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        number = max((n for w, n, _ in _segments(self._folder) if w == self._name), default=0)
+        mine = (one.number for one in _segments(self._folder) if one.writer == self._name)
+        number = max(mine, default=0)
         while True:
             number += 1
             path = self._folder / f"{self._name}-{number:06d}.jsonl"
@@ -103,6 +147,8 @@ class JsonLinesLog:
                 opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
             except FileExistsError:
                 continue
+            # As long as we live and write here, nobody packs it.
+            fcntl.flock(opened, fcntl.LOCK_EX)
             self.close()
             self._file, self._size, self._torn = opened, 0, False
             return
@@ -117,16 +163,18 @@ class JsonLinesLog:
         offsets: dict[str, int] = dict(after.get("offsets", {}))
         skipped = int(after.get("skipped", 0))
         rows: list[Json] = []
-        files = sorted(_segments(self._folder))
-        newest = {writer: number for writer, number, _ in files}
-        for writer, number, path in files:
-            data = _from(path, offsets.get(path.name, 0))
+        segments = sorted(_segments(self._folder))
+        newest = {one.writer: one.number for one in segments}
+        for one in segments:
+            offset = offsets.get(one.name, 0)
+            data = one.read(offset)
             end = data.rfind(b"\n") + 1
-            if end < len(data) and number < newest[writer]:
-                skipped, data = skipped + 1, data[:end]
-                offsets[path.name] = path.stat().st_size
+            is_closed = one.is_packed or one.number < newest[one.writer]
+            if end < len(data) and is_closed:
+                skipped += 1
+                offsets[one.name] = offset + len(data)
             else:
-                offsets[path.name] = offsets.get(path.name, 0) + end
+                offsets[one.name] = offset + end
             for line in data[:end].splitlines():
                 row = _parsed(line)
                 if row is None:
@@ -138,19 +186,31 @@ class JsonLinesLog:
     def find(self, id: str) -> list[Json]:
         """Every row with this id. Lines are searched as bytes: the others are not understood."""
         wanted, found = orjson.dumps(id), []
-        for _, _, path in _segments(self._folder):
-            with path.open("rb") as lines:
-                rows = (_parsed(line) for line in lines if wanted in line)
-                found += [row for row in rows if row is not None and row.get("id") == id]
+        for one in _segments(self._folder):
+            rows = (_parsed(line) for line in one.read(0).split(b"\n") if wanted in line)
+            found += [row for row in rows if row is not None and row.get("id") == id]
         return found
 
     def waiting(self, after: Json) -> int:
         """Bytes of every writer that the cursor `after` has not read."""
         offsets = after.get("offsets", {})
-        return sum(
-            max(0, path.stat().st_size - int(offsets.get(path.name, 0)))
-            for _, _, path in _segments(self._folder)
-        )
+        segments = _segments(self._folder)
+        return sum(max(0, one.size - int(offsets.get(one.name, 0))) for one in segments)
+
+    def pack(self, most: int = 1, settled: float = SETTLED) -> int:
+        """Turn up to `most` segments that nobody wrote to for `settled` seconds into Parquet.
+
+        Returns how many. Killed at any place, it leaves each line to be read once: the new
+        form appears whole, beside the old one, which goes afterwards. Raises `Unavailable`.
+        """
+        done = 0
+        for one in sorted(_segments(self._folder)):
+            if done < most and not one.is_packed:
+                try:
+                    done += _pack(one, time.time() - settled)
+                except OSError as error:
+                    raise self._unavailable(error) from error
+        return done
 
     def close(self) -> None:
         if self._file is not None:
@@ -158,19 +218,98 @@ class JsonLinesLog:
             self._file = None
 
 
-def _segments(folder: Path) -> Iterator[tuple[str, int, Path]]:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        found = _NAME.fullmatch(path.name)
-        if found:
-            yield found["writer"], int(found["number"]), path
+def _segments(folder: Path) -> Iterator[_Segment]:
+    """Each segment once. Where a kill left both forms, the lines as they were written."""
+    seen = set()
+    # The old form first: one that is packed meanwhile is found a second time, not lost.
+    for pattern in ("*.jsonl", "*.parquet"):
+        for path in folder.glob(pattern):
+            found = _NAME.fullmatch(path.name)
+            key = (found["writer"], int(found["number"])) if found else None
+            if found is None or key is None or key in seen:
+                continue
+            with suppress(FileNotFoundError):
+                size = int(found["size"]) if found["size"] else path.stat().st_size
+                seen.add(key)
+                yield _Segment(*key, path, size)
 
 
-def _from(path: Path, offset: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read()
+def _pack(one: _Segment, before: float) -> bool:
+    """Whether it was packed: not while it is written, nor when it was lately."""
+    try:
+        file = one.path.open("rb")
+    except FileNotFoundError:  # somebody else was faster
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        found = os.fstat(file.fileno())
+        # An empty one may be somebody's who is about to write.
+        if not found.st_size or found.st_mtime > before or not found.st_nlink:
+            return False
+        stem = one.name.removesuffix(".jsonl")
+        target = one.path.with_name(f"{stem}.{found.st_size}.parquet")
+        aside = target.with_name(f"{target.name}.new")  # no name of a segment
+        _write(aside, file.read())
+        os.replace(aside, target)
+        _flush(target.parent)
+        one.path.unlink()
+    return True
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The lines of `data` as Parquet, on the disk when this returns."""
+    import pyarrow.parquet as pq
+
+    lines = data.removesuffix(b"\n").split(b"\n")
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, _schema(), compression="zstd") as writer:
+            for at in range(0, len(lines), _BATCH):
+                writer.write_table(_columns(lines[at : at + _BATCH]))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in _TEXTS]
+    numbers = [(name, pa.float64()) for name in _NUMBERS]
+    return pa.schema([*texts, *numbers, ("line", pa.binary())])
+
+
+def _columns(lines: Sequence[bytes]) -> pa.Table:
+    """What is asked for most, beside each line; NULL where a line does not say it."""
+    import pyarrow as pa
+
+    rows = [_parsed(line) or {} for line in lines]
+    columns: Json = {
+        name: [value if type(value := row.get(name)) is str else None for row in rows]
+        for name in _TEXTS
+    }
+    for name in _NUMBERS:
+        values = (row.get(name) for row in rows)
+        columns[name] = [float(v) if isinstance(v, int | float) else None for v in values]
+    return pa.table({**columns, "line": list(lines)}, schema=_schema())
+
+
+def _unpacked(path: Path, size: int) -> bytes:
+    """The bytes that were packed; `size` tells whether the last line had its end."""
+    import pyarrow.parquet as pq
+
+    lines = pq.read_table(path, columns=["line"]).column("line").to_pylist()
+    data = b"\n".join(lines) + b"\n"
+    return data[:size]
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _parsed(line: bytes) -> Json | None:

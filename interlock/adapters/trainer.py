@@ -2,7 +2,7 @@
 
 The child is this module run with `python -m`. A project's train file defines
 
-    def train(X, y, inputs, categorical, options) -> lightgbm.Booster
+    def train(X, y, inputs, categorical, options) -> lightgbm.Booster | onnx.ModelProto
 
 `X` float64 [rows, inputs] with NaN for missing, `y` float64, `inputs` names in column
 order, `categorical` the indexes of columns that hold codes, `options` the declared
@@ -30,7 +30,7 @@ from interlock.errors import InterlockError, Unavailable, Unusable
 from interlock.models.dataset import categories_of, matrix
 from interlock.ports import Trained
 
-FORMAT = "lightgbm-text"
+LIGHTGBM, ONNX = "lightgbm-text", "onnx"
 LABEL = "label"
 _LAST = 12
 """Lines of the child's output that an error quotes."""
@@ -56,8 +56,8 @@ class SubprocessTrainer:
         self._run(work, int(options.get("num_threads", 1)))
         result = json.loads((work / "result.json").read_text())
         return Trained(
-            (work / "model.txt").read_bytes(),
-            FORMAT,
+            (work / "model").read_bytes(),
+            result["format"],
             tuple(inputs),
             {name: tuple(values) for name, values in result["categories"].items()},
             result["importance"],
@@ -97,7 +97,7 @@ def _write_job(
     if not function.isidentifier():
         raise Unusable(f"{entry!r} is not an entry point", help="write file.py:function")
     work.mkdir(parents=True, exist_ok=True)
-    for old in ("model.txt", "result.json"):
+    for old in ("model", "result.json"):
         (work / old).unlink(missing_ok=True)
     # Under its own name, so that a traceback names the file its author knows.
     name = Path(file).name or "train.py"
@@ -183,18 +183,29 @@ def _entry(file: Path, function: str) -> Callable[..., Any]:
 
 
 def _write_result(
-    work: Path, booster: Any, inputs: list[str], categories: Mapping[str, tuple[str, ...]]
+    work: Path, model: Any, inputs: list[str], categories: Mapping[str, tuple[str, ...]]
 ) -> None:
-    if not hasattr(booster, "model_to_string"):
-        raise SystemExit(f"the train function gave {type(booster).__name__}, not lightgbm.Booster")
+    if hasattr(model, "SerializeToString"):
+        # A graph does not say how much each input counts, so nothing is said of it.
+        format, data, importance = ONNX, model.SerializeToString(), {}
+    elif hasattr(model, "model_to_string"):
+        format, data = LIGHTGBM, model.model_to_string().encode()
+        importance = _importance(model, inputs)
+    else:
+        kind = type(model).__name__
+        wanted = "lightgbm.Booster or onnx.ModelProto"
+        raise SystemExit(f"the train function gave {kind}, not {wanted}")
+    (work / "model").write_bytes(data)
+    result = {"categories": categories, "importance": importance, "format": format}
+    (work / "result.json").write_text(json.dumps(result))
+
+
+def _importance(booster: Any, inputs: list[str]) -> dict[str, float]:
     if booster.num_feature() != len(inputs):
         raise SystemExit(f"the model has {booster.num_feature()} inputs, the rows {len(inputs)}")
     gains = booster.feature_importance(importance_type="gain")
     total = float(gains.sum()) or 1.0
-    importance = {n: float(gain) / total for n, gain in zip(inputs, gains, strict=True)}
-    (work / "model.txt").write_bytes(booster.model_to_string().encode())
-    result = {"categories": categories, "importance": importance}
-    (work / "result.json").write_text(json.dumps(result))
+    return {n: float(gain) / total for n, gain in zip(inputs, gains, strict=True)}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.workspace import Workspace
+from interlock.errors import Unavailable
 from interlock.features.dialect import dialect_of
 from interlock.ports import Replacement, Warehouse
 
@@ -116,3 +117,13 @@ def _flat_mirror(row: Mapping[str, Any]) -> dict[str, Any]:
     same = ("id", "release", "score", "fallback")
     wrong = row["error"] is not None
     return {**{name: row[name] for name in same}, "error": wrong, "us": row["latency_us"]}
+
+
+def packed(workspace: Workspace) -> str:
+    """Old segments of the logs as Parquet, one of each at a look; why not, when that failed."""
+    try:
+        workspace.predictions.pack()
+        workspace.mirrored.pack()
+    except Unavailable as error:
+        return error.message
+    return ""

@@ -5,6 +5,7 @@ One watcher thread looks at the Route; requests only ever read one immutable `Li
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 
-from interlock.adapters import lightgbm
+from interlock.adapters import lightgbm, onnx
 from interlock.client.elapsed import elapsed
 from interlock.define.refs import Ref
 from interlock.define.release import Route
@@ -26,8 +27,10 @@ from interlock.serve.scoring import Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
 
 LOADERS: Mapping[str, Callable[[bytes], Scorer]] = MappingProxyType(
-    {lightgbm.FORMAT: lightgbm.load}
+    {lightgbm.FORMAT: lightgbm.load, onnx.FORMAT: onnx.load}
 )
+ALLOWED = "INTERLOCK_MODEL_FORMATS"
+"""The variable in which a host names the formats it loads; unset, all that are known."""
 RECENT = 4  # versions of the Route whose releases are loaded at the start
 
 
@@ -312,13 +315,26 @@ def load_release(
     return Loaded(spec, assemblers, scorers, problems)
 
 
+def load_model(
+    format: str, data: bytes, loaders: Mapping[str, Callable[[bytes], Scorer]] = LOADERS
+) -> Scorer:
+    """The model in `data`, when this host may load `format`; raises `Unusable` or `Corrupt`."""
+    allowed = os.environ.get(ALLOWED, ",".join(loaders)).replace(" ", "").split(",")
+    loader = loaders.get(format)
+    if loader is None:
+        raise Unusable(f"no loader for format {format!r}; known: {', '.join(loaders)}")
+    if format not in allowed:
+        raise Unusable(
+            f"this host does not load {format} models",
+            help=f"it loads what ${ALLOWED} names: {', '.join(allowed)}",
+        )
+    return loader(data)
+
+
 def _scorer(
     model: ModelSpec, artifacts: Artifacts, loaders: Mapping[str, Callable[[bytes], Scorer]]
 ) -> Scorer:
-    loader = loaders.get(model.format)
-    if loader is None:
-        raise Unusable(f"no loader for format {model.format!r}; known: {', '.join(loaders)}")
-    scorer = loader(artifacts.get(model.artifact))
+    scorer = load_model(model.format, artifacts.get(model.artifact), loaders)
     width = getattr(scorer, "inputs", len(model.inputs))
     if width != len(model.inputs):
         raise Corrupt(f"the artifact takes {width} inputs, its spec names {len(model.inputs)}")

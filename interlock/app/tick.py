@@ -18,7 +18,7 @@ from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
-from interlock.app.ingest import ingest
+from interlock.app.ingest import ingest, packed
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
@@ -69,6 +69,7 @@ def tick(workspace: Workspace) -> str:
         follow_route(workspace)
         said.append(keep_online(workspace))
         said.append(workspace.refreshing.look(workspace))
+        said.append(packed(workspace))
     finally:
         workspace.record.release(lease, me)
     return "; ".join(filter(None, said)) or IDLE

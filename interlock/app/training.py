@@ -232,6 +232,6 @@ def _maturity(builder: Builder, model: Model, labelled_rows: int) -> float:
 
 def scorer(builder: Builder, trained: TrainedModel) -> Scorer:
     """The stored artifact, loaded; raises `Corrupt` rather than score with other bytes."""
-    from interlock.adapters.lightgbm import load
+    from interlock.app.releases import load_model
 
-    return load(builder.workspace.artifacts.get(trained.artifact))
+    return load_model(trained.format, builder.workspace.artifacts.get(trained.artifact))

@@ -179,7 +179,7 @@ def _fields(
         case Model():
             weights = (trained or {}).get("importance", {})
             for name in sorted((trained or {}).get("inputs", ()), key=lambda n: -weights.get(n, 0)):
-                share = f"{weights.get(name, 0.0) * 100:.1f} % of the gain"
+                share = f"{weights.get(name, 0.0) * 100:.1f} % of the gain" if weights else ""
                 yield CatalogField(name, "input", "", share)
         case Service():
             kpi = thing.kpi

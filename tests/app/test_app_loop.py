@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -283,6 +284,19 @@ def test_answers_of_a_mirrored_stage_without_their_other_side_are_counted(
 
     # Missing is neither a success nor an error: it is not there.
     assert units(fewer)["stable"] == units(found)["stable"] > units(fewer)["candidate"] > 0
+
+
+def test_old_logs_are_packed_at_a_look_and_read_as_before(soaking: Workspace) -> None:
+    logs = (soaking.predictions, soaking.mirrored)
+    before = [log.read({}) for log in logs]
+    folders = [soaking.state / name for name in ("predictions", "mirrored")]
+    for folder in folders:
+        for path in folder.glob("*.jsonl"):
+            os.utime(path, (0, 0))
+    tick(soaking)
+    assert all(list(folder.glob("*.parquet")) for folder in folders)
+    assert [log.read({}) for log in logs] == before
+    assert [log.read(cursor)[0] for log, (_, cursor) in zip(logs, before, strict=True)] == [[], []]
 
 
 def assert_alike(one: Sequence[Bucket], other: Sequence[Bucket]) -> None:
