@@ -133,6 +133,14 @@ class RecordReader(Protocol):
         """Every version newer than `after`, oldest first."""
         ...
 
+    def parts(self, kind: Kind, of: Sequence[str], since: datetime) -> tuple[Entry, ...]:
+        """Every version of each thing of this kind that was written `since`, thing by thing.
+
+        Bodies hold only the parts `of`, by path (`details.rollout.index`); None where there is
+        none. For whoever asks about thousands and needs little of each.
+        """
+        ...
+
     def buckets(self, change: str) -> tuple[Bucket, ...]: ...
     def audit(self) -> tuple[Json, ...]:
         """All audit leaves in order.

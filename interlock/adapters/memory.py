@@ -11,7 +11,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from interlock.change.audit import leaf_of
 from interlock.change.names import (
@@ -73,6 +75,17 @@ class MemoryRecord:
     def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
         with self._lock:
             return tuple(map(self._entry, self._things.get(str(ref), ())[after:]))
+
+    def parts(self, kind: Kind, of: Sequence[str], since: datetime) -> tuple[Entry, ...]:
+        with self._lock:
+            things = [many for ref, many in self._things.items() if ref.startswith(f"{kind}:")]
+            entries = (self._entry(one) for many in things for one in many)
+            found = [
+                replace(one, body={path: _part(one.body, path) for path in of})
+                for one in entries
+                if one.written_at >= since
+            ]
+        return tuple(sorted(found, key=lambda one: (str(one.ref), one.version)))
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:
         with self._lock:
@@ -285,3 +298,10 @@ class MemoryPredictionLog:
             lines = self._lines[int(after.get("line", 0)) :]
             end = len(self._lines)
         return [json.loads(line) for line in lines], {"line": end}
+
+
+def _part(body: Json, path: str) -> Any:
+    held: Any = body
+    for name in path.split("."):
+        held = held.get(name) if isinstance(held, Mapping) else None
+    return held

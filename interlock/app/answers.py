@@ -66,6 +66,8 @@ def status_json(found: Standing) -> Json:
             body |= {"stores": list(found.stores.standing), "stores_said": said}
         if found.refreshes:
             body["refreshes"] = list(found.refreshes)
+        if found.budgets:
+            body["budgets"] = list(found.budgets)
         return {**body, "changes": changes_json(found.changes)}
     return {
         **body,
@@ -97,6 +99,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
         Stores(tuple(body.get("stores", ())), tuple(body.get("stores_said", ()))),
         tuple(body.get("refreshes", ())),
         tuple(map(LayerStanding.from_json, body.get("layers", ()))),
+        tuple(body.get("budgets", ())),
     )
 
 

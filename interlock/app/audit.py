@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.app import refusals
 from interlock.app.changes import all_changes
 from interlock.app.stores import expanded
 from interlock.app.workspace import Workspace
@@ -20,10 +21,10 @@ from interlock.change.checkpoints import (
 from interlock.change.names import mentions, pseudonyms_in
 from interlock.change.proofs import Proven, proof_json
 from interlock.change.tree import Tree
-from interlock.define.digest import canonical, digest
+from interlock.define.digest import canonical
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
-from interlock.ports import Checkpoint, Json, Named, Put, RecordReader, Signer, Stored, Written
+from interlock.ports import Checkpoint, Json, Named, RecordReader, Signer, Stored, Written
 
 _MOST = 20  # places named one by one
 
@@ -73,7 +74,9 @@ def _checkpoint(workspace: Workspace, text: str, key: str) -> Checkpoint:
         signer = Key.parse(key) if key else _key_there_is(workspace)
         return checkpoint_in(opened(text, signer, verified), workspace.record.origin())
     except Refused as refused:
-        _keep_refusal(workspace, text, refused)
+        # Somebody showed a checkpoint that is not ours: that is worth knowing later.
+        shown = {"text": text[:2000]}
+        refusals.keep(workspace, "checkpoint", refused.objections, by="audit", shown=shown)
         raise
 
 
@@ -88,14 +91,6 @@ def _unsigned(text: str) -> Checkpoint | None:
             help="name a file with what `interlock audit checkpoint` printed, or write SIZE:ROOT",
         )
     return None
-
-
-def _keep_refusal(workspace: Workspace, text: str, refused: Refused) -> None:
-    """Somebody showed a checkpoint that is not ours: that is worth knowing later."""
-    ref = Ref("refusal", f"checkpoint-{digest(text)[:16]}")
-    if workspace.record.get(ref) is None:
-        said = {"what": "checkpoint", "said": list(refused.objections), "text": text[:2000]}
-        workspace.record.write([Put(ref, said, 0)], by="audit", at=workspace.now())
 
 
 # --- signing ---

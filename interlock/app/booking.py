@@ -8,11 +8,13 @@ look at the same moment one is refused, and looks again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from interlock.app.changes import ATTEMPTS, evidence_of, held, save
+from interlock.app.changes import ATTEMPTS, Held, evidence_of, held, save
+from interlock.app.reliability import left
 from interlock.app.versions import Version, calendar_over, stored
 from interlock.change.agenda import OPEN, Booked, Standing, booking_body, open_bookings
 from interlock.change.calendar import (
@@ -107,7 +109,8 @@ def starting(workspace: Workspace, change: Change, version: Version) -> Booking:
 
 def world_of(workspace: Workspace, calendar: Calendar) -> World:
     """What decides beside the bookings, when a time is asked for."""
-    return World(workspace.now(), calendar)
+    budgets = left(workspace.record, workspace.environment)
+    return World(workspace.now(), calendar, budgets=budgets)
 
 
 # --- taking a time -------------------------------------------------------------------
@@ -183,11 +186,21 @@ def approve(workspace: Workspace, id: str, by: str) -> str:
             said = f"everything required is there; booked from {hour(taken.booking.phases.start)}"
             save(workspace, before, moved(before.change, "APPROVED", said), by=by, also=taken.puts)
         except Refused as refused:
-            return f"not booked yet: {'; '.join(refused.objections)}. {refused.help}"
+            why = "; ".join(refused.objections) or refused.message
+            said = f"not booked yet: {why}. {refused.help}"
+            if said != before.change.said:
+                _tell(workspace, before, said, by)
+            return said
         except Stale:
             continue
         return f"approved, booked from {hour(taken.booking.phases.start)} UTC"
     raise Stale("others are booking at the same time", help="sign again, nothing is lost")
+
+
+def _tell(workspace: Workspace, before: Held, said: str, by: str) -> None:
+    """Why there is no time for it is part of its story; whoever moved it meanwhile knows more."""
+    with suppress(Stale):
+        save(workspace, before, replace(before.change, said=said), by=by)
 
 
 # --- while it runs -------------------------------------------------------------------

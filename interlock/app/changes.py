@@ -56,7 +56,10 @@ def open_new(workspace: Workspace, draft: Change) -> Held:
         known = all_changes(workspace)
         before = next((held(workspace.record, c.id) for c in known if _cut_off(c, draft)), None)
         id = before.change.id if before else next_id([c.id for c in known])
-        change = replace(draft, id=id, state=before.change.state if before else draft.state)
+        change = replace(draft, id=id)
+        if before:
+            # What was made already counts when it is made from the same.
+            change = replace(change, state=before.change.state, evidence=before.change.evidence)
         try:
             return save(workspace, before or Held(change, 0), change, by=change.author)
         except Stale:
@@ -151,17 +154,23 @@ class Standing:
     stores: Stores = NO_STORES
     refreshes: tuple[str, ...] = ()
     layers: tuple[LayerStanding, ...] = ()
+    budgets: tuple[str, ...] = ()
 
 
 def describe(workspace: Workspace, id: str | None) -> Standing:
     """Where the environment stands, or one change."""
     route = workspace.route()
     if id is None:
+        from interlock.app import reliability
         from interlock.app.scheduled import refreshing
 
         known, stores = tuple(all_changes(workspace)), stores_now(workspace)
         fresh = refreshing(workspace)
-        return Standing(workspace.environment, route, known, stores=stores, refreshes=fresh)
+        spent = reliability.kept(workspace.record, workspace.environment)
+        budgets = tuple(one.sentence for one in spent.services) if spent else ()
+        return Standing(
+            workspace.environment, route, known, stores=stores, refreshes=fresh, budgets=budgets
+        )
     from interlock.app.deferred import waiting
     from interlock.app.weighing import layers_of, objections
 

@@ -79,15 +79,25 @@ def seconds(stage: Stage, tell: Teller, server: Server) -> None:
         tell.fact(f"{piece.check}: {piece.sentence}")
     objections = stage.refused(change, "sam")
     named = sum("x60" in p.sentence or "seconds" in p.sentence for p in values)
-    comparison = evidence[f"model_comparison:{MODEL}"]
+    waiting = [p for p in evidence.values() if p.not_run == "feature"]
+    _hold(bool(waiting), "a model was compared on features that had failed")
+    moved_ = _forced(stage, change)
     tell.proven(
         f"blocked by comparing VALUES: {len(values)} views changed, {named} of them named as "
-        f"minutes -> seconds, while the model's log-loss moved {_share(comparison)} "
-        f"({comparison.verdict}); apply lists {len(objections)} objections"
+        f"minutes -> seconds; {len(waiting)} checks that stand on them were not run. Waived to "
+        f"see it, the model's log-loss would have moved {moved_}; apply lists {len(objections)} "
+        "objections"
     )
     decide.withdraw(stage.workspace, change.id, by="amina", reason="to be fixed in a view")
     _fix_in_a_view(stage, tell)
     stage.undo()
+
+
+def _forced(stage: Stage, change: Change) -> str:
+    """What comparing the model alone would have said, once the features are waived."""
+    stage.waive(change, "tomas", "drill: to see what the model would have said", ("feature",))
+    comparison = stage.evidence(change)[f"model_comparison:{MODEL}"]
+    return f"{_share(comparison)} ({comparison.verdict})"
 
 
 def _fix_in_a_view(stage: Stage, tell: Teller) -> None:
@@ -167,7 +177,9 @@ def class_weight(stage: Stage, tell: Teller, server: Server) -> None:
     )
     stage.edit("models/late.yaml", ("  parameters:\n", "  parameters:\n    class_weight: 3\n"))
     change = stage.propose("Class weight 3", "wei", reason="rebooking catches more late flights")
-    evidence = stage.evidence(change)
+    # It is less well calibrated by intent: that is taken upon himself, to see the services.
+    stage.waive(change, "dana", "drill: rebooking asks for it", ("model",))
+    change, evidence = stage.now(change), stage.evidence(change)
     kpis = {name: evidence[f"kpi:{name}"] for name in ("rebooking", "crew", "gates")}
     for name, piece in kpis.items():
         tell.fact(f"{name}: {piece.sentence} -> {piece.verdict}")
@@ -242,13 +254,9 @@ def shuffled(stage: Stage, tell: Teller, server: Server) -> None:
         ("      - {name: step_5, weight: 0.05, hold: 2d}\n", ""),
     )
     change = stage.propose("Drill: a model without sense", "wei", reason="to see it stopped")
-    failing = _failed(stage.evidence(change))
+    failing = stage.waive(change, "dana", "drill: the rollout must stop this by itself")
     _hold(bool(failing), "a model without sense passed its checks")
-    for piece in failing:
-        decide.waive(
-            stage.workspace, change.id, piece.check, by="dana", role="model_validator",
-            reason="drill: the rollout must stop this by itself",
-        )  # fmt: skip
+    change = stage.now(change)
     stage.sign(change)
     decide.apply(stage.workspace, change.id, by="sam")
     tell.fact(f"{len(failing)} failed checks waived by dana; the canary starts")

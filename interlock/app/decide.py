@@ -7,17 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from interlock.app import refusals
 from interlock.app.booking import approve, cancelled, start
 from interlock.app.changes import ATTEMPTS, Held, all_changes, held, save, told, update
 from interlock.app.delegate import on_behalf
 from interlock.app.dependents import wait_again
 from interlock.app.versions import stored
-from interlock.app.weighing import keep_refused, kept, objections, standing, weigh
+from interlock.app.weighing import keep_forged, keep_refused, kept, objections, standing, weigh
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.accountable import refuse_early
 from interlock.change.agenda import Booked
 from interlock.change.change import Change, moved, sent_back, signed, with_waiver
 from interlock.change.evidence import Waiver
+from interlock.change.ready import evidence_lacks
 from interlock.change.signoff import SignOff, Word
 from interlock.define.refs import Ref
 from interlock.define.release import Route
@@ -37,6 +39,7 @@ def _allowed(workspace: Workspace, change: Change, action: str, by: str, puts: l
     found, decision = weigh(workspace, change, action, by)
     if found.objections:
         keep_refused(workspace, decision, by)
+        keep_forged(workspace, change, by)
         help = "see the project's policies"
         raise Refused(f"{by} may not {action} {change.id}", help, found.objections)
     puts[:] = kept(workspace, decision)
@@ -60,7 +63,7 @@ def sign(
     puts: list[Put] = []
 
     def step(change: Change) -> Change:
-        _refuse_another_plan(change, plan)
+        _refuse_another_plan(workspace, change, plan, by)
         there, now = standing(workspace, change), workspace.now()
         word: Word = "reject" if reject else "approve"
         behalf = on_behalf(workspace, there.owners, change, SignOff(by, role, team, "", now))
@@ -78,12 +81,12 @@ def sign(
     return f"{by} {word} {id} as {role} of {team}{_settled(workspace, change, by)}"
 
 
-def _refuse_another_plan(change: Change, plan: str) -> None:
+def _refuse_another_plan(workspace: Workspace, change: Change, plan: str, by: str) -> None:
     if plan and plan != change.plan_digest:
-        raise Stale(
-            f"the plan of {change.id} changed since you looked; nothing was signed",
-            help="look at it again, then sign what you saw",
-        )
+        said = f"the plan of {change.id} changed since you looked; nothing was signed"
+        shown = {"change": change.id, "plan": plan[:128], "person": by}
+        refusals.keep(workspace, "plan", [said], by=by, shown=shown)
+        raise Stale(said, help="look at it again, then sign what you saw")
 
 
 def unsign(workspace: Workspace, id: str, *, by: str, role: str, team: str, reason: str) -> str:
@@ -159,7 +162,9 @@ def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reas
         return after
 
     change = update(workspace, id, by, step, puts)
-    if change.state == "REVIEW" and not objections(workspace, change, "schedule", by):
+    # APPROVED: who waived before was cut off between two rows.
+    agreed = change.state in ("REVIEW", "APPROVED")
+    if agreed and not objections(workspace, change, "schedule", by):
         settle(workspace, id)
     return held(workspace.record, id).change
 
@@ -190,8 +195,8 @@ def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -
             help="propose it again: plan, evidence and signatures must be about what runs now",
         )
     if change.state not in ("REVIEW", "APPROVED", "SCHEDULED"):
-        standing(workspace, change)  # refuses what has no plan
-        moved(change, "PREPARING")
+        lacks = evidence_lacks(change, standing(workspace, change))  # refuses what has no plan
+        moved(change, "PREPARING", objections=lacks if change.state == "EVIDENCE" else ())
     weighed, decision = weigh(workspace, change, "start", by)
     found = weighed.objections
     other = route.change or _under_way(workspace)
@@ -201,6 +206,7 @@ def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -
         raise Conflict(f"{change.id} may not start", help, (busy, *found))
     if found:
         keep_refused(workspace, decision, by)
+        keep_forged(workspace, change, by)
         raise Refused(
             f"{change.id} may not start", help="each line says what is missing", objections=found
         )

@@ -12,8 +12,9 @@ from interlock.app.build import Say, quiet
 from interlock.app.changes import Held, held, open_new, save
 from interlock.app.planning import plan_between, post_state, waiting_name, wanted
 from interlock.app.proposable import asked_for, may_propose
-from interlock.app.propose import draft, possible, propose, prove
-from interlock.app.versions import definitions, keep_definitions, stable
+from interlock.app.propose import draft, possible, propose
+from interlock.app.rebase import again, rebase
+from interlock.app.versions import definitions, keep_definitions
 from interlock.app.workspace import Workspace
 from interlock.change.change import NEVER, THROUGH, Change, Planned, moved, planned
 from interlock.change.request import Request, request_of
@@ -52,20 +53,20 @@ def _wait(workspace: Workspace, opened: Held, plan: Plan, kept: str) -> Change:
 
 
 def replan(workspace: Workspace, id: str, say: Say = quiet, after: str = "") -> Change:
-    """Plan a deferred change on what runs now, gather its evidence, ask for review.
+    """Plan a change on what runs now, make the evidence that this moved, ask for review.
 
-    `after` makes it wait for another change than before, as when that was taken back.
+    One that waited for another change takes it up from there; `after` makes it wait for
+    another one than before, as when that was taken back. Any other is carried over to the
+    release that runs now.
 
     Raises `Refused` while the change it waits for is open, or when that will never run, and
     `Stale` when something else runs than this was planned on.
     """
     before = held(workspace.record, id)
     change = before.change
-    if "definitions" not in change.details or change.state not in _WAITING:
-        raise Refused(
-            f"{id} is {change.state}: it waits for no other change",
-            help="propose its files again to plan them again",
-        )
+    if "after" not in change.details or change.state not in _WAITING:
+        _refuse_after(change, after)
+        return rebase(workspace, before, say)
     if after:
         before = _onto(workspace, before, after)
         change = before.change
@@ -73,12 +74,16 @@ def replan(workspace: Workspace, id: str, say: Say = quiet, after: str = "") -> 
             return change
     _refuse_early(workspace, change)
     # The engines are shared; only the definitions are those that were proposed.
-    there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
-    old, new = stable(there), wanted(there)
-    made = plan_between(there, old, new)
-    plan = possible(there, asked_for(made, request_of(change), (old or new).project))
     say(f"{id}: {change.details['after']} is through")
-    return prove(there, before, (old, new), plan, say)
+    return again(workspace, before, definitions(workspace, change.details["definitions"]), say)
+
+
+def _refuse_after(change: Change, after: str) -> None:
+    if after:
+        raise Refused(
+            f"{change.id} is {change.state}: it waits for no other change",
+            help="propose its files again with --after",
+        )
 
 
 def _onto(workspace: Workspace, before: Held, after: str) -> Held:

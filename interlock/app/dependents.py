@@ -1,4 +1,4 @@
-"""Changes that stand on another one, as the controller follows them: taken up, or waiting again."""
+"""Changes as the controller follows them: what stands on another one, what stopped at a layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WAIT_AGAIN = ("EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED")
 
 def follow(workspace: Workspace) -> str:
     """What became of the changes that wait for others; one line, empty where nothing moved."""
-    return "; ".join((*wait_again(workspace), *_taken_up(workspace)))
+    return "; ".join((*wait_again(workspace), *_taken_up(workspace), *_gone_on(workspace)))
 
 
 def wait_again(workspace: Workspace) -> list[str]:
@@ -87,4 +87,35 @@ def _given_up(workspace: Workspace, id: str, why: str) -> None:
         return  # cut off on the way: the author proposes it again, or withdraws it
     details = {**before.change.details, "tried_on": workspace.route().stable}
     said = f"could not be planned again: {why}"
+    save(workspace, before, replace(before.change, details=details, said=said), by=CONTROLLER)
+
+
+def _gone_on(workspace: Workspace) -> list[str]:
+    """A change that stopped at a layer goes on once all that failed there is waived."""
+    changes = all_changes(workspace)
+    ripe = [c for c in reversed(changes) if c.environment == workspace.environment and _lifted(c)]
+    if not ripe or any(c.under_way for c in changes):
+        return []
+    from interlock.app.outdated import prove_again
+
+    id = ripe[0].id
+    try:
+        change = prove_again(workspace, id, lambda _: None)
+    except InterlockError as error:
+        _stands_still(workspace, id, error.message)
+        return [f"{id} could not be proven further: {error.message}"]
+    return [f"{id} is proven further: {change.said}"]
+
+
+def _lifted(change: Change) -> bool:
+    failed = set(change.details.get("stopped", ()))
+    waived = {waiver.check for waiver in change.waivers}
+    return change.state == "EVIDENCE" and bool(failed) and failed <= waived
+
+
+def _stands_still(workspace: Workspace, id: str, why: str) -> None:
+    """Not tried again by itself; people are told, and `prove` tries again at their word."""
+    before = held(workspace.record, id)
+    details = {**before.change.details, "stopped": []}
+    said = f"could not be proven further: {why}"
     save(workspace, before, replace(before.change, details=details, said=said), by=CONTROLLER)

@@ -24,7 +24,7 @@ from interlock.rollout.planner import days_to_show
 from interlock.rollout.state import kinds_of, ladder_of, shares_of, stages_of
 
 if TYPE_CHECKING:
-    from interlock.app.propose import Measured
+    from interlock.app.gather import Measured
 
 MATURITY_S = 86400.0
 # Far enough for the noise of a week to show, near enough to be about what runs.

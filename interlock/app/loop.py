@@ -19,6 +19,7 @@ from interlock.app.changes import all_changes
 from interlock.app.ingest import LOG, ingest
 from interlock.app.lateness import age_of, behind_time
 from interlock.app.propose import propose
+from interlock.app.reliability import keep
 from interlock.app.risk import behind, missing_days
 from interlock.app.stores import stores_now
 from interlock.app.training import histograms, numbers_of
@@ -97,15 +98,17 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
             change = retrain(workspace, version, model, found, progress)
             found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
         seen.append(found)
+    budgets = keep(workspace, version)
     late, lost = _late_tables(workspace, version, now), _lost_days(workspace, version, now)
     said = [*stores_now(workspace).sentences, *lost, *late]
     said += [line for one in seen for line in _sentences(one)]
+    said += [one.sentence for one in budgets.services]
     return Watched(now, tuple(seen), tuple(late), tuple(lost), tuple(said))
 
 
 def _look_at(workspace: Workspace, version: Version, model: Model, now: datetime) -> Seen:
     days = _cells(workspace, version, model, now)
-    _keep_days(workspace, model, days, now)
+    _keep_days(workspace, model, days, now, version.release)
     week = calibration(window(days, now.date(), WEEK))
     drift = _drift(workspace, version, model, now)
     facts = _facts(workspace, version, model, days, drift)
@@ -134,8 +137,10 @@ def _cells(
     return cells(table.column("day").to_pylist(), score, y)
 
 
-def _keep_days(workspace: Workspace, model: Model, days: Sequence[DayCells], now: datetime) -> None:
-    """What the pages draw: one line per day."""
+def _keep_days(
+    workspace: Workspace, model: Model, days: Sequence[DayCells], now: datetime, release: str | None
+) -> None:
+    """What the pages and scorecards tell: one line per day, of the release that answered then."""
     ref = Ref("note", f"calibration-{model.model}")
     before = workspace.record.get(ref)
     kept = {row["day"]: row for row in (before.body["days"] if before else [])}
@@ -143,8 +148,8 @@ def _keep_days(workspace: Workspace, model: Model, days: Sequence[DayCells], now
         one = calibration([cell])
         week = calibration(window(days, cell.day + timedelta(days=1), WEEK))
         kept[str(cell.day)] = {
-            "day": str(cell.day), "n": one.n, "ece": one.ece, "week_ece": week.ece,
-            "mean_score": one.mean_score, "mean_label": one.mean_label,
+            "day": str(cell.day), "release": release, "n": one.n, "ece": one.ece,
+            "week_ece": week.ece, "mean_score": one.mean_score, "mean_label": one.mean_label,
         }  # fmt: skip
     body = {"days": [kept[day] for day in sorted(kept)]}
     if before is None or before.body != body:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from interlock.app import refusals
 from interlock.app.workspace import WallClock, Workspace
 from interlock.define.digest import canonical, digest
 from interlock.define.refs import Ref
@@ -70,7 +71,7 @@ def once(
     while True:
         entry = workspace.record.get(Ref("request", asked.name))
         if entry is not None:
-            _refuse_other(entry, asked)
+            _refuse_other(workspace, entry, asked)
             if entry.body["state"] == "done":
                 return _again(workspace, entry)
         if entry is None or entry.body["state"] == "free" or _over(entry, clock):
@@ -85,10 +86,13 @@ def once(
         time.sleep(_PAUSE)
 
 
-def _refuse_other(entry: Entry, asked: Asked) -> None:
+def _refuse_other(workspace: Workspace, entry: Entry, asked: Asked) -> None:
     if entry.body["request"] != asked.digest:
+        said = "this Idempotency-Key was used for another request"
+        shown = {"request": asked.name, "asked": asked.digest, "person": asked.person}
+        refusals.keep(workspace, "request", [said], by=asked.person, shown=shown)
         raise Unusable(
-            "this Idempotency-Key was used for another request",
+            said,
             help="a new request needs a new key; to repeat one, send exactly the same",
         )
 

@@ -5,8 +5,7 @@ Plan, slot and signatures stay: the checks are the same, on the rows of today.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ from interlock.ports import RecordReader
 
 if TYPE_CHECKING:
     from interlock.app.build import Say
-    from interlock.app.versions import Version
     from interlock.app.workspace import Workspace
 
 BEFORE = ("REVIEW", "APPROVED", "SCHEDULED")
@@ -68,47 +66,59 @@ def _sentence(found: Sequence[str]) -> str:
 
 
 def prove_again(workspace: Workspace, id: str, say: Say) -> Change:
-    """Make what is outdated anew; a change whose evidence all stands is left as it is.
+    """Make what is outdated or was not run; a change whose evidence all stands is left as it is.
 
-    Raises `Refused` for a change that has no evidence to stand on, or has begun.
+    One that stopped at a layer, or was cut off, goes on from there. Raises `Refused` for a
+    change that has no evidence to stand on, or has begun.
     """
-    from interlock.app.propose import gather, measure
+    from interlock.app.gather import Gathering, gather, not_run
     from interlock.app.refresh import follow
     from interlock.app.stored import as_promised
-    from interlock.app.versions import stable, stored
-    from interlock.plan.plan import Plan
+    from interlock.app.versions import leads_to, stable
 
-    change = held(workspace.record, id).change
+    before = held(workspace.record, id)
+    change = before.change
+    if change.state in ("PLANNED", "EVIDENCE") and change.plan is not None:
+        from interlock.app.rebase import rebase
+
+        return rebase(workspace, before, say)
     if change.state not in BEFORE or change.plan is None or not change.release:
         raise Refused(
             f"{id} is {change.state}: its evidence is not asked for now",
             help=f"`interlock status {id}` says what comes next",
         )
-    old, new = stable(workspace), stored(workspace, change.release)
+    old, new = stable(workspace), leads_to(workspace, change)
     checks = lost(workspace, (old or new).project, change)
     if not checks:
         return change
+    required = tuple(dict.fromkeys((*checks, *change.plan["evidence"])))
+    standing = _others(workspace, change, checks)
+    gathering = Gathering(workspace, old, new, say)
+    lifted = {waiver.check for waiver in change.waivers}
     with as_promised(new.project, workspace.warehouse):
         follow(workspace, new, say)
-        plan = replace(Plan.from_json(change.plan), evidence=checks)
-        models = [new.project.models[name] for name in _models_of(new, checks)]
-        measured = {m.model: measure(workspace, old, new, m, say) for m in models}
-        made = gather(workspace, old, new, plan, measured, say)
+        found = gather(gathering, required, standing, lifted.__contains__)
+    later = list(not_run(gathering, checks, found)) if found.stopped else []
+    made = [*found.made, *later]
     keep_evidence(workspace, made, by=change.author)
     return update(workspace, id, change.author, partial(with_more, made=made))
 
 
+def _others(
+    workspace: Workspace, change: Change, checks: Sequence[str]
+) -> Callable[[str], Sequence[Evidence]]:
+    """By check, what stands of a change that makes `checks` again."""
+    pieces = newest(evidence_of(workspace.record, change))
+
+    def standing(check: str) -> Sequence[Evidence]:
+        return () if check in checks else [one for one in pieces if one.check == check]
+
+    return standing
+
+
 def lost(workspace: Workspace, project: Project, change: Change) -> tuple[str, ...]:
-    """Names of checks that were made, and whose newest evidence no longer stands."""
+    """Names of checks whose newest evidence no longer stands, or that were not run."""
     evidence = evidence_of(workspace.record, change)
     gone = outdated(workspace, project, evidence)
-    return tuple(dict.fromkeys(p.check for p in newest(evidence, gone) if p.digest in gone))
-
-
-def _models_of(version: Version, checks: Sequence[str]) -> tuple[str, ...]:
-    """Models that have to be scored again for `checks`."""
-    asked = [check.partition(":")[::2] for check in checks]
-    found = {name for kind, name in asked if kind in ("model_comparison", "null_rehearsal")}
-    services = [version.project.services[name] for kind, name in asked if kind == "kpi"]
-    found |= {name for service in services for name in service.models}
-    return tuple(name for name in version.project.models if name in found)
+    last = newest(evidence, gone)
+    return tuple(dict.fromkeys(p.check for p in last if p.digest in gone or p.not_run))

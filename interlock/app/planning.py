@@ -90,8 +90,13 @@ def waiting_name(id: str) -> str:
     return f"after:{id}"
 
 
-def plan_between(workspace: Workspace, old: Version | None, new: Version, after: str = "") -> Plan:
-    """The plan between two versions, at the time and in the slot of this environment."""
+def plan_between(
+    workspace: Workspace, old: Version | None, new: Version, after: str = "", instead_of: str = ""
+) -> Plan:
+    """The plan between two versions, at the time and in the slot of this environment.
+
+    `instead_of` is the change that is planned again: its own time is free for it.
+    """
     before = _side(old) if old else None
     where = Where(workspace.environment, workspace.now(), importance=importance_of(old))
     made = make_plan(_side(new), before, where)
@@ -99,7 +104,7 @@ def plan_between(workspace: Workspace, old: Version | None, new: Version, after:
         made = _waiting(made, stable(workspace), old, new, after)
     made = with_actions(workspace.record, made)
     made = foreseen(workspace, made, new.project.environments[workspace.environment])
-    return made if made.empty else with_slot(made, free_slot(workspace, new, made))
+    return made if made.empty else with_slot(made, free_slot(workspace, new, made, instead_of))
 
 
 def importance_of(version: Version | None) -> dict[str, dict[str, float]]:
@@ -128,14 +133,19 @@ def _waiting(made: Plan, runs: Version | None, old: Version, new: Version, after
     return replace(made, after=after, objections=(*made.objections, *undone))
 
 
-def free_slot(workspace: Workspace, version: Version, plan: Plan) -> Slot:
-    """The first time at which no rule of the calendar stops this plan."""
+def free_slot(workspace: Workspace, version: Version, plan: Plan, instead_of: str = "") -> Slot:
+    """The first time at which no rule of the calendar stops this plan.
+
+    From the time on that change `instead_of` has, when it is still to come.
+    """
     calendar = calendar_over(workspace, version)
     start = workspace.now() + calendar.notice
     if plan.after:
         before = (held(workspace.record, plan.after).change.plan or {}).get("slot")
         start = max(start, datetime.fromisoformat(before[1])) if before else start
-    others, project = bookings(workspace), version.project
+    booked, project = bookings(workspace), version.project
+    own = [one.phases.start for one in booked if one.change == instead_of]
+    start, others = max([start, *own]), [one for one in booked if one.change != instead_of]
     # Who reads what is followed only when somebody is there to meet.
     known = (
         footprint(plan, version.facts, project, calendar)

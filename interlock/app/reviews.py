@@ -97,7 +97,7 @@ def prove_action(builder: Builder, check: str) -> Evidence:
     from interlock.impact.sql import substitute, tables_read
 
     workspace = builder.workspace
-    action = _action(workspace.record, check)
+    action = action_of(workspace.record, check)
     tables = sorted(tables_read(action.sql))
     known = [name for name in tables if name in builder.project.tables]
     subjects = {f"table:{n}": builder.facts.fingerprint(Ref("table", n)) for n in known}
@@ -120,7 +120,7 @@ def prove_action(builder: Builder, check: str) -> Evidence:
     )  # fmt: skip
 
 
-def _action(record: RecordReader, check: str) -> Action:
+def action_of(record: RecordReader, check: str) -> Action:
     for review in reversed(reviews_of(record)):
         for action in review.actions:
             if action.check == check and action.open:

@@ -17,12 +17,15 @@ from typing import Any
 from interlock.app import decide
 from interlock.app.build import Say, quiet
 from interlock.app.changes import evidence_of, held
+from interlock.app.gather import PROVEN
+from interlock.app.outdated import prove_again
 from interlock.app.play import new_replayer
 from interlock.app.propose import propose
 from interlock.app.traffic import Caller, Replayer, request_columns, tensor
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.change.evidence import Evidence
+from interlock.change.layers import Layer, layer_of
 from interlock.change.request import Request
 from interlock.define.refs import Ref
 from interlock.errors import Refused, Unavailable
@@ -126,6 +129,32 @@ class Stage:
         """By name of the check."""
         now = held(self.workspace.record, change.id).change
         return {piece.check: piece for piece in evidence_of(self.workspace.record, now)}
+
+    def waive(
+        self, change: Change, by: str, reason: str, layers: Iterable[Layer] = PROVEN
+    ) -> list[str]:
+        """What failed in `layers`, one after the other, until more is run; names of the checks."""
+        lifted: list[str] = []
+        while True:
+            now, asked = self.now(change), set(layers)
+            for check in self._open(now):
+                if layer_of(check) in asked and check not in lifted:
+                    role = self._role_of(by)
+                    decide.waive(self.workspace, now.id, check, by=by, role=role, reason=reason)
+                    lifted.append(check)
+            before = self.now(change)
+            if before.state != "EVIDENCE" or before == now:
+                return lifted
+            prove_again(self.workspace, now.id, self.say)
+
+    def _open(self, change: Change) -> list[str]:
+        asked = Plan.from_json(change.plan or {}).evidence
+        made = self.evidence(change).items()
+        return [c for c, p in made if c in asked and p.verdict != "pass" and not p.not_run]
+
+    def _role_of(self, person: str) -> str:
+        roles = (owner.people.get(person, ()) for owner in self.workspace.project.owners)
+        return next(role for held_ in roles for role in held_)
 
     def sign(self, change: Change, but: Iterable[str] = ()) -> list[str]:
         """Everybody who must sign does, except the teams in `but`; who signed."""

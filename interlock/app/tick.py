@@ -25,6 +25,8 @@ from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, settled, unmirrored
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
+from interlock.app.reliability import EVERY
+from interlock.app.reliability import keep as keep_budgets
 from interlock.app.scoring import score_again
 from interlock.app.shown import follow_route
 from interlock.app.slots import start_due
@@ -301,6 +303,7 @@ def _judged(
     if state.gate is None or state.stage is None:
         return [], None
     ingest(workspace)
+    keep_budgets(workspace, stored(workspace, state.stable or change.release), EVERY)
     agreed = change.details["judge"]
     guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
     version = stored(workspace, change.release)

@@ -13,12 +13,13 @@ from interlock.define.calendar import Calendar
 from interlock.define.digest import canonical
 from interlock.define.project import Project
 from interlock.define.refs import Ref
-from interlock.errors import NotFound
+from interlock.errors import NotFound, Refused
 from interlock.ports import Json
 
 if TYPE_CHECKING:
     from interlock.app.build import Builder, Say
     from interlock.app.training import TrainedModel
+    from interlock.change.change import Change
     from interlock.impact.facts import Facts
 
 
@@ -58,6 +59,22 @@ def _models(bodies: Mapping[str, Json]) -> dict[str, TrainedModel]:
     from interlock.app.training import TrainedModel  # heavy, and not needed for a plan of none
 
     return {name: TrainedModel.from_json(body) for name, body in bodies.items()}
+
+
+def leads_to(workspace: Workspace, change: Change) -> Version:
+    """The version that `change` leads to; raises `Refused` while nobody can know it.
+
+    One whose proof has stopped has no release yet, and its definitions are known.
+    """
+    if change.release:
+        return stored(workspace, change.release)
+    stopped = change.state in ("PLANNED", "EVIDENCE") and "stopped" in change.details
+    if not stopped or "definitions" not in change.details:
+        raise Refused(
+            f"{change.id} is {change.state} and has no release yet",
+            help=f"`interlock status {change.id}` says what it waits for",
+        )
+    return Version(*workspace.learn(definitions(workspace, change.details["definitions"])), {})
 
 
 def stable(workspace: Workspace) -> Version | None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.app import refusals
 from interlock.app.booking import bookings, earliest, starting
 from interlock.app.changes import evidence_of
 from interlock.app.outdated import outdated
+from interlock.app.reliability import left
 from interlock.app.reviews import reviews_of
-from interlock.app.versions import calendar_over, stable, stored
+from interlock.app.versions import calendar_over, leads_to, stable
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.accountable import LayerStanding, layers
 from interlock.change.change import Change
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 def policies_of(workspace: Workspace, change: Change) -> Project:
     """Whose policies judge `change`: of the release that runs, so that it cannot weaken them."""
-    running = stable(workspace) or stored(workspace, change.release)
+    running = stable(workspace) or leads_to(workspace, change)
     return running.project
 
 
@@ -60,12 +62,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
             f"{change.id} has no plan yet",
             help="if its proposing was cut off, propose it again or withdraw it",
         )
-    if not change.release:
-        raise Refused(
-            f"{change.id} is {change.state} and has no release yet",
-            help=f"`interlock status {change.id}` says what it waits for",
-        )
-    version = stored(workspace, change.release)
+    version = leads_to(workspace, change)
     running = stable(workspace) or version
     plan = Plan.from_json(change.plan)
     project = version.project
@@ -98,6 +95,7 @@ def standing(workspace: Workspace, change: Change) -> Standing:
         over_budget=over(plan.estimate, environment.budget),
         privacy=running.project.privacy,
         outdated=outdated(workspace, running.project, evidence),
+        budgets=left(workspace.record, workspace.environment),
     )
 
 
@@ -140,7 +138,8 @@ def weigh(
 
 def layers_of(workspace: Workspace, change: Change) -> tuple[LayerStanding, ...]:
     """How far each layer of proof has come, and who answers for it; empty before a release."""
-    if change.plan is None or not change.release or not change.open:
+    known = change.release or change.state == "EVIDENCE"
+    if change.plan is None or not known or not change.open:
         return ()
     return layers(change, standing(workspace, change))
 
@@ -188,6 +187,14 @@ def keep_refused(workspace: Workspace, decision: PolicyDecision, by: str) -> Non
         workspace.record.write(kept(workspace, decision), by=by, at=decision.at)
     except Stale:
         return  # the same refusal, kept by somebody else in the same moment
+
+
+def keep_forged(workspace: Workspace, change: Change, by: str) -> None:
+    """A plan or promise that is not the one that was signed is kept, with who met it."""
+    said = _edited(change)
+    if said:
+        shown = {"change": change.id, "plan": change.plan_digest, "found": digest(change.plan)}
+        refusals.keep(workspace, "forged", said, by=by, shown=shown)
 
 
 def decisions(workspace: Workspace, change: str = "") -> tuple[PolicyDecision, ...]:

@@ -183,16 +183,20 @@ def planned(change: Change, made: Planned) -> Change:
 
 def with_evidence(change: Change, made: Sequence[Evidence]) -> Change:
     """`change` in EVIDENCE, with the addresses of `made` added."""
-    digests = (*change.evidence, *(piece.digest for piece in made))
-    return replace(moved(change, "EVIDENCE"), evidence=tuple(dict.fromkeys(digests)))
+    return replace(moved(change, "EVIDENCE"), evidence=_with(change, made))
+
+
+def _with(change: Change, made: Sequence[Evidence]) -> tuple[str, ...]:
+    """Addresses in the order in which they were taken up last."""
+    digests = dict.fromkeys(piece.digest for piece in made)
+    return (*(one for one in change.evidence if one not in digests), *digests)
 
 
 def with_more(change: Change, made: Sequence[Evidence]) -> Change:
     """`change` where it stands, with evidence that no gate asked for; nothing signed moves."""
     if not change.open:
         raise Refused(f"{change.id} is {change.state}: it takes no evidence any more")
-    digests = (*change.evidence, *(piece.digest for piece in made))
-    return replace(change, evidence=tuple(dict.fromkeys(digests)))
+    return replace(change, evidence=_with(change, made))
 
 
 def with_waiver(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> Change:
@@ -202,7 +206,10 @@ def with_waiver(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> Chan
         found = (*found, f"{change.id} is {change.state}: nothing is waived any more")
     if found:
         raise Refused(f"{waiver.check} cannot be waived", "make the evidence instead", found)
-    return replace(change, waivers=(*change.waivers, waiver))
+    mine = (waiver.check, waiver.by, waiver.role)
+    # Said again, it counts once: who was cut off asks a second time.
+    others = [w for w in change.waivers if (w.check, w.by, w.role) != mine]
+    return replace(change, waivers=(*others, waiver))
 
 
 def waiver_objections(change: Change, waiver: Waiver, owners: Sequence[Owner]) -> tuple[str, ...]:

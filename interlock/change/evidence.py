@@ -27,7 +27,9 @@ class Evidence:
     with; None means not measured. A number that is not finite was not measured either:
     it is kept as None, and a pass that rests on it becomes inconclusive. `rows` says what
     data it was made on: by physical table, how often its rows had moved, and until which
-    event time it looked.
+    event time it looked. `inputs` are the digests of everything else that decides the result,
+    of both releases: what has the same inputs need not be made again. `not_run` says which
+    layer stood in the way; empty when the check was made.
     """
 
     check: str
@@ -45,6 +47,8 @@ class Evidence:
     query: str = ""
     expires_at: datetime | None = None
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    not_run: str = ""
 
     def __post_init__(self) -> None:
         numbers = (self.value, self.baseline, *(self.interval or ()))
@@ -68,11 +72,15 @@ class Evidence:
         return digest(body)
 
     def to_json(self) -> dict[str, Any]:
-        # Evidence that named no rows keeps the address it had.
-        named = {"rows": {name: dict(at) for name, at in self.rows.items()}} if self.rows else {}
+        # Evidence that says nothing of these keeps the address it had.
+        late = {
+            "rows": {name: dict(at) for name, at in self.rows.items()},
+            "inputs": dict(self.inputs),
+            "not_run": self.not_run,
+        }
         return {
-            **{name: held for name, held in self.__dict__.items() if name != "rows"},
-            **named,
+            **{name: held for name, held in self.__dict__.items() if name not in late},
+            **{name: held for name, held in late.items() if held},
             "subjects": dict(self.subjects),
             "interval": list(self.interval) if self.interval else None,
             "made_at": _instant(self.made_at),
@@ -153,6 +161,10 @@ def _lacks(
     today: tuple[Mapping[str, str], Mapping[str, str]],
 ) -> Iterator[str]:
     current, outdated = today
+    if held_up := _not_run(pieces):
+        yield f"{check}: {held_up}"
+        return
+    pieces = [piece for piece in pieces if not piece.not_run]
     by_subjects: dict[frozenset[str], list[Evidence]] = {}
     for piece in pieces:
         # What is about things that left the change has nothing to say about it any more.
@@ -171,10 +183,22 @@ def _lacks(
                 yield from _objection(piece, now)
 
 
+def _not_run(pieces: Sequence[Evidence]) -> str:
+    """That a check was not run, when nothing was made of it since."""
+    last = pieces[-1:]  # in the order in which a change took them up, whenever they were made
+    return last[0].sentence if last and last[0].not_run else ""
+
+
+def _made_since(piece: Evidence, pieces: Sequence[Evidence]) -> bool:
+    """Is it only word that a check was not run, and was it run since?"""
+    same = [one for one in pieces if one.check == piece.check]
+    return bool(piece.not_run) and not _not_run(same)
+
+
 def newest(pieces: Sequence[Evidence], outdated: Mapping[str, str] = _NONE) -> tuple[Evidence, ...]:
     """The last word of each check on its subjects, metric and slice; one that stands goes first."""
     words: dict[object, Evidence] = {}
-    order = sorted(pieces, key=_made)
+    order = [piece for piece in sorted(pieces, key=_made) if not _made_since(piece, pieces)]
     gone = [piece for piece in order if piece.digest in outdated]
     for piece in (*gone, *(one for one in order if one.digest not in outdated)):
         words[piece.check, frozenset(piece.subjects), piece.metric, piece.slice] = piece

@@ -198,6 +198,10 @@ def _waits_for(change: Change) -> str:
     return str(_plan(change).get("after") or "another change")
 
 
+def _stopped(change: Change) -> bool:
+    return bool(change.details.get("stopped"))
+
+
 Words = Mapping[Moment, Callable[[Change], str]]
 
 _HEADLINES: Words = {
@@ -218,7 +222,11 @@ _HAPPENED: Words = {
     "DRAFT": lambda c: f"{c.author} proposes a change",
     "PLANNED": lambda c: "it is known now what the change touches",
     "DEFERRED": lambda c: f"the change builds on {_waits_for(c)}, which is not done yet",
-    "EVIDENCE": lambda c: "the change was tried on what happened in the past",
+    "EVIDENCE": lambda c: (
+        "a first check of the change failed, and the rest waits for that"
+        if _stopped(c)
+        else "the change was tried on what happened in the past"
+    ),
     "REVIEW": lambda c: "the results are there; the people responsible are asked to agree",
     "REJECTED": _rejected,
     "APPROVED": lambda c: "everybody who has to agree has agreed",
@@ -241,7 +249,11 @@ _NEXT: Words = {
     "DRAFT": lambda c: "it is worked out what it touches, and tried",
     "PLANNED": lambda c: "it is tried on what happened in the past",
     "DEFERRED": lambda c: f"it goes on when {_waits_for(c)} is done",
-    "EVIDENCE": lambda c: f"{_who_signs(c)} are asked to agree",
+    "EVIDENCE": lambda c: (
+        "the author mends it, or somebody takes it upon himself"
+        if _stopped(c)
+        else f"{_who_signs(c)} are asked to agree"
+    ),
     "REVIEW": lambda c: f"{_who_signs(c)} have to agree before anything starts",
     "REJECTED": lambda c: "the author changes it or withdraws it",
     "APPROVED": _starts,

@@ -29,6 +29,7 @@ class Standing:
     from the services and models it reaches; `blocked` are releases that were rolled back.
     `sensitive` are the columns it touches that must be masked, `over_budget` what it takes
     more than it may. `outdated` says by digest why evidence stands on rows that have moved.
+    `budgets` is what is left of the error budget of services, by `service:NAME`.
     """
 
     now: datetime
@@ -53,6 +54,7 @@ class Standing:
     over_budget: Sequence[str] = ()
     privacy: Privacy = field(default_factory=Privacy)
     outdated: Mapping[str, str] = field(default_factory=dict)
+    budgets: Mapping[str, float] = field(default_factory=dict)
 
     def cleared(self, person: str) -> bool:
         """May `person` see sensitive values?"""
@@ -177,7 +179,7 @@ def calendar_forbids(change: Change, standing: Standing) -> tuple[str, ...]:
         held = (frozen(standing.calendar, standing.writes, standing.now),
                 closed(standing.calendar, standing.writes, standing.now))  # fmt: skip
         return tuple(said for one in held for said in one)
-    world = World(standing.now, standing.calendar)
+    world = World(standing.now, standing.calendar, budgets=standing.budgets)
     return forbids(standing.bookings, standing.booking, world, standing.earliest)
 
 

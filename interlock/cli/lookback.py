@@ -141,7 +141,7 @@ def _noted(one: ReleaseNote) -> Iterator[Any]:
 
 def scored(card: Scorecard) -> str:
     """Figures, with the number of changes each is of; then each team beside the others."""
-    from interlock.cli.page import heading, page, table
+    from interlock.cli.page import bullets, heading, page, table
 
     period = f"{card.period.since:%Y-%m-%d} to {card.period.until:%Y-%m-%d}"
     whose = f" of {card.team}" if card.team else ""
@@ -154,6 +154,11 @@ def scored(card: Scorecard) -> str:
         columns = ("team", *(f.name for f in card.figures))
         rows = [(name, *map(_brief, many)) for name, many in card.teams.items()]
         parts += [heading("by team"), table(columns, rows)]
+    for title, lines in (("models, from labels that came", card.models),
+                         ("what services reached", card.services),
+                         ("error budgets, last four weeks", card.budgets)):  # fmt: skip
+        if lines:
+            parts += [heading(title), bullets(one.sentence for one in lines)]
     return page(*parts)
 
 

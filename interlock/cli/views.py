@@ -124,6 +124,9 @@ def _environment(found: Standing) -> Iterator[RenderableType]:
     if found.refreshes:
         yield heading("refreshes")
         yield bullets(found.refreshes)
+    if found.budgets:
+        yield heading("error budgets, last four weeks")
+        yield bullets(found.budgets)
     yield heading("changes")
     yield changes(found.changes)
 
@@ -235,6 +238,8 @@ def _next(found: Standing, change: Change) -> str:
     """The command that moves this change on."""
     stuck = blocking(found)
     match change.state:
+        case "EVIDENCE" if stopped := change.details.get("stopped"):
+            return f"mend what {stopped[0]} found or waive it, then interlock prove {change.id}"
         case "DRAFT" | "PLANNED" | "EVIDENCE":
             return "interlock propose, again: gathering its evidence did not end"
         case "DEFERRED":

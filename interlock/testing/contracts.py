@@ -70,6 +70,22 @@ class RecordContract:
         assert found[1].body == {"weight": 0.5}
         assert (found[1].by, found[1].written_at) == ("dana", NOON + timedelta(hours=1))
 
+    def test_parts_of_bodies_are_read_of_every_version_since(self, record: Record) -> None:
+        for n in range(3):
+            body = {"by": {"person": "wei"}, "n": n, "deep": {"er": {"at": n}}, "long": "x" * 9}
+            record.write([Put(FIRST, body, n)], by="wei", at=NOON + timedelta(hours=n))
+        record.write([Put(ROUTE, {"n": 9}, 0)], by="wei", at=NOON)
+        asked = ("n", "deep.er.at", "by.person", "deep.none.of")
+        found = record.parts(FIRST.kind, asked, NOON + timedelta(hours=1))
+        assert [one.version for one in found] == [2, 3]
+        assert found[1].body == {
+            "n": 2, "deep.er.at": 2, "by.person": "wei", "deep.none.of": None,
+        }  # fmt: skip
+        assert [one.written_at for one in found] == [
+            one.written_at for one in record.history(FIRST, after=1)
+        ]
+        assert record.parts("booking", asked, NOON) == ()
+
     @pytest.mark.parametrize("expected", [0, 2, 7, -1])
     def test_a_write_that_expects_another_version_is_stale(
         self, record: Record, expected: int

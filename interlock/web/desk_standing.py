@@ -239,6 +239,8 @@ def next_step(
     """What happens next, or who has to do what, in one sentence."""
     if change.state in BEFORE:
         return next(_before(change, lacking, owners))
+    if change.state == "EVIDENCE" and change.details.get("stopped"):
+        return f"{_listed(change.details['stopped'])} must pass or be waived before more is run"
     if change.state in ("DRAFT", "PLANNED", "EVIDENCE"):
         return "the plan is made and its evidence gathered"
     goes_on = change.open or change.state == "COMMITTED"

@@ -252,6 +252,9 @@ def test_a_request_sent_again_is_answered_again_and_not_done_again(office: Offic
         assert workspace.record.audit() == before
     other = wei.post("/changes/CR-3/withdraw", {"reason": "another"}, key="withdraw-1")
     assert "another request" in problem(other, 422, "unusable")["detail"]
+    with world.opened(office.folder) as workspace:
+        (kept,) = workspace.record.list("refusal")
+        assert (kept.body["what"], kept.by) == ("request", "wei")
     problem(
         wei.post("/changes/CR-2/withdraw", {"reason": "no need"}, key="withdraw-1"), 422, "unusable"
     )

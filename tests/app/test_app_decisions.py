@@ -58,7 +58,9 @@ def test_what_is_withdrawn_may_be_proposed_again(folder: Path) -> None:
     world.edit(folder, LATE, "  seed: 1\n", "  seed: 2\n")
     with world.opened(folder) as workspace:
         release = world.current(workspace, ID).release
-        assert world.proposed(workspace, "Another seed").release == release
+        again = world.proposed(workspace, "Another seed")
+        world.waived(workspace, again.id)
+        assert world.current(workspace, again.id).release == release
 
 
 def test_what_runs_is_not_withdrawn_but_taken_back(stages: Stages, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def opened_by_triggers(workspace: Workspace) -> list[Change]:
 def test_a_model_that_is_due_gets_a_change_with_its_facts(due: Path, tmp_path: Path) -> None:
     with world.opened(world.copied(due, tmp_path / "project")) as workspace:
         (change,) = opened_by_triggers(workspace)
-        assert (change.id, change.author, change.state) == ("CR-4", "retraining", "REVIEW")
+        assert (change.id, change.author, change.open) == ("CR-4", "retraining", True)
         (trigger,) = workspace.record.list("trigger")
         assert change.because is not None
         assert change.because["trigger"] == str(trigger.ref)

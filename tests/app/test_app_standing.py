@@ -44,6 +44,7 @@ def grabbing(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.edit(folder, "interlock.yaml", f"    {person}: [{role}]", f"    max: [{role}]")
     with world.opened(folder) as workspace:
         world.proposed(workspace, "Only a seed")
+        world.waived(workspace, ID)
     return folder
 
 

@@ -54,7 +54,7 @@ def test_what_only_measuring_shows_is_refused_then_and_the_change_is_closed(
     live.reread()
     assert plan_now(live).objections == ()
     with pytest.raises(Refused) as caught:
-        world.proposed(live, "Too fine")
+        world.waived(live, world.proposed(live, "Too fine").id)
     (said,) = caught.value.objections
     assert said.startswith("decisions:rebooking in mirror needs about")
     assert world.current(live, "CR-2").state == "WITHDRAWN"

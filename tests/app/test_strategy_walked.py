@@ -19,7 +19,8 @@ def test_everybody_is_switched_at_once_and_back_at_once(live: Workspace) -> None
     soak = "{name: soak, weight: 1, hold: 3d}"
     world.edit(live.folder, "interlock.yaml", soak, soak.replace("}", ", deadline: 60d}"))
     live.reread()
-    change = world.proposed(live, "All at once")
+    world.waived(live, world.proposed(live, "All at once").id)
+    change = world.current(live, "CR-2")
     assert {gate["stage"] for gate in (change.plan or {})["gates"]} == {"soak"}
     asked = {g["name"] for g in change.details["judge"]["guardrails"] if "soak" in g["gate"]}
     assert {"errors", "fallbacks", "score_shift", "log_loss_paired"} <= asked

