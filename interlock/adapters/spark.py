@@ -51,9 +51,12 @@ class SparkWarehouse:
             "spark.sql.timestampType": "TIMESTAMP_NTZ",
             # On, planning a join with nine views takes minutes; no row depends on it.
             "spark.sql.constraintPropagation.enabled": "false",
+            # A query of evidence compiles hundreds of small pieces; with the 100 that are kept
+            # else, every task of it compiles all of them again.
+            "spark.sql.codegen.cache.maxEntries": "4000",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
-            **(_local(folder) if master.startswith("local") else {}),
+            **(_local(folder, master) if master.startswith("local") else {}),
         }
         self._master = master
         builder = SparkSession.builder.master(master).appName("interlock")
@@ -168,15 +171,19 @@ class SparkWarehouse:
             ) from error
 
 
-def _local(folder: Path) -> dict[str, str]:
+def _local(folder: Path, master: str) -> dict[str, str]:
     """Everything of a local Spark in one folder, nothing on the network."""
+    cores = master.removeprefix("local[").rstrip("]")
     home = folder.resolve()
     home.mkdir(parents=True, exist_ok=True)
     derby = f"-Dderby.system.home={home} -Dderby.stream.error.file={home / 'derby.log'}"
     return {
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.sql.shuffle.partitions": "4",
+        # Several, and no more than work at once: each of them prepares its part of a query.
+        "spark.sql.shuffle.partitions": str(max(int(cores), 2)) if cores.isdigit() else "4",
+        # Planning anew after every stage pays on a cluster; here it costs more than the stage.
+        "spark.sql.adaptive.enabled": "false",
         "spark.sql.warehouse.dir": str(home / "tables"),
         "spark.sql.catalogImplementation": "hive",
         "spark.hadoop.javax.jdo.option.ConnectionURL": (

@@ -12,8 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from interlock.define.definitions import ColumnType
+from interlock.features.codes import code_fields, codes_apart, codes_sql
 from interlock.features.dialect import DUCKDB, Dialect
-from interlock.features.spread import Spread, cuts_sql, placed_sql, read_spread, spread_fields
+from interlock.features.spread import (
+    Spread,
+    cuts_sql,
+    lists_apart,
+    placed_sql,
+    read_spread,
+    spread_fields,
+)
 from interlock.features.tally import Rows
 from interlock.features.text import differs
 from interlock.features.units import Line, name_change
@@ -90,24 +98,41 @@ def compare_sql(
     rows = Rows("g", "g", _BY if by else "")
     asked = [f"{_BY}"] if by else []
     asked += [
-        f"count(*) FILTER (WHERE {_OLD} AND {_NEW}) AS __rows",
-        f"count(*) FILTER (WHERE {_OLD} IS NULL) AS __missing_old",
-        f"count(*) FILTER (WHERE {_NEW} IS NULL) AS __missing_new",
+        f"{dialect.among('count', '1', when)} AS __{name}"
+        for name, when in (
+            ("rows", _BOTH),
+            ("missing_old", f"{_OLD} IS NULL"),
+            ("missing_new", f"{_NEW} IS NULL"),
+        )
     ]
     for i, type in enumerate(features.values()):
         fields = {**_fields(i, type, dialect), **spread_fields(i, type, _BOTH, rows, dialect)}
         asked += [f"{value} AS f{i}_{key}" for key, value in fields.items()]
     placed = placed_sql(features, dialect)
     # Lists beside every row would be written down with it, where that is done.
-    carried = "p.*" if dialect.tally == "counts" else "p.*, c.*"
+    carried = "p.*, c.*" if dialect.tally == "histogram" else "p.*"
     return (
         # Both sides are laid on the bins of the old one, which are taken from the same rows.
         f"WITH p {dialect.once} ({pairs} {joined}), "
         f"c {dialect.once} ({cuts_sql(features, 'p', dialect)}), "
-        f"g {dialect.once if placed else 'AS'} (SELECT {carried}{placed} FROM p CROSS JOIN c) "
-        f"SELECT {', '.join(asked)} FROM g"
-        f"{f' GROUP BY {_BY}' if by else ''}"
+        f"g {dialect.once if placed else 'AS'} (SELECT {carried}{placed} FROM p CROSS JOIN c)"
+        + _ending(f"SELECT {', '.join(asked)} FROM g", features, _BY if by else "", dialect)
     )
+
+
+def _ending(asked: str, features: Mapping[str, ColumnType], by: str, dialect: Dialect) -> str:
+    """What follows the parts of the query: all is `asked` at once, or put together here."""
+    asked += f" GROUP BY {by}" if by else ""
+    apart = lists_apart(features) if dialect.apart else {}
+    codes = codes_apart(features) if dialect.apart else {}
+    if not apart and not codes:
+        return f" {asked}"
+    joins = " CROSS JOIN c" if apart else ""
+    if codes:
+        joins += f" LEFT JOIN d ON {f'd.__group <=> a.{by}' if by else 'true'}"
+        asked += f"), d AS ({codes_sql(features, 'p', by, dialect)}"
+    told = "".join(f", {value} AS {name}" for name, value in {**apart, **codes}.items())
+    return f", a AS ({asked}) SELECT a.*{told} FROM a{joins}"
 
 
 def judge_values(
@@ -152,32 +177,35 @@ def _fields(i: int, type: ColumnType, dialect: Dialect) -> dict[str, str]:
     """What is asked of feature `i`; `o0` and `n0` are its values as numbers, `ro0` as they are."""
     o, n, matched = f"o{i}", f"n{i}", _BOTH
     both, nonzero = f"{o} IS NOT NULL AND {n} IS NOT NULL", f"{o} <> 0 AND {n} <> 0"
+
+    def rows(when: str) -> str:
+        return dialect.among("count", "1", when)
+
     return {
-        "changed": f"count(*) FILTER (WHERE {matched} AND "
-        f"{differs(f'ro{i}', f'rn{i}', type, dialect)})",
-        "null_old": f"count(*) FILTER (WHERE {matched} AND ro{i} IS NULL)",
-        "null_new": f"count(*) FILTER (WHERE {matched} AND rn{i} IS NULL)",
-        "zero_old": f"count(*) FILTER (WHERE {matched} AND {o} = 0)",
-        "zero_new": f"count(*) FILTER (WHERE {matched} AND {n} = 0)",
-        "zero_flips": f"count(*) FILTER (WHERE {both} AND ({o} = 0) <> ({n} = 0))",
-        "nonzero": f"count(*) FILTER (WHERE {nonzero})",
+        "changed": rows(f"{matched} AND {differs(f'ro{i}', f'rn{i}', type, dialect)}"),
+        "null_old": rows(f"{matched} AND ro{i} IS NULL"),
+        "null_new": rows(f"{matched} AND rn{i} IS NULL"),
+        "zero_old": rows(f"{matched} AND {o} = 0"),
+        "zero_new": rows(f"{matched} AND {n} = 0"),
+        "zero_flips": rows(f"{both} AND ({o} = 0) <> ({n} = 0)"),
+        "nonzero": rows(nonzero),
         # Not in a FILTER: an engine may divide before it looks there.
         "ratio_min": f"min(CASE WHEN {nonzero} THEN {n} / {o} END)",
         "ratio_max": f"max(CASE WHEN {nonzero} THEN {n} / {o} END)",
-        "fitted": f"count(*) FILTER (WHERE {both})",
+        "fitted": rows(both),
         "levels": f"{dialect.distinct.format(x=f'CASE WHEN {both} THEN {o} END')}",
-        "moving": f"count(*) FILTER (WHERE {both} AND {o} <> 0)",
+        "moving": rows(f"{both} AND {o} <> 0"),
         "slope": f"regr_slope({n}, {o})",
         "intercept": f"regr_intercept({n}, {o})",
         "explained": f"regr_r2({n}, {o})",
-        "mean_old": f"avg({o}) FILTER (WHERE {matched})",
-        "mean_new": f"avg({n}) FILTER (WHERE {matched})",
-        "std_old": f"stddev_pop({o}) FILTER (WHERE {matched})",
-        "std_new": f"stddev_pop({n}) FILTER (WHERE {matched})",
+        "mean_old": dialect.among("avg", o, matched),
+        "mean_new": dialect.among("avg", n, matched),
+        "std_old": dialect.among("stddev_pop", o, matched),
+        "std_new": dialect.among("stddev_pop", n, matched),
         "low": f"least(min({o}), min({n}))",
         "high": f"greatest(max({o}), max({n}))",
         **_clock(o, n),
-        **_codes(i, type, dialect),
+        **code_fields(i, type, dialect),
     }
 
 
@@ -189,19 +217,6 @@ def _clock(o: str, n: str) -> dict[str, str]:
         "clock": f"coalesce(bool_and({hours}), false)",
         "turn_min": f"min({turn})",
         "turn_max": f"max({turn})",
-    }
-
-
-def _codes(i: int, type: ColumnType, dialect: Dialect) -> dict[str, str]:
-    """Codes and names: a changed numbering maps value to value, one to one."""
-    if type not in ("integer", "string", "boolean"):
-        return {"values_old": "0", "values_new": "0", "pairs": "0"}
-    known = f"FILTER (WHERE ro{i} IS NOT NULL AND rn{i} IS NOT NULL)"
-    pair = dialect.row.format(items=f"ro{i}, rn{i}")
-    return {
-        "values_old": f"count(DISTINCT ro{i}) {known}",
-        "values_new": f"count(DISTINCT rn{i}) {known}",
-        "pairs": f"count(DISTINCT {pair}) {known}",
     }
 
 

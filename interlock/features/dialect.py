@@ -73,6 +73,9 @@ class Dialect:
     day_text: str = ""
     second_text: str = ""
     micro_text: str = ""
+    # It compiles each query's pieces, keeps every other aggregate once per value beside a count
+    # of distinct ones, and writes a list beside a row down with it: few pieces, the rest apart.
+    apart: bool = False
 
     def quoted(self, name: str) -> str:
         """`name` as an identifier; reserved words and odd letters are harmless."""
@@ -125,6 +128,12 @@ class Dialect:
     def finite(self, expression: str) -> str:
         """Is a double a number of finite size? Not-a-number is above infinity, everywhere here."""
         return f"abs({expression}) < {self.cast(self.text('Infinity'), 'double')}"
+
+    def among(self, aggregate: str, value: str, when: str) -> str:
+        """`aggregate` of `value` over the rows for which `when` holds."""
+        if self.apart:  # a FILTER is a class of its own to compile, for every one of them
+            return f"{aggregate}(CASE WHEN {when} THEN {value} END)"
+        return f"{aggregate}({value}) FILTER (WHERE {when})"
 
     def cast(self, expression: str, type: ColumnType) -> str:
         return f"CAST({expression} AS {self.types[type]})"
@@ -238,12 +247,15 @@ SPARK = Dialect(
     # Exact, up to as many rows as the last number says.
     quantiles="percentile_approx({x}, array({at}), 10000000)",
     union="array_sort(array_distinct(concat({a}, {b}, {c})))",
-    below="size(filter({edges}, t -> t < {x}))",
+    # By halves: a list of edges has a few hundred at most, and is looked into for every row.
+    below="aggregate(array(2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1), 0, (at, step) -> "
+    "at + CASE WHEN get({edges}, at + step - 1) < {x} THEN step ELSE 0 END)",
     tally="top",
     cohort="CAST(conv(substr(sha2({x}, 256), 1, 13), 16, 10) AS BIGINT)",
     day_text="date_format({x}, 'yyyy-MM-dd')",
     second_text="date_format({x}, 'yyyy-MM-dd\\'T\\'HH:mm:ss')",
     micro_text="date_format({x}, 'SSSSSS')",
+    apart=True,
 )  # fmt: skip
 SNOWFLAKE = Dialect(
     name="snowflake",

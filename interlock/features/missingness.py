@@ -63,7 +63,7 @@ def missingness_sql(
     parts = ["count(*) AS __rows", f"coalesce(sum({y}), 0) AS __late"]
     for i, name in enumerate(map(dialect.quoted, columns)):
         parts.append(f"count(*) - count({name}) AS missing{i}")
-        parts.append(f"coalesce(sum({y}) FILTER (WHERE {name} IS NULL), 0) AS late{i}")
+        parts.append(f"coalesce({dialect.among('sum', y, f'{name} IS NULL')}, 0) AS late{i}")
     return f"SELECT {', '.join(parts)} FROM {rows} AS t"
 
 

@@ -148,8 +148,9 @@ def profile_sql(
         day = dialect.cast(q(stamp), "date")
         parts.append(f"{values(day, _DAYS, rows, dialect)} AS __days")
     parts += [
-        f"count(*) FILTER (WHERE NOT ({expression(check.sql, dialect.name)})) AS broken{i}"
+        f"{dialect.among('count', '1', f'NOT ({kept})')} AS broken{i}"
         for i, check in enumerate(table.checks)
+        for kept in [expression(check.sql, dialect.name)]
     ]
     source = _source(table, built, frame, by, dialect)
     if by is not None:
@@ -248,11 +249,16 @@ def _repeats(table: Table, dialect: Dialect = DUCKDB) -> list[tuple[str, str]]:
     q, found = dialect.quoted, []
     if table.key:
         packed = dialect.row.format(items=", ".join(map(q, table.key)))
-        found.append(("key", f"count(*) - count(DISTINCT {packed})"))
+        found.append(("key", f"count(*) - {_distinct(packed, dialect)}"))
     for name, column in table.columns.items():
         if column.unique and table.key != (name,):
-            found.append((name, f"count({q(name)}) - count(DISTINCT {q(name)})"))
+            found.append((name, f"count({q(name)}) - {_distinct(q(name), dialect)}"))
     return found
+
+
+def _distinct(value: str, dialect: Dialect) -> str:
+    counted = f"count(DISTINCT {value})"
+    return f"(SELECT {counted} FROM r AS b)" if dialect.apart else counted
 
 
 def _column(row: Mapping[str, Any], at: int, name: str, frame: Frame) -> ColumnProfile:

@@ -22,7 +22,7 @@ from interlock.features.histogram import (
     placed,
     quantiles,
 )
-from interlock.features.tally import Rows, read_values, values
+from interlock.features.tally import Rows, places, read_values, values
 
 FINE = 100
 _TOGETHER = 5
@@ -61,8 +61,12 @@ class Spread:
 
 
 def cuts_sql(features: Mapping[str, ColumnType], rows: str, dialect: Dialect = DUCKDB) -> str:
-    """One row of `rows`: the columns `q0`, `e0`, ...: quantiles of each number, and its edges."""
-    numbers = [i for i, type in enumerate(features.values()) if type in _NUMBERS]
+    """One row of `rows`: the columns `q0`, `e0`, ...: quantiles of each number, and its edges.
+
+    Where lists are asked apart, all of them are one column `cuts`, so that who reads some of
+    it and who reads all of it read the same row, worked out once.
+    """
+    numbers = _numbers(features)
     if not numbers:
         return "SELECT 1 AS e"
     fixed = dialect.listed(cuts_of(()) if dialect.tally == "histogram" else (0.0,))
@@ -76,7 +80,24 @@ def cuts_sql(features: Mapping[str, ColumnType], rows: str, dialect: Dialect = D
         f"qo{i} AS q{i}, {dialect.union.format(a=f'qo{i}', b=f'qn{i}', c=fixed)} AS e{i}"
         for i in numbers
     )
-    return f"SELECT {kept} FROM (SELECT {asked} FROM {rows}) AS a"
+    cuts = f"SELECT {kept} FROM (SELECT {asked} FROM {rows}) AS a"
+    if not dialect.apart:
+        return cuts
+    listed = dialect.doubles.format(items=", ".join(f"e{i}, q{i}" for i in numbers))
+    return f"SELECT {listed} AS cuts FROM ({cuts}) AS b"
+
+
+def lists_apart(features: Mapping[str, ColumnType]) -> dict[str, str]:
+    """What `spread_fields` leaves out where lists are asked apart: columns of `cuts_sql`."""
+    return {
+        f"f{i}_{name}": f"c.cuts[{2 * place + more}]"
+        for place, i in enumerate(_numbers(features))
+        for more, name in enumerate(("edges", "frozen"))
+    }
+
+
+def _numbers(features: Mapping[str, ColumnType]) -> list[int]:
+    return [i for i, type in enumerate(features.values()) if type in _NUMBERS]
 
 
 def placed_sql(features: Mapping[str, ColumnType], dialect: Dialect = DUCKDB) -> str:
@@ -85,9 +106,9 @@ def placed_sql(features: Mapping[str, ColumnType], dialect: Dialect = DUCKDB) ->
         return ""
     return "".join(
         # There is no not-a-number among them, so nobody asks how many edges there are.
-        f", {placed(f'{side}{i}', f'e{i}', '0', dialect)} AS w{side}{i}"
-        for i, type in enumerate(features.values())
-        if type in _NUMBERS
+        f", {placed(f'{side}{i}', edges, '0', dialect)} AS w{side}{i}"
+        for place, i in enumerate(_numbers(features))
+        for edges in [f"c.cuts[{2 * place}]" if dialect.apart else f"e{i}"]
         for side in "on"
     )
 
@@ -100,8 +121,10 @@ def spread_fields(
         if dialect.tally == "histogram":
             each = {s: f"histogram({s[0]}{i}, e{i}) FILTER (WHERE {matched})" for s in _SIDES}
         else:
-            each = {s: values(f"w{s[0]}{i}", _MOST_BINS, rows, dialect, matched) for s in _SIDES}
+            each = {s: _placed(f"w{s[0]}{i}", matched, rows, dialect) for s in _SIDES}
         sides = {f"bins_{side}": made for side, made in each.items()}
+        if dialect.apart:
+            return sides
         cuts = {"edges": f"e{i}", "frozen": f"q{i}"}
         once = "(SELECT {} FROM c)" if dialect.tally == "counts" else "any_value({})"
         return {name: once.format(cut) for name, cut in cuts.items()} | sides
@@ -113,9 +136,17 @@ def spread_fields(
     return {}
 
 
+def _placed(place: str, matched: str, rows: Rows, dialect: Dialect) -> str:
+    if dialect.tally == "top":  # one condition for all of them is compiled once
+        return places(place, _MOST_BINS, dialect, matched)
+    return values(place, _MOST_BINS, rows, dialect, matched)
+
+
 def read_spread(seen: Mapping[str, Any], rows: int) -> Spread:
     """The distances of what `spread_fields` counted on `rows` rows."""
-    if "edges" in seen and rows:
+    if not rows:  # of nothing some engines count nothing, and some do not count
+        return Spread()
+    if "edges" in seen:
         return _of_numbers(seen)
     if seen.get("texts_old") is not None or seen.get("texts_new") is not None:
         return _of_texts(seen, rows)
@@ -152,6 +183,6 @@ def _of_texts(seen: Mapping[str, Any], rows: int) -> Spread:
     fresh = sorted(name for name in new if name not in old)
     return Spread(
         psi=psi_of_values({**old, _NULL: seen["null_old"]}, {**new, _NULL: seen["null_new"]}),
-        unseen=sum(new[name] for name in fresh) / rows if rows else 0.0,
+        unseen=sum(new[name] for name in fresh) / rows,
         unseen_values=tuple(fresh[:_SHOWN]),
     )

@@ -9,7 +9,7 @@ import pytest
 
 from interlock.adapters.postgres import PostgresWarehouse
 from interlock.ports import Warehouse
-from interlock.testing.evidence import CountingContract, EvidenceContract
+from interlock.testing.evidence import EvidenceContract
 
 if TYPE_CHECKING:
     from interlock.adapters.spark import SparkWarehouse
@@ -23,9 +23,7 @@ class TestPostgres(EvidenceContract):
         opened.close()
 
 
-class TestSpark(CountingContract):
-    """Comparison, profile and replay are written for it; planning them takes minutes here."""
-
+class TestSpark(EvidenceContract):
     @pytest.fixture(scope="class")
     def warehouse(self, spark_warehouse: SparkWarehouse) -> Warehouse:
         return spark_warehouse
