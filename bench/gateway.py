@@ -1,8 +1,9 @@
 """What the gateway costs over a bare server that is handed every feature and runs the same model.
 
 The gateway reads 12 views from LMDB, assigns the cohort, scores, answers in the protocol
-and logs each row; the bare Starlette app parses a ready matrix and scores it. Both are
-real processes behind uvicorn. Rounds alternate, so that a busy machine is busy for both.
+and logs each row; the bare Starlette app parses a ready matrix and scores it. A second gateway
+mirrors every row to a process beside it. All are real processes behind uvicorn. Rounds
+alternate, so that a busy machine is busy for all.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +49,15 @@ SENT = ("local_hour", "dow", "distance", "block_min", "plane_age", "plane_seats"
 CODES = {"origin": ("EWR", "JFK", "LGA"), "carrier": tuple(f"C{i}" for i in range(16))}
 STRINGS = ("origin", "carrier", "dest", "tailnum", "sched")
 CONNECTIONS = 32
+GATEWAYS = ("gateway", "mirrored")
+
+
+class Measured(NamedTuple):
+    """What all connections together saw; `p99` of the wait for an answer, in milliseconds."""
+
+    speed: float  # requests a second
+    cpu: float  # microseconds of the server for each
+    p99: float
 
 
 def booster() -> bytes:
@@ -106,9 +117,14 @@ def prepare(folder: Path) -> None:
     (folder / "model.txt").write_bytes(data)
     release = digest("release")
     made = spec(FileArtifacts(folder / "artifacts").put(data), release)
+    other = replace(made, release=digest("candidate"))
     record = SqlRecord(folder / "record.db")
-    route = Route("flights", stable=release, salt="s").to_json()
-    puts = [Put(Ref("serving", release), made.to_json(), 0), Put(Ref("route", "flights"), route, 0)]
+    route = Route("flights", stable=release, salt="s")
+    mirrors = replace(route, environment="mirrored", candidate=other.release, mirror=True)
+    puts = [
+        *(Put(Ref("serving", one.release), one.to_json(), 0) for one in (made, other)),
+        *(Put(Ref("route", one.environment), one.to_json(), 0) for one in (route, mirrors)),
+    ]
     record.write(puts, by="bench", at=AT)
     record.close()
     store = LmdbOnlineStore(folder / "online", sync=False)
@@ -118,16 +134,16 @@ def prepare(folder: Path) -> None:
         width = len(lookup.features)
         store.write(
             lookup.fingerprint,
-            ((k, OnlineRow(AT.timestamp() - 60, tuple(chance.normal(size=width)))) for k in keys),
+            ((k, OnlineRow(time.time() - 60, tuple(chance.normal(size=width)))) for k in keys),
         )
     store.close()
 
 
 def serve(kind: str, folder: Path, listening: int) -> None:
-    """A server process: `gateway`, `bare` (our scorer), or `booster` (LightGBM's own Python)."""
+    """A server process: `gateway`, `mirrored`, `bare` (our scorer), or `booster` (LightGBM's)."""
     import uvicorn
 
-    app = _gateway(folder) if kind == "gateway" else _bare(folder, kind)
+    app = _gateway(folder, kind) if kind in GATEWAYS else _bare(folder, kind)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -139,7 +155,8 @@ def serve(kind: str, folder: Path, listening: int) -> None:
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
 
 
-def _gateway(folder: Path) -> Any:
+def _gateway(folder: Path, kind: str) -> Any:
+    from interlock.app.mirroring import MirrorPlaces, Mirrors
     from interlock.app.serving import Gateway
     from interlock.web.gateway import gateway_app
     from interlock.web.server import settle
@@ -147,8 +164,11 @@ def _gateway(folder: Path) -> Any:
     gateway = Gateway(
         SqlRecord(folder / "record.db"), FileArtifacts(folder / "artifacts"),
         LmdbOnlineStore(folder / "online", readonly=True),
-        JsonLinesLog(folder / "predictions", f"gateway-{os.getpid()}"), "flights", True,
+        JsonLinesLog(folder / "predictions", f"gateway-{os.getpid()}"),
+        "mirrored" if kind == "mirrored" else "flights",
     )  # fmt: skip
+    places = MirrorPlaces(("lmdb://online",), str(folder), "", str(folder / "mirrored"))
+    gateway.mirrors = Mirrors(places, FileArtifacts(folder / "artifacts"))
     app = gateway_app(gateway.start())
     settle()
     return app
@@ -187,10 +207,10 @@ def requests(kind: str, rows: int) -> list[bytes]:
     bodies: list[Any] = []
     for at in range(64):
         picked = known[at * rows : at * rows + rows]
-        if kind == "gateway":
+        if kind in GATEWAYS:
             bodies.append(
                 {
-                    "parameters": {"at": "2013-04-01T12:00:00Z", "service": "crew"},
+                    "parameters": {"service": "crew"},
                     "inputs": [_tensor(name, [row[name] for row in picked]) for name in picked[0]],
                 }
             )
@@ -225,19 +245,23 @@ class Server:
         self.sockets = [socket.create_connection(address) for _ in range(CONNECTIONS)]
         listening.close()
 
-    def measure(self, wires: list[bytes], seconds: float) -> tuple[float, float]:
-        """(requests per second, server CPU microseconds per request), all connections busy."""
-        before, began, count = self._cpu(), time.perf_counter(), 0
+    def measure(self, wires: list[bytes], seconds: float) -> Measured:
+        """Ask over all connections at once, each again when it was answered."""
+        before, began, waits = self._cpu(), time.perf_counter(), []
+        sent = [0.0] * len(self.sockets)
         for at, one in enumerate(self.sockets):
+            sent[at] = time.perf_counter()
             one.sendall(wires[at])
         while (now := time.perf_counter()) < began + seconds:
-            for one in self.sockets:
+            for at, one in enumerate(self.sockets):
                 _response(one)
-                one.sendall(wires[count % len(wires)])
-                count += 1
+                waits.append(time.perf_counter() - sent[at])
+                sent[at] = time.perf_counter()
+                one.sendall(wires[len(waits) % len(wires)])
         for one in self.sockets:
             _response(one)
-        return count / (now - began), (self._cpu() - before) / count * 1e6
+        count, worst = len(waits), sorted(waits)[int(len(waits) * 0.99)]
+        return Measured(count / (now - began), (self._cpu() - before) / count * 1e6, worst * 1e3)
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -265,7 +289,7 @@ def _response(one: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[dict[str, Server]]:
-    servers = {kind: Server(kind, folder) for kind in ("gateway", "bare", "booster")}
+    servers = {kind: Server(kind, folder) for kind in (*GATEWAYS, "bare", "booster")}
     try:
         for kind, server in servers.items():
             server.measure(requests(kind, 1), 0.2)  # also waits until it is up
@@ -296,14 +320,19 @@ def _compare(
     ]
     ratios: dict[str, float] = {}
     for kind in servers:
-        speed = statistics.median(each[kind][0] for each in taken)
-        cpu = statistics.median(each[kind][1] for each in taken)
-        print(f"{rows:>3} rows  {kind:<8} {speed:8.0f} requests/s  {cpu:7.0f} us CPU each")
-    for against in ("bare", "booster"):
-        wall = statistics.median(each["gateway"][0] / each[against][0] for each in taken)
-        cpu = statistics.median(each[against][1] / each["gateway"][1] for each in taken)
-        print(f"{rows:>3} rows  gateway/{against}: throughput {wall:.2f}, CPU {cpu:.2f}")
-        ratios[f"gateway/{against} {rows} rows"] = wall
+        speed, cpu, p99 = (statistics.median(each[kind][at] for each in taken) for at in range(3))
+        print(
+            f"{rows:>3} rows  {kind:<8} {speed:8.0f} requests/s  {cpu:7.0f} us CPU each  "
+            f"p99 {p99:6.1f} ms"
+        )
+    for one, against in (("gateway", "bare"), ("gateway", "booster"), ("mirrored", "gateway")):
+        pairs = [(each[one], each[against]) for each in taken]
+        wall = statistics.median(mine.speed / theirs.speed for mine, theirs in pairs)
+        cpu = statistics.median(theirs.cpu / mine.cpu for mine, theirs in pairs)
+        p99 = statistics.median(mine.p99 / theirs.p99 for mine, theirs in pairs)
+        name = f"{rows:>3} rows  {one}/{against}"
+        print(f"{name}: throughput {wall:.2f}, CPU {cpu:.2f}, p99 {p99:.2f}")
+        ratios[f"{one}/{against} {rows} rows"] = wall
     return ratios
 
 

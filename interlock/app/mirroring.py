@@ -168,7 +168,7 @@ class Mirrors:
         worker = self._worker
         if worker is None or worker.pair != _pair(live):
             return None
-        self._collect(worker)
+        # What is done is found out by the look: asking the socket here would cost the caller.
         if not worker.send(LENGTH.pack(len(said)) + said):
             return None
         worker.number += 1
