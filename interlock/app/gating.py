@@ -28,7 +28,7 @@ def with_gates(plan: Plan, environment: Environment, judging: Mapping[str, Any])
     """
     stages = stages_of(environment)
     guardrails = [_on(Guardrail.from_json(body), environment) for body in judging["guardrails"]]
-    needed = needs(guardrails, stages, _daily(guardrails, judging["units_per_day"]))
+    needed = needs(guardrails, stages, daily(guardrails, judging["units_per_day"]))
     against = [need.objection for need in needed if need.objection]
     gates = tuple(map(_told, needed))
     notes = tuple(note for note in plan.notes if not note.startswith(FORESEEN))
@@ -65,7 +65,7 @@ def _on(guardrail: Guardrail, environment: Environment) -> Guardrail:
     return replace(guardrail, ladder=ladder_of(stages))
 
 
-def _daily(guardrails: Sequence[Guardrail], units: float) -> dict[str, float]:
+def daily(guardrails: Sequence[Guardrail], units: float) -> dict[str, float]:
     """Units per day by metric: a KPI counts its own, in buckets of a day."""
     return {
         one.metric: one.bucket_units if one.name.startswith("kpi:") else units for one in guardrails

@@ -12,9 +12,11 @@ import numpy as np
 from interlock.app.ingest import ingest
 from interlock.app.measure import BUCKET_S, Measuring, calm, slow_threshold
 from interlock.app.modelchecks import KpiOnHistory
+from interlock.app.units import Units, cost, counted
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Service
+from interlock.define.environment import Environment
 from interlock.define.project import Project
 from interlock.models.metrics import log_loss
 from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_guardrails
@@ -39,7 +41,9 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         return {"guardrails": [], "alpha": environment.alpha, "beta": environment.beta,
                 "digest": ""}  # fmt: skip
     model, found = next(iter(measured.items()))
-    planned = _planned(workspace, new, model, found)
+    builder, declared = new.builder(workspace), new.project.models[model]
+    units = counted(builder, declared, environment.subject)
+    planned = _planned(environment, new, model, found, units)
     guardrails = default_guardrails(planned)
     widths = noise(workspace, new.project, model, guardrails)
     guardrails = tuple(fitted(one, widths.get(one.name)) for one in guardrails)
@@ -50,21 +54,22 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         "digest": registered_digest(guardrails, environment.alpha, environment.beta),
         "model": model,
         "noise": {name: [found.seconds, found.likeness] for name, found in widths.items()},
-        "units_per_day": planned.units_per_bucket * 86400 / BUCKET_S,
+        "units_per_day": units.per_day,
+        "units": cost(builder, declared, environment, guardrails),
     }
 
 
-def _planned(workspace: Workspace, new: Version, model: str, found: Measured) -> Planned:
+def _planned(
+    environment: Environment, new: Version, model: str, found: Measured, units: Units
+) -> Planned:
     """What history says of the two releases on the same rows."""
-    environment = new.project.environments[workspace.environment]
     loss_old = log_loss(found.scored.rows.y, found.scored.old)
     difference = log_loss(found.scored.rows.y, found.scored.new) - loss_old
-    hours = max((_days(new, model)) * 24, 1)
     services, stages = new.project.services, stages_of(environment)
     lasts = sum(stage.hold.total_seconds() for stage in stages) / 86400
     shift = found.compared.shift
     return Planned(
-        units_per_bucket=max(len(loss_old) / hours, 1.0),
+        units_per_bucket=max(units.per_hour, 1.0),
         shares=shares_of(stages),
         ladder=ladder_of(stages),
         kinds=kinds_of(stages),
@@ -160,8 +165,3 @@ def noise_notes(judging: Mapping[str, Any]) -> list[str]:
 def watched_only(judging: Mapping[str, Any]) -> list[str]:
     """Guardrails that can stop the rollout but are not waited for."""
     return [one["name"] for one in judging["guardrails"] if not one["gate"]]
-
-
-def _days(new: Version, model: str) -> int:
-    window = new.project.models[model].evaluation
-    return (window.end - window.start).days

@@ -21,6 +21,7 @@ from interlock.app.proposable import reached
 from interlock.app.reviews import high_risk
 from interlock.app.stored import as_promised
 from interlock.app.training import TrainedModel, train
+from interlock.app.units import notes as unit_notes
 from interlock.app.versions import Version, calendar_over, keep_definitions, release_body, stored
 from interlock.app.workspace import Workspace
 from interlock.change.change import (
@@ -286,9 +287,9 @@ def _whole(proof: Proof, judging: Mapping[str, Any]) -> Plan:
     trained = {n: new.models[n].artifact for n in (*plan.trains, *plan.rescores)}
     note = f"judged by {len(judging['guardrails'])} guardrails, agreed as {judging['digest'][:12]}"
     note = "not judged: nothing that answers differs" if plan.only_rules else note
-    noisy = noise_notes(judging)
+    noisy = [*unit_notes(judging), *noise_notes(judging)]
     if only := watched_only(judging):
-        note += f"; {', '.join(only)} watched for harm only: the rollout is too short to show more"
+        note += f"; {', '.join(only)} watched for harm only: this rollout could not show more"
     plan = replace(with_artifacts(plan, trained), notes=(*plan.notes, note, *noisy))
     if judging["guardrails"] and proof.gathering.old is not None:
         plan = _refuse_unresolved(proof, plan, judging)

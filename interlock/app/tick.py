@@ -23,6 +23,7 @@ from interlock.app.judging import how_measured
 from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
 from interlock.app.measure import Measuring, buckets_of, settled, unmirrored
+from interlock.app.monitored import objections
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
 from interlock.app.reliability import EVERY
@@ -248,8 +249,18 @@ def _facts(workspace: Workspace, change: Change, state: RolloutState, route: Rou
         dependency=elsewhere or waiting.dependency,
         late_data=waiting.late,
         fallback=_stable_trouble(workspace, change),
+        series=_monitored(workspace, change, state),
         request=Request(**asked) if asked else None,
     )
+
+
+def _monitored(workspace: Workspace, change: Change, state: RolloutState) -> str:
+    """Asked of the monitoring only once the stage has lasted its least time."""
+    now = workspace.now()
+    if not change.under_way or state.stage is None or now < state.entered_at + state.stage.hold:
+        return ""
+    project = stored(workspace, change.release).project
+    return objections(project.environments[workspace.environment], state, now)
 
 
 def _waits(workspace: Workspace, change: Change, state: RolloutState) -> Waits:

@@ -26,6 +26,7 @@ _WAITS: Mapping[str, str] = {
     "srm": "the comparison cannot be trusted, and has to be looked at",
     "manual": "somebody asked for it",
     "fallback_unhealthy": "the way back is not safe at the moment",
+    "series": "what is monitored speaks against going on, or says nothing",
     "hook": "a check outside of Interlock has not said yes",
 }
 _SILENT = "Nobody notices anything of it yet."

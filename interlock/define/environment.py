@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from interlock.define.addresses import RecordAddress, Secret, StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
-from interlock.define.notifications import Hook
+from interlock.define.notifications import Hook, WebAddress
 from interlock.define.schedules import Schedule
 
 Role = Literal[
@@ -62,6 +62,29 @@ class Budget(Definition):
     hours: float | None = Field(default=None, ge=0)
 
 
+class Series(Definition):
+    """A number that only a monitoring system has: a line over time for each release.
+
+    `query` is PromQL that gives one series; `$release` in it stands for a digest. `margin` is
+    how much worse the candidate may be, relatively. What it says can hold a ramp: it takes
+    nothing back and promotes nothing.
+    """
+
+    name: Name
+    url: WebAddress
+    query: str
+    worse: Literal["higher", "lower"] = "higher"
+    margin: float = Field(default=0.1, ge=0)
+    step: Duration = timedelta(minutes=1)
+
+    @field_validator("query")
+    @classmethod
+    def _by_release(cls, query: str) -> str:
+        if "$release" not in query and "${release}" not in query:
+            raise ValueError("`$release` must stand in it, or both arms are the same line")
+        return query
+
+
 class ReviewRule(Definition):
     """Which changes are looked back at though nothing went wrong.
 
@@ -82,7 +105,8 @@ class Environment(Definition):
     `record` is where changes, the Route and the audit are kept. `signing_key` signs checkpoints
     and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
-    `strategy` says which of the `stages` are walked; `hooks` are asked before one begins.
+    `strategy` says which of the `stages` are walked; `hooks` are asked before one begins,
+    `series` are looked at while a stage divides.
     Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
     another team than its author's who holds `emergency_role`.
     """
@@ -98,6 +122,7 @@ class Environment(Definition):
     stages: tuple[Stage, ...]
     strategy: Strategy = "canary"
     hooks: tuple[Hook, ...] = ()
+    series: tuple[Series, ...] = ()
     alpha: float = 0.05
     beta: float = 0.05
     rollback_window: Duration = timedelta(days=7)

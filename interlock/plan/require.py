@@ -159,6 +159,17 @@ def decisions(
     return tuple(objections), tuple(notes)
 
 
+def common_unit(project: Project, environment: Environment) -> tuple[str, ...]:
+    """The finest subject by which no decision of any service mixes releases.
+
+    The environment's own when no service decides on more at once; empty when the coarse
+    decisions have no column in common.
+    """
+    every = (Ref("service", name) for name in sorted(project.services))
+    coarse = [service for ref in every if (service := _coarser(project, environment, ref))]
+    return tuple(_common(coarse)) if coarse else tuple(environment.subject)
+
+
 def _coarser(project: Project, environment: Environment, ref: Ref) -> Service | None:
     """The service, if rows of one of its decisions can have different subjects."""
     service = project.services.get(ref.name) if ref.kind == "service" else None

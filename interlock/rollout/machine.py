@@ -37,7 +37,8 @@ class Facts:
     """The world around the rollout. Texts say what is wrong; empty means all is well.
 
     `hook` is what a system outside said when asked about the next move, which `ahead` names;
-    `unmirrored` says how much of a mirrored stage the candidate was never seen on.
+    `unmirrored` says how much of a mirrored stage the candidate was never seen on, `series`
+    what is monitored and speaks against going on.
     """
 
     prepared: bool = True
@@ -48,6 +49,7 @@ class Facts:
     fallback: str = ""
     hook: str = ""
     unmirrored: str = ""
+    series: str = ""
     labels_matured: bool = True
     request: Request | None = None
 
@@ -223,6 +225,8 @@ def _blockers(facts: Facts) -> Iterator[Hold]:
         yield Hold(HoldReason.APPROVAL_EXPIRED, facts.approvals)
     if facts.freeze:
         yield Hold(HoldReason.FREEZE, facts.freeze)
+    if facts.series and not _promoted(facts):
+        yield Hold(HoldReason.SERIES, facts.series)
     if facts.hook and not _promoted(facts):
         yield Hold(HoldReason.HOOK, facts.hook)
 
@@ -251,8 +255,9 @@ def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> s
         return f"prepared; nothing was routed before{by}"
     proven = judgement.verdict == "safe" and facts.labels_matured
     asked = facts.request
-    if asked and not (proven and not facts.hook):
-        left = [*([] if proven else [_open_point(judgement)]), *filter(None, [facts.hook])]
+    against = [*filter(None, (facts.series, facts.hook))]
+    if asked and not (proven and not against):
+        left = [*([] if proven else [_open_point(judgement)]), *against]
         return f"WAIVED by {asked.by}: {asked.reason} (open: {'; '.join(left)})"
     return judgement.sentence
 

@@ -41,6 +41,7 @@ class HoldReason(Enum):
     MANUAL = "manual"
     FALLBACK_UNHEALTHY = "fallback_unhealthy"
     HOOK = "hook"
+    SERIES = "series"
 
 
 UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})

@@ -29,6 +29,26 @@ def test_a_plan_says_samples_and_days_of_every_gate(live: Workspace) -> None:
     assert Plan.from_json(plan.to_json()) == plan
 
 
+def test_what_splitting_by_the_common_unit_would_cost_is_in_the_plan(ready: Workspace) -> None:
+    change = world.current(ready, "CR-2")
+    (said,) = [note for note in (change.plan or {})["notes"] if note.startswith("split by")]
+    units = change.details["judge"]["units"]
+    assert units["subject"]["columns"] == ["flight_id"]
+    assert units["common"]["columns"] == ["origin", "local_date"], "what crew and gates share"
+    flights, desks = (
+        ready.warehouse.query(
+            f"SELECT count(*) AS n FROM (SELECT DISTINCT {columns} FROM wh.spine WHERE "
+            "cutoff >= TIMESTAMP '2013-02-05' AND cutoff < TIMESTAMP '2013-02-26')"
+        ).to_pylist()[0]["n"]
+        / 21
+        for columns in ("flight_id, cutoff::DATE", "origin, local_date, cutoff::DATE")
+    )
+    assert units["subject"]["per_day"] == pytest.approx(flights)
+    assert units["common"]["per_day"] == pytest.approx(desks)
+    assert units["common"]["days"] > 5 * units["subject"]["days"]
+    assert "split by the common unit of the services, (origin, local_date)" in said
+
+
 def test_a_gate_that_cannot_pass_in_its_stage_is_refused_before_anything_is_trained(
     live: Workspace,
 ) -> None:

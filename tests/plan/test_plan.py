@@ -26,6 +26,7 @@ from shop_project import (
     with_unit,
 )
 
+from interlock.define.definitions import Service
 from interlock.define.environment import Environment, MixedDecision, Owner
 from interlock.define.project import Project
 from interlock.define.refs import Ref
@@ -34,6 +35,7 @@ from interlock.impact.facts import learn
 from interlock.plan.explain import explain
 from interlock.plan.make import Side, Where, make_plan
 from interlock.plan.plan import Plan, Slot, wanted_release, with_artifacts, with_slot
+from interlock.plan.require import common_unit
 from interlock.plan.steps import (
     BuildTable,
     BuildView,
@@ -211,6 +213,16 @@ def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
     note, rules = plan.notes
     assert rules.startswith("environments decide about changes")
     assert "mixed for at least 2d of ramp, allowed by cy: judged on mirrored scores only" in note
+
+
+def test_the_common_unit_is_the_finest_that_mixes_no_decision() -> None:
+    def common(*services: Service) -> tuple[str, ...]:
+        return common_unit(shop(*services), PROD)
+
+    by_both = DESK.model_copy(update={"decision_unit": ("customer", "amount")})
+    assert common(DESK) == ("order_id",), "nobody decides on more than an order"
+    assert common(BY_DAY) == ("customer",)
+    assert common(by_both) == ("customer", "amount")
 
 
 def test_a_subject_inside_the_decision_unit_is_fine() -> None:

@@ -43,6 +43,7 @@ facts = st.builds(
     late_data=st.sampled_from(["", "late"]),
     fallback=st.sampled_from(["", "down"]),
     hook=st.sampled_from(["", "the hook says no"]),
+    series=st.sampled_from(["", "queues are longer"]),
     labels_matured=st.booleans(),
     request=st.sampled_from(
         [None, Request("hold", "a", "b"), Request("promote", "a", "b"), ROLLBACK.request]
@@ -84,6 +85,7 @@ def test_a_hook_can_hold_what_would_move_forward_and_nothing_else(
 ) -> None:
     state, _ = walk(night)[-1]
     now = state.entered_at + timedelta(hours=hours)
+    fact = replace(fact, series="")
     yes = advance(state, judgement, replace(fact, hook=""), now)
     no = advance(state, judgement, replace(fact, hook="the hook says no"), now)
     promoted = fact.request is not None and fact.request.kind == "promote"
@@ -95,6 +97,27 @@ def test_a_hook_can_hold_what_would_move_forward_and_nothing_else(
         assert "the hook says no" in no.sentence
     else:
         assert no == yes
+
+
+@calm
+@given(nights, judgements, facts, st.integers(0, 30))
+def test_what_is_monitored_can_hold_and_neither_takes_back_nor_promotes(
+    night: Night, judgement: Judgement | None, fact: Facts, hours: int
+) -> None:
+    state, _ = walk(night)[-1]
+    now = state.entered_at + timedelta(hours=hours)
+    fine = advance(state, judgement, replace(fact, series=""), now)
+    worse = advance(state, judgement, replace(fact, series="queues are longer"), now)
+    if ahead(fine) and not (fact.request and fact.request.kind == "promote"):
+        assert worse == Hold(HoldReason.SERIES, "queues are longer")
+    elif ahead(fine):
+        assert isinstance(worse, Advance)
+        assert "WAIVED by a" in worse.sentence
+        assert "queues are longer" in worse.sentence
+    elif isinstance(fine, Hold) and fine.reason is HoldReason.HOOK:
+        assert worse == Hold(HoldReason.SERIES, "queues are longer")
+    else:
+        assert worse == fine
 
 
 def test_every_stage_waits_for_its_hook_and_begins_when_it_says_yes() -> None:

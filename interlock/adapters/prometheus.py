@@ -1,0 +1,67 @@
+"""The HTTP API of Prometheus, as far as a rollout needs it: one query over a range of time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from interlock.errors import Unavailable, Unusable
+
+_MOST_READ = 16 * 1024 * 1024
+
+
+def query_range(
+    url: str, query: str, start: float, end: float, step: float, timeout: float = 5.0
+) -> dict[int, float]:
+    """Values of the one series that `query` gives, by seconds since 1970; what is no number is out.
+
+    Raises `Unavailable` when there is no answer in time, `Unusable` for an answer that is not
+    one series of numbers.
+    """
+    asked = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+    body = _answer(url, asked, timeout)
+    if body.get("status") != "success":
+        raise Unusable(f"Prometheus refuses the query: {str(body.get('error'))[:200]}")
+    try:
+        found = body["data"]["result"]
+        if body["data"]["resultType"] != "matrix" or len(found) > 1:
+            help = "aggregate it, as sum(...), so that one series is left"
+            raise Unusable(f"the query gives {len(found)} series", help=help)
+        return dict(_points(found))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unusable(f"this is no answer of Prometheus: {error}") from error
+
+
+def _points(found: list[Mapping[str, Any]]) -> Iterator[tuple[int, float]]:
+    for at, said in found[0]["values"] if found else ():
+        value = float(said)  # text in the protocol: "NaN" and "+Inf" are numbers there
+        if math.isfinite(value):
+            yield round(float(at)), value
+
+
+def _answer(url: str, asked: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    link = kind(parts.hostname or "", parts.port, timeout=timeout)
+    path = f"{parts.path.rstrip('/')}/api/v1/query_range"
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    try:
+        # POST, as Prometheus allows: a query may be longer than an address.
+        link.request("POST", path, urlencode(asked), headers)
+        said = link.getresponse().read(_MOST_READ)
+    except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+        raise Unavailable(f"Prometheus at {parts.hostname} did not answer ({error})") from error
+    finally:
+        link.close()
+    try:
+        body = json.loads(said)
+    except ValueError as error:
+        raise Unusable(f"Prometheus at {parts.hostname} answered no JSON") from error
+    if not isinstance(body, dict):
+        raise Unusable(f"Prometheus at {parts.hostname} answered no object")
+    return body
