@@ -292,7 +292,8 @@ def _units(rows: Sequence[Row], mirrors: Set[str]) -> Counter[tuple[str, str, st
     found: Counter[tuple[str, str, str, int]] = Counter()
     for row in first.values():
         at = int(_moment(row["at"]).timestamp()) // BUCKET_S * BUCKET_S
-        mirrored = row["stage"] == "shadow" and row["id"] in mirrors
+        # Where everybody sees one release, the other's side is what was mirrored.
+        mirrored = row["stage"] in ("shadow", "soak") and row["id"] in mirrors
         for side in ("stable", "candidate") if mirrored else (row["arm"],):
             found[(row["stage"], "units", side, at)] += 1
     return found
