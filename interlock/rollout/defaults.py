@@ -113,10 +113,11 @@ def _safety(planned: Planned) -> tuple[Guardrail, ...]:
     return (
         rate("errors", planned.error_rate, 0.01, 0.4),
         replace(rate("slow", 0.05, 0.03, 0.15), threshold=planned.slow_us),
-        # Mirrored scores take less time than answers: only a ramp can compare the two.
+        # Watched, not waited for: load moves latency from hour to hour in both arms, and the
+        # mean test pays for that as if it were noise of one.
         Guardrail(
             "latency", "log_latency", "mean", scale=planned.latency_variance,
-            margin_absolute=SLOWER, weight=0.05 * SAFETY, gate=("ramp",), bucket_units=units,
+            margin_absolute=SLOWER, weight=0.05 * SAFETY, gate=(), bucket_units=units,
         ),
         rate("fallbacks", planned.fallback_share, 0.03, 0.2),
         # What does not come back cannot be judged: label loss is harm by itself.

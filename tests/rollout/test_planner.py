@@ -59,8 +59,8 @@ def test_a_rung_of_the_ladder_costs_less() -> None:
     early = STAGES[1].model_copy(update={"margins": 3.0})
     rungs = [replace(g, ladder={early.name: early.margins}) for g in DEFAULTS]
     cheap, dear = needs(rungs, [early], DAILY), needs(DEFAULTS, [STAGES[1]], DAILY)
-    assert named(cheap)["tenth", "latency"].units == pytest.approx(
-        named(dear)["tenth", "latency"].units / 9
+    assert named(cheap)["tenth", "log_loss"].units == pytest.approx(
+        named(dear)["tenth", "log_loss"].units / 9
     )
 
 
