@@ -49,7 +49,7 @@ bench: setup
 	$(BIN)/python -m bench
 
 sim: setup
-	$(BIN)/python -m sim
+	mkdir -p build && $(BIN)/python -m sim --write build/simulations.md
 	INTERLOCK_STORMS=40 $(BIN)/pytest tests/record/test_crowd.py
 	INTERLOCK_QUESTIONS=200000 $(BIN)/pytest -s tests/chaos/test_kill.py -k "rollout or harmful"
 

@@ -91,21 +91,21 @@ TITLES = {
 }
 
 
-def page(found: Sequence[Found], seed: int, seconds: float) -> str:
+def page(found: Sequence[Found], seed: int) -> str:
     """The whole page, as Markdown."""
-    return "\n".join(_page(found, seed, seconds)) + "\n"
+    return "\n".join(_page(found, seed)) + "\n"
 
 
-def _page(found: Sequence[Found], seed: int, seconds: float) -> Iterator[str]:
-    runs = found[0].runs
+def _page(found: Sequence[Found], seed: int) -> Iterator[str]:
     broken = [one for one in found if not one.kept]
     yield "# Simulations: what the judge keeps of its promises"
     yield ""
     yield (
-        f"Made by `python -m sim --runs {runs} --seed {seed} --write docs/simulations.md`, in "
-        f"{seconds / 60:.0f} minutes on one core that was shared; run it again to make it anew. "
-        "`make sim` prints the same with 400 runs; `--profile long` makes 10,000. Each line has "
-        "a seed of its own, so that adding one moves no other."
+        "`python -m sim --profile medium --seed 1 --write docs/simulations.md` makes this page "
+        f"anew (this one: seed {seed}): 2,000 runs a line, about five minutes of a core of its "
+        "own. `make sim` prints the same with 400 runs; `--profile long` makes 10,000. Each line "
+        "has a seed of its own, so that adding one moves no other. Lines with fewer runs than "
+        "others were cut short."
     )
     yield ""
     yield (
@@ -115,7 +115,7 @@ def _page(found: Sequence[Found], seed: int, seconds: float) -> Iterator[str]:
         "(statistics.md)."
     )
     yield ""
-    yield f"{len(found)} lines, {runs:,} runs each: {len(broken)} promises broken."
+    yield f"{len(found)} lines: {len(broken)} promises broken."
     for group, (title, about) in TITLES.items():
         here = [one for one in found if one.cell.group == group]
         yield from ("", f"## {title}", "", about, "")
@@ -124,11 +124,12 @@ def _page(found: Sequence[Found], seed: int, seconds: float) -> Iterator[str]:
 
 
 def _table(found: Sequence[Found]) -> Iterator[str]:
-    yield "| traffic | asked | share | standard error | promised | |"
-    yield "|---|---|---|---|---|---|"
+    yield "| traffic | asked | runs | share | standard error | promised | |"
+    yield "|---|---|---|---|---|---|---|"
     for one in found:
         yield (
-            f"| {one.cell.name} | {one.asked} | {one.share:.2%} | {one.error:.2%} | "
+            f"| {one.cell.name} | {one.asked} | {one.runs:,} | {one.share:.1%} | "
+            f"{one.error:.1%} | "
             f"{one.promised} | {one.verdict} |"
         )
 
