@@ -170,6 +170,9 @@ def test_a_log_that_is_full_costs_rows_not_answers(served: World) -> None:
         def append(self, rows: Any) -> None:
             raise Unavailable("no space left")
 
+        def check(self) -> None:
+            raise Unavailable("no space left")
+
         def read(self, after: Any) -> Any:
             return [], after
 
