@@ -23,9 +23,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/interlock demo $(DEMO)
 
-# Without Spark, which is large; tests that need it say so and are skipped.
+# Without Spark, which is large; tests that need it say so and are skipped. Tests of one file
+# run one after the other, files beside each other.
+JOBS ?= 2
 test: setup
-	$(BIN)/pytest -rs $(ARGS)
+	$(BIN)/pytest -rs -n $(JOBS) --dist loadfile $(ARGS)
 
 # With every engine; nothing that is missing is skipped.
 check: export INTERLOCK_EVERY_ENGINE = 1
