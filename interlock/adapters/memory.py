@@ -299,6 +299,11 @@ class MemoryPredictionLog:
             end = len(self._lines)
         return [json.loads(line) for line in lines], {"line": end}
 
+    def find(self, id: str) -> list[Json]:
+        """Every row with this id."""
+        rows, _ = self.read({})
+        return [row for row in rows if row.get("id") == id]
+
 
 def _part(body: Json, path: str) -> Any:
     held: Any = body

@@ -147,7 +147,8 @@ def in_words(guardrail: str) -> str:
     plain = name.replace("_", " ")
     known = {
         "kpi": f"the business figure of {plain}", "errors": "answers that failed",
-        "slow": "answers that came late", "fallbacks": "answers given without all data",
+        "slow": "answers that came late", "latency": "how long answers take",
+        "decisions": f"how often {plain} acts", "fallbacks": "answers given without all data",
         "label_missing": "outcomes that did not come back",
         "score_shift": "how the answers are spread", "log_loss": "how often the model is right",
         "log_loss_paired": "how often the model is right", "split": "how requests are shared out",

@@ -95,7 +95,7 @@ def test_a_promotion_needs_a_reason_and_something_to_promote(folder: Path) -> No
     assert (done.code, done.error["help"]) == (3, "say what is waived, and why")
     done = world.command(folder, "promote", ID, "--by", "sam", "--reason", "go on")
     assert done.code == 3
-    assert "CR-2 is SCHEDULED: there is nothing to hold or promote" in done.error["message"]
+    assert "CR-2 is SCHEDULED: there is nothing to hold, promote or retry" in done.error["message"]
     assert state_of(folder, ID) == "SCHEDULED"
 
 

@@ -41,7 +41,8 @@ def test_a_server_says_where_it_is_and_answers_at_both_doors(empty: Path) -> Non
         assert status == 200
         assert "Nothing is under way." in page
         status, ready = ask(f"{url}/v2/health/ready")
-        assert (status, json.loads(ready)) == (503, {"ready": False})
+        assert (status, json.loads(ready)["ready"]) == (503, False)
+        assert "no release is loaded" in json.loads(ready)["why"][0]
         assert json.loads(ask(f"{url}/interlock/status")[1])["environment"] == "prod"
         assert ask(f"{url}/v2/models/late")[0] == 503
         assert ask(f"{url}/nothing")[0] == 404
