@@ -50,6 +50,8 @@ class LayerStanding:
         """Where it stands, in one word or three."""
         if self.waits_for:
             return f"waits for {self.waits_for}"
+        if self.passed and not self.checks:
+            return "nothing to prove"
         return "passed" if self.passed else "open"
 
     def to_json(self) -> Json:

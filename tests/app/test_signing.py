@@ -150,7 +150,7 @@ def test_a_layer_waits_for_the_one_before_it(ready: Workspace) -> None:
     save(ready, before, bare, by="a test")
     words = {one.layer: one.word for one in describe(ready, ID).layers}
     assert words == {
-        "data": "passed", "feature": "passed", "model": "open",
+        "data": "nothing to prove", "feature": "nothing to prove", "model": "open",
         "integration": "waits for model", "release": "waits for model",
     }  # fmt: skip
 

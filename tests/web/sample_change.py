@@ -297,7 +297,7 @@ def retrain() -> ChangePage:
         evidence=EVIDENCE,
         layers=(
             LayerRow("data", "passed", ("contract:wh.flights",), (), ("chidi",), ("chidi",)),
-            LayerRow("feature", "passed"),
+            LayerRow("feature", "nothing to prove"),
             LayerRow(
                 "model",
                 "open",
