@@ -157,7 +157,7 @@ def edit_rival(folder: Path) -> None:
 
 
 def line(what: str, ratio: float, wanted: str, details: str) -> None:
-    print(f"{what:<52} {ratio:>7.2f}   {wanted:<14} {details}")
+    print(f"{what:<52} {ratio:>8.3f}   {wanted:<14} {details}")
 
 
 def ours(folder: Path) -> tuple[Cost, Cost]:

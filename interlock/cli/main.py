@@ -42,6 +42,7 @@ from interlock.cli import (
     versions,
     watching,
 )
+from interlock.cli.alone import alone
 from interlock.cli.arguments import HERE, AsJson, By, ChangeId, Env, Folder, project, say, show
 from interlock.cli.definitions import contract, schema
 from interlock.cli.elsewhere import server_in
@@ -350,7 +351,8 @@ def _run(given: Sequence[str], url: str, named: bool) -> Any:
         from interlock.cli import remote
 
         return remote.run(app, given, url, named)
-    return app(given, prog_name="interlock", standalone_mode=False)
+    called, rest, name = alone(app, given)
+    return called(rest, prog_name=name, standalone_mode=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
