@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bench.peers import python_of
 from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.define.digest import digest
 from interlock.ports import OnlineRow, OnlineStore
-from interlock.serve.answer import resolve
+from interlock.serve.answer import Resolved, resolve
 from interlock.serve.packed import pack, stored_key
 from interlock.serve.spec import Lookup
 
@@ -55,7 +56,7 @@ def ours(store: OnlineStore, entities: Sequence[str], lookups: Sequence[Lookup])
     """Values of every entity and view, each under its TTL."""
     rows = store.read([(lookup.fingerprint, e) for lookup in lookups for e in entities])
     asked = (lookup for lookup in lookups for _ in entities)
-    return [resolve(one, row, NOW).values for one, row in zip(asked, rows, strict=True)]
+    return [said.values for said in map(resolve, asked, rows, repeat(NOW))]
 
 
 def timed(sides: dict[str, Callable[[], Any]], clock: Callable[[], float], rounds: int = 15,
@@ -95,10 +96,8 @@ def against_lmdb(folder: Path) -> dict[str, float]:
         entity = picked[next(turn) % 500]
         return store.read([(lookup.fingerprint, entity) for lookup in lookups])
 
-    def full(lookups: Sequence[Lookup]) -> Values:
-        return [
-            resolve(one, row, NOW).values for one, row in zip(lookups, rows(lookups), strict=True)
-        ]
+    def full(lookups: Sequence[Lookup]) -> list[Resolved]:
+        return list(map(resolve, lookups, rows(lookups), repeat(NOW)))
 
     ratios = {}
     for count in (1, VIEWS):

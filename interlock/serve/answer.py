@@ -8,6 +8,7 @@ a row is named in the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -23,8 +24,6 @@ Status = Literal["fresh", "stale", "missing", "null"]
 Read = Callable[[Sequence[tuple[str, str]]], list[OnlineRow | None]]
 Columns = Mapping[str, Sequence[object]]
 NAN = float("nan")
-# Times are whole microseconds, kept as doubles of seconds: at an edge, less than this is noise.
-EDGE = 5e-7
 
 
 class Resolved(NamedTuple):
@@ -41,11 +40,25 @@ class Resolved(NamedTuple):
     absent: tuple[str, ...] = ()
 
 
+# NamedTuple's own constructor is a Python function; this is the C function below it.
+_resolved = partial(tuple.__new__, Resolved)
+
+
 def resolve(lookup: Lookup, row: OnlineRow | None, at: float) -> Resolved:
     """The values of `row` that may be used at `at`.
 
     A row stamped after `at` is missing, never used: offline it would not be known yet.
     """
+    if row is not None:
+        # Nearly every row is whole and fresh: it is its own answer.
+        event_time, values, _, _ = row
+        age = at - event_time
+        if 0.0 <= age <= lookup.oldest and len(values) == lookup.plain and None not in values:
+            return _resolved((values, lookup.all_fresh, age, (), ()))
+    return _resolve(lookup, row, at)
+
+
+def _resolve(lookup: Lookup, row: OnlineRow | None, at: float) -> Resolved:
     if row is None or row.event_time > at:
         return _stand_in(lookup, "missing", None, (None,) * len(lookup.features))
     values, age = row.values, at - row.event_time
@@ -53,24 +66,22 @@ def resolve(lookup: Lookup, row: OnlineRow | None, at: float) -> Resolved:
         raise Unusable(f"a stored row of {lookup.view} has {len(values)} values")
     if lookup.remembered:
         return _remembering(lookup, row, at)
-    if lookup.ttl is not None and age > lookup.ttl + EDGE:
+    if age > lookup.oldest:
         return _stand_in(lookup, "stale", age, values)
-    if None not in values:
-        return Resolved(values, lookup.all_fresh, age)
     return Resolved(values, tuple("null" if v is None else "fresh" for v in values), age)
 
 
 def _remembering(lookup: Lookup, row: OnlineRow, at: float) -> Resolved:
     """Values that are remembered have ages of their own, each under the same TTL."""
     values = list(row.values[: len(lookup.features)])
-    if lookup.ttl is not None and at - row.event_time > lookup.ttl + EDGE:
+    if at - row.event_time > lookup.oldest:
         return _stand_in(lookup, "stale", at - row.event_time, values)
     said: list[Status] = ["null" if v is None else "fresh" for v in values]
     names: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     for place, stamp in zip(lookup.remembered, row.values[len(lookup.features) :], strict=True):
         age = None if stamp is None else at - stamp
-        if age is None or lookup.ttl is None or age <= lookup.ttl + EDGE:
+        if age is None or age <= lookup.oldest:
             continue
         stood = _stand_in(lookup, "stale", age, values)
         name = lookup.features[place]
@@ -126,9 +137,7 @@ class _Step:
         self.entity = lookup.entity
         self.fingerprint = lookup.fingerprint
         self.used = tuple(used)
-        self._ttl = float("inf") if lookup.ttl is None else lookup.ttl + EDGE
-        # Remembered values have ages of their own: no row of theirs is plain.
-        self._width = -1 if lookup.remembered else len(lookup.features)
+        self._oldest, self._width = lookup.oldest, lookup.plain
         self._all = self.used == tuple(range(self._width))
 
     def cells(self, row: OnlineRow | None, at: float) -> tuple[tuple[float, ...], Notes]:
@@ -139,7 +148,7 @@ class _Step:
         """
         if row is not None:
             age, values = at - row.event_time, row.values
-            if 0.0 <= age <= self._ttl and None not in values and len(values) == self._width:
+            if 0.0 <= age <= self._oldest and None not in values and len(values) == self._width:
                 if self._all:
                     return (age, *values), _QUIET  # type: ignore[arg-type]  # no None is left
                 return (age, *[values[i] for i in self.used]), _QUIET  # type: ignore[arg-type]  # no None is left

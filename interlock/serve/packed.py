@@ -76,16 +76,11 @@ def stored_key(view: str, key: str) -> bytes:
     return view[:12].encode() + b"\0" + text
 
 
-@lru_cache(maxsize=4096)
-def _start(view: str) -> bytes:
-    return view[:12].encode() + b"\0"
-
-
 def stored_keys(wanted: Iterable[tuple[str, str]]) -> list[bytes]:
     """`stored_key` of each (view, key), quickly."""
     return [
         # 487 bytes are at least 121 characters: shorter keys need no second look.
-        _start(view) + key.encode() if len(key) < 120 else stored_key(view, key)
+        f"{view[:12]}\0{key}".encode() if len(key) < 120 else stored_key(view, key)
         for view, key in wanted
     ]
 

@@ -18,6 +18,9 @@ from interlock.define.refs import Ref
 from interlock.errors import NotFound, Stale
 from interlock.serve.push import PushSpec, pushes_of
 
+# Times are whole microseconds, kept as doubles of seconds: at an edge, less than this is noise.
+EDGE = 5e-7
+
 
 @dataclass(frozen=True)
 class Fallback:
@@ -51,6 +54,16 @@ class Lookup:
     def width(self) -> int:
         """How many values a stored row has."""
         return len(self.features) + len(self.remembered)
+
+    @cached_property
+    def plain(self) -> int:
+        """The width of rows whose values share one age; -1: remembered ones have their own."""
+        return -1 if self.remembered else len(self.features)
+
+    @cached_property
+    def oldest(self) -> float:
+        """The age in seconds up to which a row counts, inclusive."""
+        return float("inf") if self.ttl is None else self.ttl + EDGE
 
     @cached_property
     def all_fresh(self) -> tuple[Literal["fresh"], ...]:
