@@ -167,16 +167,19 @@ class Builder:
         made_of += self.standing(self.project.tables[model.spine], model.time)
         name = physical(f"rows_{model.model}", digest(made_of))
         if not self.workspace.warehouse.has(name):
-            self.say(f"joining features of model:{model.model} point in time")
-            stamp, instant = self.dialect.quoted(model.time), self.dialect.instant
-            asked = (
-                f"(SELECT * FROM {spine} AS t WHERE {stamp} >= {instant(midnight(start))} "
-                f"AND {stamp} < {instant(midnight(end))})"
-            )
-            how, wanted = self.join(asked), list(model.features)
-            sql = point_in_time_sql(asked, model.key, model.time, built, wanted, how)
-            self.workspace.warehouse.build(name, sql)
+            self.workspace.warehouse.build(name, self.rows_sql(model, start, end))
         return name
+
+    def rows_sql(self, model: Model, start: date, end: date) -> str:
+        """The SELECT of the point-in-time rows of `model` with its time in [start, end)."""
+        self.say(f"joining features of model:{model.model} point in time")
+        stamp, instant = self.dialect.quoted(model.time), self.dialect.instant
+        asked = (
+            f"(SELECT * FROM {self.table(model.spine)} AS t "
+            f"WHERE {stamp} >= {instant(midnight(start))} AND {stamp} < {instant(midnight(end))})"
+        )
+        how, wanted = self.join(asked), list(model.features)
+        return point_in_time_sql(asked, model.key, model.time, self.views(model), wanted, how)
 
     def standing(self, table: Table, time: str) -> list[object]:
         """How far a table has come that others fill: of it no refresh says that it moved."""

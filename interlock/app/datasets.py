@@ -6,9 +6,11 @@ table = read_dataset(workspace, Ask("late", "SELECT * FROM wh.spine WHERE dow = 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import file_digest
 from itertools import chain
 from pathlib import Path
@@ -21,7 +23,7 @@ from interlock.app.sample import Asked as Look
 from interlock.app.sample import clear_or_refuse
 from interlock.app.spines import ROW, Spine, spine_of, stretches
 from interlock.app.stored import as_promised
-from interlock.app.training import bound_label_sql, refuse_several_labels
+from interlock.app.training import bound_label_sql, refuse_several_labels, sources_of
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
 from interlock.define.digest import canonical
@@ -31,6 +33,7 @@ from interlock.features.compile import column_names, point_in_time_sql
 from interlock.features.masking import reads_functions
 from interlock.impact.sql import tables_read
 from interlock.models.dataset import Source
+from interlock.ports import Json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,12 +59,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Written:
-    """A dataset on disk, said completely enough to be recognised."""
+    """A dataset on disk, said completely enough to be recognised.
+
+    `columns` in order, each with `name`, Arrow's `type` and `nulls`: its rows without a value.
+    `maturity` is the share
+    of rows whose label was known by `known_by` (ISO, UTC); None where no label was asked for.
+    """
 
     file: Path
     model: str
     rows: int
-    columns: tuple[str, ...]
+    columns: tuple[Json, ...]
+    maturity: float | None
     sources: tuple[Source, ...]
     spine: str
     known_by: str
@@ -96,29 +105,42 @@ def write_dataset(workspace: Workspace, ask: Ask, out: Path, say: Say = quiet) -
 
 
 def _written(workspace: Workspace, checked: _Checked, ask: Ask, out: Path) -> Written:
-    builder, spine, model = checked.builder, checked.spine, checked.model
-    warehouse, rows, say = workspace.warehouse, 0, checked.builder.say
-    say(f"joining features of model:{ask.model} point in time")
-    with stretches(warehouse, builder.dialect, spine) as parts, replaced(out) as temporary:
-        readers = (warehouse.batches(checked.sql(part)) for part in parts)
-        first = next(readers)
-        with _writer(temporary, out.suffix, first.schema) as write:
-            for batch in chain(first, chain.from_iterable(readers)):
-                write(batch)
-                rows += batch.num_rows
-                say(f"{rows} rows written")
-        columns = tuple(first.schema.names)
+    with stretches(workspace.warehouse, checked.builder.dialect, checked.spine) as parts:
+        rows, columns = _streamed(checked, parts, out)
     with out.open("rb") as data:
         sha256 = file_digest(data, "sha256").hexdigest()
-    refs = sorted({*map(str, model.view_refs)})
-    sources = tuple(
-        Source(ref, builder.facts.nodes[ref].fingerprint, spine.digest[:12], None) for ref in refs
-    )
-    known_by = workspace.now().isoformat()
-    found = Written(out, ask.model, rows, columns, sources, spine.digest, known_by, sha256)
+    unknown = sum(one["nulls"] for one in columns if one["name"] == LABEL)
+    maturity = (rows - unknown) / max(rows, 1) if checked.label else None
+    sources = sources_of(checked.builder, checked.model)
+    found = Written(
+        out, ask.model, rows, columns, maturity, sources, checked.spine.digest,
+        checked.known.isoformat(), sha256,
+    )  # fmt: skip
     with replaced(out.with_name(f"{out.name}.manifest.json")) as manifest:
         manifest.write_bytes(canonical(found.to_json()) + b"\n")
     return found
+
+
+def _streamed(checked: _Checked, parts: list[str], out: Path) -> tuple[int, tuple[Json, ...]]:
+    """The rows of all `parts` in the file `out`: how many, and what is said of each column."""
+    warehouse, say = checked.builder.workspace.warehouse, checked.builder.say
+    rows, nulls = 0, Counter[str]()
+    say(f"joining features of {checked.model.ref} point in time")
+    readers = (warehouse.batches(checked.sql(part)) for part in parts)
+    first = next(readers)
+    with replaced(out) as temporary, _writer(temporary, out.suffix, first.schema) as write:
+        for batch in chain(first, chain.from_iterable(readers)):
+            write(batch)
+            rows += batch.num_rows
+            nulls.update(dict(zip(batch.schema.names, _nulls(batch), strict=True)))
+            say(f"{rows} rows written")
+    return rows, tuple(
+        {"name": one.name, "type": str(one.type), "nulls": nulls[one.name]} for one in first.schema
+    )
+
+
+def _nulls(batch: pa.RecordBatch) -> list[int]:
+    return [column.null_count for column in batch.columns]
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,7 @@ class _Checked:
     model: Model
     spine: Spine
     label: bool
+    known: datetime
 
     def sql(self, relation: str) -> str:
         """The rows of `relation`, a part of the spine, with features and label, in order."""
@@ -138,7 +161,7 @@ class _Checked:
             builder.join(relation),
         )  # fmt: skip
         columns = [*self.spine.columns, *column_names(model.features).values()]
-        return _in_order(builder, model, joined, columns, self.label)
+        return _in_order(builder, model, joined, columns, self.known if self.label else None)
 
 
 def _checked(workspace: Workspace, ask: Ask, say: Say) -> _Checked:
@@ -162,7 +185,7 @@ def _checked(workspace: Workspace, ask: Ask, say: Say) -> _Checked:
         )
     if label:
         refuse_several_labels(builder, model)
-    return _Checked(builder, model, spine, label)
+    return _Checked(builder, model, spine, label, workspace.now())
 
 
 def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:
@@ -179,18 +202,20 @@ def _carried(builder: Builder, model: Model, spine: object) -> Iterator[str]:
         yield from (f"column:{name}.{column}" for column in (table.columns if table else ()))
 
 
-def _in_order(builder: Builder, model: Model, joined: str, columns: list[str], label: bool) -> str:
-    """As the spine had them, with what is known of their outcome."""
+def _in_order(
+    builder: Builder, model: Model, joined: str, columns: list[str], known_by: datetime | None
+) -> str:
+    """As the spine had them, with what was known of their outcome at that instant, if any."""
     q = builder.dialect.quoted
     chosen = ", ".join(f"p.{q(name)}" for name in columns)
-    if not label:
+    if known_by is None:
         return f"SELECT {chosen} FROM ({joined}) AS p ORDER BY p.{q(ROW)}"
     key, known = q(model.key), q(model.label.available_at)
     outcome = f"l.{q(model.label.column)} AS {q(LABEL)}, l.{known} AS {q(LABEL_KNOWN)}"
     return (
         f"SELECT {chosen}, {outcome} FROM ({joined}) AS p "
         f"LEFT JOIN (SELECT * FROM ({bound_label_sql(builder, model)}) AS k "
-        f"WHERE k.{known} <= {builder.dialect.instant(builder.workspace.now())}) AS l "
+        f"WHERE k.{known} <= {builder.dialect.instant(known_by)}) AS l "
         f"ON l.{key} = p.{key} ORDER BY p.{q(ROW)}"
     )
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from importlib.metadata import version
+from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interlock.app.build import Builder, midnight
 from interlock.app.scratch import scratch
-from interlock.define.definitions import Model
-from interlock.define.refs import Ref
+from interlock.define.definitions import FeatureView, Model, Table
 from interlock.errors import Refused, about
 from interlock.features.compile import column_names
 from interlock.features.contract import declared_type
 from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
+from interlock.features.snapshot import snapshot_sql
+from interlock.features.timeline import known_column
 from interlock.impact.sql import substitute, tables_read
 from interlock.models.dataset import (
     Floats,
@@ -27,7 +30,7 @@ from interlock.models.dataset import (
     profile,
 )
 from interlock.models.labelled import Interval, duplicate_labels_sql, model_sql
-from interlock.ports import Json, Scorer
+from interlock.ports import Json, Scorer, Trained
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,19 +92,24 @@ def refuse_several_labels(builder: Builder, model: Model) -> None:
         )
 
 
-def labelled(builder: Builder, model: Model, start: date, end: date) -> pa.Table:
-    """Rows of [start, end) whose label is known now, in time order."""
+def labelled(builder: Builder, model: Model, start: date, end: date, known: datetime) -> pa.Table:
+    """Rows of [start, end) whose label was known at the instant `known`, in time order."""
+    interval = Interval(midnight(start), midnight(end), known)
+    return with_labels(builder, model, builder.rows(model, start, end), interval)
+
+
+def with_labels(builder: Builder, model: Model, rows: str, interval: Interval) -> pa.Table:
+    """The point-in-time `rows` of `interval`, each with the label that was known, in time order."""
     bound = model.label.model_copy(update={"sql": bound_label_sql(builder, model)})
     refuse_several_labels(builder, model)
-    interval = Interval(midnight(start), midnight(end), builder.workspace.now())
-    rows = builder.rows(model, start, end)
     sql = model_sql(rows, bound, model.key, model.time, interval, builder.dialect)
     return builder.workspace.warehouse.query(sql)
 
 
 def evaluation_rows(builder: Builder, model: Model) -> Labelled:
     """Rows of the evaluation window as columns of numpy arrays or lists."""
-    table = labelled(builder, model, model.evaluation.start, model.evaluation.end)
+    window, now = model.evaluation, builder.workspace.now()
+    table = labelled(builder, model, window.start, window.end, now)
     columns = {
         name: column_values(table.column(name)) for name in table.column_names if name != "label"
     }
@@ -121,53 +129,85 @@ def column_values(column: Any) -> Any:
 
 def train(builder: Builder, model: Model) -> TrainedModel:
     """Train `model` as declared; the artifact is stored, the manifest says what it saw."""
-    from interlock.adapters.trainer import SubprocessTrainer
-
     with about(model.ref):
         builder.say(f"training model:{model.model}")
-        table = labelled(builder, model, model.training.start, model.training.end)
+        # One instant for rows and manifest: a label that comes meanwhile is in neither.
+        known = builder.workspace.now()
+        table = labelled(builder, model, model.training.start, model.training.end, known)
         if not table.num_rows:
             raise Refused(
                 f"{model.ref} has no labelled row in its training window",
                 help=f"known now ({builder.workspace.now():%Y-%m-%d %H:%M} UTC); move the window",
             )
-        inputs = input_columns(model)
-        options = {
-            **model.training.parameters,
-            "seed": model.training.seed,
-            "categories": list(model.categories),
-        }
-        builder.workspace.state.mkdir(exist_ok=True)
-        with scratch(builder.workspace.state, "training") as work:
-            rows = table.select([*inputs, "label"])
-            found = SubprocessTrainer().train(
-                model.training.code, model.training.entry, rows, options, work
-            )
+        found = fitted(builder, model, table)
         artifact = builder.workspace.artifacts.put(found.model)
         trained = TrainedModel(
             model.model, artifact, found.format, found.inputs, found.categories,
             found.importance, {},
         )  # fmt: skip
-        manifest = _manifest(builder, model, table, trained)
+        manifest = _manifest(builder, model, table, trained, known)
         return TrainedModel(**{**trained.__dict__, "manifest": manifest.to_json()})
 
 
-def _manifest(builder: Builder, model: Model, table: pa.Table, trained: TrainedModel) -> Manifest:
-    columns = {name: column_values(table.column(name)) for name in trained.inputs}
-    x = matrix(columns, trained.inputs, trained.categories)
-    y = np.asarray(table.column("label"), dtype=np.float64)
-    refs = [Ref("table", model.spine), *model.view_refs]
-    sources = tuple(
-        Source(str(ref), builder.facts.fingerprint(ref), builder.facts.fingerprint(ref)[:12], None)
-        for ref in refs
-    )
+def fitted(builder: Builder, model: Model, table: pa.Table) -> Trained:
+    """What the train file of `model` makes of these labelled rows; nothing is kept."""
+    from interlock.adapters.trainer import SubprocessTrainer
+
+    options = {
+        **model.training.parameters,
+        "seed": model.training.seed,
+        "categories": list(model.categories),
+    }
+    builder.workspace.state.mkdir(exist_ok=True)
+    with scratch(builder.workspace.state, "training") as work:
+        rows = table.select([*input_columns(model), "label"])
+        how = model.training
+        return SubprocessTrainer().train(how.code, how.entry, rows, options, work)
+
+
+def _manifest(
+    builder: Builder, model: Model, table: pa.Table, trained: TrainedModel, known: datetime
+) -> Manifest:
+    x, y = inputs_and_labels(table, trained)
     return Manifest(
-        model.model, sources, str(model.training.start), str(model.training.end),
-        builder.workspace.now().isoformat(), _maturity(builder, model, len(y)), len(y),
+        model.model, sources_of(builder, model), str(model.training.start), str(model.training.end),
+        known.isoformat(), _maturity(builder, model, len(y)), len(y),
         int(y.sum()), trained.inputs, trained.categories, checksum(x, y),
         _profile(builder, model, x, trained.inputs),
-        histograms(builder, model, _shown_numbers(builder, model, trained)),
+        histograms(builder, model, _shown_numbers(builder, model, trained)), made_with(trained),
     )  # fmt: skip
+
+
+def inputs_and_labels(table: pa.Table, trained: TrainedModel) -> tuple[Floats, Floats]:
+    """The matrix [rows, inputs] as `trained` codes it, and the label of each row."""
+    columns = {name: column_values(table.column(name)) for name in trained.inputs}
+    x = matrix(columns, trained.inputs, trained.categories)
+    return x, np.asarray(table.column("label"), dtype=np.float64)
+
+
+def made_with(trained: TrainedModel) -> dict[str, str]:
+    """The versions of what may make other bytes of the same rows."""
+    libraries = ("numpy", "onnx" if trained.format == "onnx" else "lightgbm")
+    return {"python": python_version(), **{name: version(name) for name in libraries}}
+
+
+def sources_of(builder: Builder, model: Model) -> tuple[Source, ...]:
+    """Which rows of which version the training set of `model` is made of, as they are now."""
+    tables = sorted({model.spine, *tables_read(model.label.sql)})
+    found = [_source(builder, builder.project.tables[name]) for name in tables]
+    return (*found, *(_source(builder, view) for view, _ in builder.views(model)))
+
+
+def _source(builder: Builder, read: Table | FeatureView) -> Source:
+    if isinstance(read, Table):
+        built, stamp = builder.table(read.name), read.available_at or read.event_time
+    else:
+        built, stamp = builder.view(read)[1], known_column(read)
+    asked = snapshot_sql(built, stamp, builder.dialect)
+    said = builder.workspace.warehouse.query(asked).to_pylist()[0]
+    snapshot = f"{builder.dialect.name} {said['n']} rows {said['digest'] or 'none'}"
+    newest = said["newest"] and said["newest"].replace(" ", "T") + "Z"
+    return Source(str(read.ref), builder.facts.fingerprint(read.ref), snapshot, newest)
 
 
 def _shown_numbers(builder: Builder, model: Model, trained: TrainedModel) -> list[str]:

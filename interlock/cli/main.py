@@ -324,6 +324,7 @@ app.command()(consistency.consistency)
 app.command()(privacy.sample)
 app.command()(privacy.synth)
 app.command()(scores.score)
+app.command()(datasets.reproduce)
 
 
 app.add_typer(datasets.app, name="dataset")

@@ -58,6 +58,7 @@ HERE_ONLY: Mapping[str, str] = {
     "score": _ENGINES,
     "synth": _ENGINES,
     "dataset build": _ENGINES,
+    "reproduce": _ENGINES,
     "adopt": "it writes definitions into a folder",
     "deprecate": "it writes into a file of a folder",
     "audit erase": "it cannot be taken back: who runs the server does it there",

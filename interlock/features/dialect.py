@@ -69,6 +69,8 @@ class Dialect:
     tally: Tally = "counts"
     # The first 52 bits of the SHA-256 of text {x}, a whole number.
     cohort: str = ""
+    # A number made of all rows of {t}, whatever their order; "" where nothing executes it.
+    rows_digest: str = ""
     # A date, and a plain UTC timestamp to its second and its six digits after, as ISO text.
     day_text: str = ""
     second_text: str = ""
@@ -196,6 +198,7 @@ DUCKDB = Dialect(
     union="list_sort(list_distinct(list_concat({a}, {b}, {c})))",
     tally="histogram",
     cohort="CAST('0x' || substr(sha256({x}), 1, 13) AS BIGINT)",
+    rows_digest="sum(CAST(hash({t}) AS HUGEINT))",
     day_text="strftime({x}, '%Y-%m-%d')",
     second_text="strftime({x}, '%Y-%m-%dT%H:%M:%S')",
     micro_text="strftime({x}, '%f')",
@@ -222,6 +225,7 @@ POSTGRES = Dialect(
     "CASE WHEN ({edges})[width_bucket({x}, {edges})] = {x} THEN 1 ELSE 0 END)",
     cohort="CAST(CAST('x' || lpad(substr(encode(sha256(convert_to({x}, 'UTF8')), 'hex'), 1, 13), "
     "16, '0') AS bit(64)) AS BIGINT)",
+    rows_digest="sum(CAST(hashtextextended(CAST({t} AS TEXT), 0) AS NUMERIC))",
     day_text="to_char({x}, 'YYYY-MM-DD')",
     second_text="to_char({x}, 'YYYY-MM-DD\"T\"HH24:MI:SS')",
     micro_text="to_char({x}, 'US')",
@@ -252,6 +256,7 @@ SPARK = Dialect(
     "at + CASE WHEN get({edges}, at + step - 1) < {x} THEN step ELSE 0 END)",
     tally="top",
     cohort="CAST(conv(substr(sha2({x}, 256), 1, 13), 16, 10) AS BIGINT)",
+    rows_digest="sum(CAST(xxhash64({t}.*) AS DECIMAL(38, 0)))",
     day_text="date_format({x}, 'yyyy-MM-dd')",
     second_text="date_format({x}, 'yyyy-MM-dd\\'T\\'HH:mm:ss')",
     micro_text="date_format({x}, 'SSSSSS')",

@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 class Source:
     """One relation read: its version, what it held then, and how far its time had come.
 
-    `snapshot` identifies the rows (a digest or an engine's snapshot id); `watermark` is
-    the newest available instant, ISO.
+    `snapshot` identifies the rows: engine, number and digest (`features.snapshot`);
+    `watermark` is the newest available instant, ISO, UTC; None where no time is declared.
     """
 
     ref: str
@@ -43,6 +43,7 @@ class Manifest:
     instants, UTC). `maturity` is the share of the rows of that interval that had a label by
     then. `checksum` covers inputs and labels in row order. `histograms` freeze the `edges` of
     each input that is a number, and its `counts`: later days are laid on the same bins.
+    `made_with` are the versions of the libraries that trained on it.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Manifest:
     checksum: str
     profile: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     histograms: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -75,6 +77,7 @@ class Manifest:
             "inputs": list(self.inputs),
             "categories": {name: list(values) for name, values in self.categories.items()},
             "profile": {name: dict(row) for name, row in self.profile.items()},
+            "made_with": dict(self.made_with),
             "histograms": {
                 name: {key: list(row[key]) for key in row} for name, row in self.histograms.items()
             },

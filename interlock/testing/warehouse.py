@@ -17,6 +17,8 @@ import pyarrow as pa
 import pytest
 
 from interlock.errors import Unusable
+from interlock.features.dialect import dialect_of
+from interlock.features.snapshot import snapshot_sql
 from interlock.ports import Abilities, Replacement, Warehouse
 from interlock.testing.subjects import differing, subjects
 
@@ -170,6 +172,21 @@ class WarehouseContract:
         assert found == [{"x": 1, "y": "p"}, {"x": 2, "y": "q"}]
         warehouse.load(f"{s}.a", pa.table({"x": [9]}))
         assert warehouse.query(f"SELECT * FROM {s}.a").to_pylist() == [{"x": 9}]
+
+    def test_a_snapshot_tells_rows_and_not_their_order(self, warehouse: Warehouse, s: str) -> None:
+        rows = EVERY_TYPE
+        turned = rows.take(list(reversed(range(rows.num_rows))))
+        twice = pa.concat_tables([rows, rows.slice(0, 1)])
+        for name, held in (("a", rows), ("b", turned), ("c", twice), ("d", rows.slice(1))):
+            warehouse.load(f"{s}.{name}", held)
+        dialect = dialect_of(warehouse)
+        a, b, c, d = (
+            warehouse.query(snapshot_sql(f"{s}.{name}", dialect=dialect)).to_pylist()[0]
+            for name in "abcd"
+        )
+        assert a == b
+        assert (a["n"], c["n"], d["n"]) == (3, 4, 2)
+        assert len({one["digest"] for one in (a, c, d)}) == 3
 
     def test_an_empty_table_has_its_columns(self, warehouse: Warehouse, s: str) -> None:
         warehouse.load(f"{s}.a", EVERY_TYPE.slice(0, 0))

@@ -32,7 +32,8 @@ def test_the_default_is_what_the_model_was_trained_on(live: Workspace) -> None:
     version = stable(live)
     assert version is not None
     model = version.project.models["late"]
-    trained = labelled(version.builder(live), model, model.training.start, model.training.end)
+    span = model.training
+    trained = labelled(version.builder(live), model, span.start, span.end, live.now())
     inputs = [model.key, *input_columns(model)]
     known = found.filter(pa.compute.is_valid(found.column("label")))
     assert known.num_rows == trained.num_rows > 0
@@ -69,7 +70,15 @@ def test_a_file_is_written_whole_with_its_manifest(
     assert rows.num_rows == written.rows == read_dataset(live, Ask("late", SOME)).num_rows
     manifest = json.loads((tmp_path / f"rows{ending}.manifest.json").read_text())
     assert manifest["sha256"] == sha256(out.read_bytes()).hexdigest()
-    assert manifest["columns"] == rows.column_names
+    assert [(one["name"], one["nulls"]) for one in manifest["columns"]] == [
+        (name, rows.column(name).null_count) for name in rows.column_names
+    ]
+    known = rows.num_rows - rows.column("label").null_count
+    assert manifest["maturity"] == known / rows.num_rows > 0
+    source = next(one for one in manifest["sources"] if one["ref"] == "table:wh.spine")
+    held = live.warehouse.query("SELECT count(*) AS n FROM wh.spine").to_pylist()[0]["n"]
+    assert source["snapshot"].startswith(f"duckdb {held} rows ")
+    assert all(one["watermark"] for one in manifest["sources"] if one["ref"].startswith("view:"))
     assert sorted(p.name for p in tmp_path.glob("*rows*")) == [
         out.name,
         f"{out.name}.manifest.json",
