@@ -38,7 +38,8 @@ class Ask:
 
 
 class Share(NamedTuple):
-    """The rows that one release answers. `arm` is `pinned` when the cohort did not decide."""
+    """The rows that one release answers. `arm` is `pinned` when the cohort did not decide,
+    `outside` for rows that the filter of the Route does not let in."""
 
     arm: str
     loaded: Loaded

@@ -18,10 +18,11 @@ from interlock.app.spines import Spine, spine_of, stretches
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
+from interlock.define.environment import Stage
 from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.errors import NotFound, Unusable
-from interlock.rollout.cohort import cohort_sql, subject_sql
+from interlock.rollout.cohort import cohort_sql, key_sql, subject_sql
 from interlock.serve.offline import Source, columns_of, found_in, looked_up_sql, unsendable
 from interlock.serve.scoring import Loaded, score_found, without
 from interlock.serve.spec import ModelSpec, ServingSpec
@@ -34,13 +35,17 @@ _SUBJECT, _COHORT = "il_subject", "il_cohort"
 
 @dataclass(frozen=True)
 class Side:
-    """One release with everything it needs to score the rows."""
+    """One release with everything it needs to score the rows.
+
+    `asked` are columns that a stage of any release here may ask for.
+    """
 
     release: str
     builder: Builder
     model: Model
     loaded: Loaded
     spine: Spine
+    asked: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -49,8 +54,20 @@ class Side:
     @property
     def keys(self) -> dict[str, str]:
         """The spine's columns that stay in the table, with their engine types."""
-        names = (self.model.key, self.model.time, *self.loaded.spec.subject)
+        names = (self.model.key, self.model.time, *self.loaded.spec.subject, *self.about)
         return {name: self.spine.columns[name] for name in dict.fromkeys(names)}
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Columns by which rows can be told to be inside of a stage or not."""
+        types, dialect = self.spine.columns, self.builder.dialect
+        there = (name for name in self.asked if name in types)
+        return tuple(name for name in there if key_sql(dialect, name, types[name]))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """As this release declares them."""
+        return self.builder.project.environments[self.builder.workspace.environment].stages
 
 
 Given = Path | str | Spine
@@ -85,7 +102,7 @@ def objections(side: Side) -> Iterator[str]:
     needed = (model.key, *side.loaded.spec.subject)
     missing = [name for name in dict.fromkeys(needed) if name not in columns]
     yield from (f"no column {name}, needed to tell subjects apart" for name in missing)
-    for name in dict.fromkeys((model.key, model.time, *side.loaded.spec.subject)):
+    for name in dict.fromkeys((model.key, model.time, *side.loaded.spec.subject, *side.about)):
         if name in (*MADE, *ADDED):
             yield f"{name} is a column of every table of scores; rename it"
     if not missing:

@@ -15,7 +15,7 @@ from interlock.app.shown import Place, Share
 from interlock.define.release import Route
 from interlock.features.dialect import Dialect, dialect_of
 from interlock.ports import Replacement, Warehouse
-from interlock.rollout.cohort import WHOLE
+from interlock.rollout.cohort import WHOLE, inside_sql
 
 
 def decided_sql(
@@ -32,7 +32,7 @@ def decided_sql(
     of earlier instants are history scored again, and nobody's decision.
     """
     model, key, moment = names
-    if place.keys[key].upper() not in WHOLE:
+    if place.keys[key].upper() not in WHOLE or not place.tells(route):
         return None
     prepare_log(warehouse)
     dialect = dialect_of(warehouse)
@@ -52,8 +52,10 @@ def decided_sql(
     }  # fmt: skip
     typed = warehouse.columns(f"SELECT * FROM {LOG} AS t")
     listed = ", ".join(f"{values.get(name, 'NULL')} AS {q(name)}" for name in typed)
+    named = {name: (f"s.{q(name)}", type) for name, type in place.keys.items()}
+    inside = inside_sql(dialect, named, route.filter)
     shown = (
-        f"SELECT s.*, {_arm(shares)} AS arm FROM {place.staged} AS s "
+        f"SELECT s.*, {_arm(shares, inside)} AS arm FROM {place.staged} AS s "
         f"WHERE {stamp} >= {dialect.instant(since)}"
     )
     if len(shares) > 1:  # a rollout that began meanwhile draws its lots anew
@@ -66,12 +68,12 @@ def _said(dialect: Dialect, value: str | None) -> str:
     return "NULL" if value is None else dialect.text(value)
 
 
-def _arm(shares: Sequence[Share]) -> str:
+def _arm(shares: Sequence[Share], inside: str) -> str:
     ranges = (share.range for share in shares)
     cases = " ".join(
         f"WHEN s.cohort >= {one.low} AND s.cohort < {one.high} THEN '{one.arm}'" for one in ranges
     )
-    return f"CASE {cases} ELSE 'stable' END"
+    return f"CASE WHEN NOT ({inside}) THEN 'outside' {cases} ELSE 'stable' END"
 
 
 def _own(dialect: Dialect, shares: Sequence[Share]) -> str:

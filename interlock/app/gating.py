@@ -28,7 +28,8 @@ def with_gates(plan: Plan, environment: Environment, judging: Mapping[str, Any])
     """
     stages = stages_of(environment)
     guardrails = [_on(Guardrail.from_json(body), environment) for body in judging["guardrails"]]
-    needed = needs(guardrails, stages, daily(guardrails, judging["units_per_day"]))
+    per_day = daily(guardrails, judging["units_per_day"])
+    needed = needs(guardrails, stages, per_day, judging.get("inside", {}))
     against = [need.objection for need in needed if need.objection]
     gates = tuple(map(_told, needed))
     notes = tuple(note for note in plan.notes if not note.startswith(FORESEEN))

@@ -12,7 +12,7 @@ import numpy as np
 from interlock.app.ingest import ingest
 from interlock.app.measure import BUCKET_S, Measuring, calm, slow_threshold
 from interlock.app.modelchecks import KpiOnHistory
-from interlock.app.units import Units, cost, counted
+from interlock.app.units import Units, cost, counted, shares_inside
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Service
@@ -43,6 +43,7 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
     model, found = next(iter(measured.items()))
     builder, declared = new.builder(workspace), new.project.models[model]
     units = counted(builder, declared, environment.subject)
+    inside = shares_inside(builder, declared, environment)
     planned = _planned(environment, new, model, found, units)
     guardrails = default_guardrails(planned)
     widths = noise(workspace, new.project, model, guardrails)
@@ -55,6 +56,7 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
         "model": model,
         "noise": {name: [found.seconds, found.likeness] for name, found in widths.items()},
         "units_per_day": units.per_day,
+        **({"inside": inside} if inside else {}),
         "units": cost(builder, declared, environment, guardrails),
     }
 

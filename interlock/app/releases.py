@@ -19,7 +19,7 @@ from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
 from interlock.ports import Artifacts, Entry, Json, RecordReader, Scorer
-from interlock.rollout.cohort import arm
+from interlock.rollout.cohort import NOTHING, arm
 from interlock.serve.answer import Assembler
 from interlock.serve.published import Published, only_stable
 from interlock.serve.request import Signature
@@ -59,11 +59,14 @@ class Live:
     known: Mapping[str, Loaded]
     takes: Mapping[str, Signature]
 
-    def assign(self, subject: str | None) -> tuple[str, Loaded]:
+    def assign(
+        self, subject: str | None, about: Mapping[str, object] = NOTHING
+    ) -> tuple[str, Loaded]:
         """(arm, release) of one subject, by the cohort; None has no cohort."""
-        if subject is None or self.candidate is None or arm(self.route, subject) == "stable":
-            return "stable", self.stable
-        return "candidate", self.candidate
+        chosen = arm(self.route, subject, about)
+        if chosen != "candidate":
+            return chosen, self.stable
+        return ("stable", self.stable) if self.candidate is None else (chosen, self.candidate)
 
     def carried(self, release: str) -> tuple[str, Loaded] | None:
         """(arm, release) for a digest that upstream decided on; None when nobody knows it here."""

@@ -8,7 +8,7 @@ release on the Route scores every row; who sees which is the view's to say (`sho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from interlock.app.batches import Given, Side, objections, scored_rows, side_of
@@ -143,6 +143,8 @@ def _sides(workspace: Workspace, asked: Asked, also: Sequence[str], say: Say) ->
         for one in dict.fromkeys(wanted)
         if one
     ]
+    filtered = {column for side in sides for stage in side.stages for column in stage.only}
+    sides = [replace(side, asked=tuple(sorted(filtered))) for side in sides]
     found = list(dict.fromkeys(said for side in sides for said in objections(side)))
     if found:
         raise Refused(
@@ -182,7 +184,7 @@ class _Job:
 
     @property
     def place(self) -> Place:
-        return Place(self.asked.into, self.sides[-1].keys)
+        return Place(self.asked.into, self.sides[-1].keys, self.sides[-1].about)
 
     @property
     def warehouse(self) -> Warehouse:
@@ -252,7 +254,7 @@ class _Job:
         """All of it is seen from here on, and counted where the rollout is; or nothing is."""
         made_ready(self.warehouse, self.place)
         route, model = self.workspace.route(), self.sides[-1].model
-        shares = shares_of(route, [side.release for side in self.sides])
+        shares = shares_of(route, [side.release for side in self.sides], self.place)
         dialect = dialect_of(self.warehouse)
         parts = [
             Replacement(self.place.scores, "TRUE", f"SELECT * FROM {self.place.staged} AS t"),
@@ -281,7 +283,7 @@ class _Job:
         said = {"sql": given} if isinstance(given, str) else {"relation": spine.relation}
         body = {
             **done.to_json(), "environment": self.workspace.environment,
-            "keys": self.place.keys, "by": self.asked.by,
+            "keys": self.place.keys, "about": list(self.place.about), "by": self.asked.by,
             "spine": {**said, "digest": spine.digest},
         }  # fmt: skip
         put = Put(ref_of(self.workspace, done.into), body, before.version if before else 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,9 +21,10 @@ from interlock.app.readiness import objections
 from interlock.app.releases import Live, Pace, Releases
 from interlock.app.stores import Reading, standing_of
 from interlock.define.keys import entity_keys, instant_text
+from interlock.define.release import Filter
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
-from interlock.rollout.cohort import arm
+from interlock.rollout.cohort import arm, unknown
 from interlock.serve.answer import Columns
 from interlock.serve.carried import read_header
 from interlock.serve.scoring import Loaded, Part, Scored, score_together
@@ -137,7 +138,7 @@ class Gateway:
     def _held(self, live: Live, ask: Ask, place: int) -> Asked:
         columns = _columns(live, ask)
         subjects = _subjects(live, columns, ask.count)
-        return Asked(place, ask, columns, subjects, self._shares(live, ask, subjects))
+        return Asked(place, ask, columns, subjects, self._shares(live, ask, columns, subjects))
 
     def _together(
         self, live: Live, model: str, at: datetime, group: Sequence[Asked]
@@ -196,8 +197,14 @@ class Gateway:
             )
         return self.pusher.push(spec, rows, self._instant(at, _now()))
 
-    def _shares(self, live: Live, ask: Ask, subjects: Sequence[str | None]) -> list[Share]:
+    def _shares(
+        self, live: Live, ask: Ask, columns: Columns, subjects: Sequence[str | None]
+    ) -> list[Share]:
         pinned = self._pinned(live, ask)
+        if live.route.filter:
+            about = _about(columns, live.route.filter, ask.count)
+            self._counts["no_attribute"] += sum(unknown(live.route.filter, row) for row in about)
+            return _filtered(live, pinned, subjects, about)
         if pinned is not None:
             return [pinned]
         if live.candidate is None or live.route.weight <= 0:
@@ -243,7 +250,7 @@ class Gateway:
             )
             for asked, answered in done
             for share in asked.shares
-            if share.arm != "pinned"
+            if share.arm not in ("pinned", "outside")
         ]
         if self.mirrors is not None and rows:
             self.mirrors.offer(live, model, at.timestamp(), rows, wait=self.replay_clock)
@@ -324,6 +331,36 @@ def _columns(live: Live, ask: Ask) -> dict[str, Sequence[object]]:
 def _subjects(live: Live, columns: Columns, count: int) -> Sequence[str | None]:
     subject = live.stable.spec.subject
     return entity_keys([columns[name] for name in subject]) if subject else [None] * count
+
+
+def _about(columns: Columns, filter: Filter, count: int) -> list[dict[str, object]]:
+    """What each row says of the columns that the filter asks for."""
+    said = [name for name, _ in filter if name in columns]
+    return [{name: columns[name][row] for name in said} for row in range(count)]
+
+
+def _filtered(
+    live: Live,
+    pinned: Share | None,
+    subjects: Sequence[str | None],
+    about: Sequence[Mapping[str, object]],
+) -> list[Share]:
+    """As without a filter, and apart from that the rows outside: they are judged by nobody.
+
+    They too are answered by the release that upstream decided on.
+    """
+    if pinned is not None and pinned.arm == "pinned":
+        return [pinned]
+    chosen: dict[str, tuple[Loaded, list[int]]] = {}
+    for row, (subject, said) in enumerate(zip(subjects, about, strict=True)):
+        name, loaded = live.assign(subject, said)
+        if pinned is not None:
+            name, loaded = "outside" if name == "outside" else pinned.arm, pinned.loaded
+        chosen.setdefault(name, (loaded, []))[1].append(row)
+    return [
+        Share(name, loaded, None if len(rows) == len(subjects) else rows)
+        for name, (loaded, rows) in chosen.items()
+    ]
 
 
 def _part(columns: Columns, rows: Sequence[int] | None) -> Columns:

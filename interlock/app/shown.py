@@ -14,11 +14,11 @@ from typing import Any
 from interlock.app.workspace import Workspace
 from interlock.define.digest import digest
 from interlock.define.refs import Ref
-from interlock.define.release import Route
+from interlock.define.release import Filter, Route
 from interlock.features.compile import physical
 from interlock.features.dialect import Dialect, dialect_of
 from interlock.ports import Entry, Json, Replacement, Warehouse
-from interlock.rollout.cohort import Range, cohort_sql, ranges
+from interlock.rollout.cohort import Range, cohort_sql, key_sql, ranges
 from interlock.serve.published import only_stable
 
 # What stands in the table beside the columns of the spine; `inputs` is the matrix row.
@@ -32,10 +32,18 @@ ADDED = ("cohort", "arm", "assigned", "epoch", *_SHOWN, "subject")
 
 @dataclass(frozen=True)
 class Place:
-    """The physical names behind one `--into` whose spine columns are `keys` (name -> type)."""
+    """The physical names behind one `--into` whose spine columns are `keys` (name -> type).
+
+    `about` are those of them that a stage may ask for.
+    """
 
     into: str
     keys: Mapping[str, str]
+    about: tuple[str, ...] = ()
+
+    def tells(self, route: Route) -> bool:
+        """Whether rows say enough for the filter of `route`."""
+        return {name for name, _ in route.filter} <= set(self.about)
 
     @property
     def scores(self) -> str:
@@ -55,7 +63,9 @@ class Place:
 
     @property
     def _digest(self) -> str:
-        return digest([2, self.into, dict(self.keys)])
+        # Tables in which no stage asks for anything have the shape that they always had.
+        more = [list(self.about)] if self.about else []
+        return digest([2, self.into, dict(self.keys), *more])
 
 
 @dataclass(frozen=True)
@@ -71,16 +81,18 @@ class Share:
         return self.release != self.range.release
 
 
-def shares_of(route: Route, scored: Sequence[str]) -> tuple[Share, ...]:
+def shares_of(route: Route, scored: Sequence[str], place: Place) -> tuple[Share, ...]:
     """Who sees which of the releases that were `scored`, newest last.
 
     Where the assigned one was not, the stable one's scores are shown and failing that the
     newest that was not taken back, as a gateway does; no release at all is nothing to show. Of
-    a Route that somebody edited by hand only the stable release counts.
+    a Route that somebody edited by hand, or whose filter asks for what rows do not say, only
+    the stable release counts.
     """
     left = [one for one in scored if one not in route.blocked]
     found = []
-    for one in ranges(only_stable(route) if route.flaws() else route):
+    told = not route.flaws() and place.tells(route)
+    for one in ranges(route if told else only_stable(route)):
         wanted = [r for r in (one.release, route.stable) if r in scored]
         if wanted or left:
             found.append(Share(one, str(wanted[0] if wanted else left[-1])))
@@ -89,7 +101,7 @@ def shares_of(route: Route, scored: Sequence[str]) -> tuple[Share, ...]:
 
 def place_of(entry: Entry) -> Place:
     """Where the scores of a `scoring:` entry stand."""
-    return Place(entry.body["into"], entry.body["keys"])
+    return Place(entry.body["into"], entry.body["keys"], tuple(entry.body.get("about", ())))
 
 
 def registered(workspace: Workspace) -> list[Entry]:
@@ -116,7 +128,7 @@ def shares_put(
     place: Place, dialect: Dialect, route: Route, shares: Sequence[Share]
 ) -> Replacement:
     """The shares as the Route has them, unless the table knows a later Route already."""
-    rows = list(_share_rows(dialect, route, shares))
+    rows = list(_share_rows(place, dialect, route, shares))
     if not rows:
         return Replacement(place.shares, "TRUE", f"SELECT * FROM {place.shares} AS t WHERE FALSE")
     later = f"NOT EXISTS (SELECT 1 FROM {place.shares} AS k)"
@@ -126,19 +138,38 @@ def shares_put(
     )
 
 
-def _share_rows(dialect: Dialect, route: Route, shares: Sequence[Share]) -> Iterator[str]:
+def _share_rows(
+    place: Place, dialect: Dialect, route: Route, shares: Sequence[Share]
+) -> Iterator[str]:
     text = dialect.text
 
     def whole(number: int) -> str:
         return dialect.cast(str(number), "integer")
 
+    only = f", {text(_listed(route.filter))} AS lets_in" if place.about else ""
     for share in shares:
         one = share.range
         yield (
             f"SELECT {whole(route.epoch)} AS epoch, {text(route.salt)} AS salt, "
             f"{text(one.arm)} AS arm, {text(share.release)} AS release, "
             f"{text(one.release)} AS assigned, {whole(one.low)} AS low, {whole(one.high)} AS high"
+            f"{only}"
         )
+
+
+def _listed(filter: Filter) -> str:
+    """`||origin=JFK||carrier=UA||`. Key text never holds two bars next to each other."""
+    every = (f"{column}={value}" for column, values in filter for value in values)
+    return "||".join(["", *every, ""]) if filter else ""
+
+
+def _let_in(dialect: Dialect, place: Place) -> Iterator[str]:
+    """For each column that a stage may ask for: it does not ask, or the row has such a value."""
+    for name in place.about:
+        part = key_sql(dialect, f"c.{dialect.quoted(name)}", place.keys[name])
+        asks = f"position({dialect.text(f'||{name}=')} IN a.lets_in) > 0"
+        said = f"{dialect.text(f'||{name}=')} || {part} || '||'"
+        yield f"(NOT {asks} OR coalesce(position({said} IN a.lets_in) > 0, FALSE))"
 
 
 def made_ready(warehouse: Warehouse, place: Place) -> None:
@@ -148,7 +179,7 @@ def made_ready(warehouse: Warehouse, place: Place) -> None:
         warehouse.build(place.scores, f"SELECT * FROM {place.staged} AS t WHERE FALSE")
     if not warehouse.has(place.shares):
         none = Share(Range("stable", "", 0, 0), "")
-        (row,) = _share_rows(dialect, Route(""), [none])
+        (row,) = _share_rows(place, dialect, Route(""), [none])
         warehouse.build(place.shares, f"SELECT * FROM ({row}) AS v WHERE FALSE")
 
 
@@ -163,8 +194,8 @@ def view_made(warehouse: Warehouse, place: Place) -> None:
 def shown_sql(dialect: Dialect, place: Place) -> str:
     """Each row of the spine once, with the score of the release that its subject sees now.
 
-    Who has no subject sees the stable release, as at a gateway. Cohorts were made under the
-    salt of the day; under another one they are made again.
+    Who has no subject, or is outside of the filter, sees the stable release, as at a gateway.
+    Cohorts were made under the salt of the day; under another one they are made again.
     """
     q = dialect.quoted
     anew = cohort_sql(dialect, "r.salt", "s.subject")
@@ -172,12 +203,16 @@ def shown_sql(dialect: Dialect, place: Place) -> str:
     own = ", ".join(f"c.{q(name)}" for name in place.keys)
     shown = ", ".join(f"c.{q(name)}" for name in _SHOWN)
     salts = f"(SELECT DISTINCT salt FROM {place.shares} AS k)"
+    cases = ["WHEN c.bucket IS NULL THEN a.arm = 'stable'"]
+    if place.about:
+        cases.insert(
+            0, f"WHEN NOT ({' AND '.join(_let_in(dialect, place))}) THEN a.arm = 'outside'"
+        )
     return (
         f"SELECT {own}, c.subject, {shown}, c.bucket AS cohort, a.arm, a.assigned, a.epoch "
         f"FROM (SELECT s.*, {cohort} AS bucket FROM {place.scores} AS s CROSS JOIN {salts} AS r) "
         f"AS c JOIN {place.shares} AS a ON a.release = c.release AND "
-        "(CASE WHEN c.bucket IS NULL THEN a.arm = 'stable' "
-        "ELSE c.bucket >= a.low AND c.bucket < a.high END)"
+        f"(CASE {' '.join(cases)} ELSE c.bucket >= a.low AND c.bucket < a.high END)"
     )
 
 
@@ -192,7 +227,7 @@ def follow_route(workspace: Workspace, anew: bool = False) -> tuple[str, ...]:
         place, route = place_of(entry), workspace.route()
         if anew or _epoch(workspace.warehouse, place) < route.epoch:
             scored = releases_in(workspace.warehouse, place)
-            shares = shares_of(route, scored)
+            shares = shares_of(route, scored, place)
             dialect = dialect_of(workspace.warehouse)
             workspace.warehouse.replace([shares_put(place, dialect, route, shares)])
             moved.append(place.into)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.app.gating import daily
 from interlock.plan.require import common_unit
+from interlock.rollout.cohort import inside_sql
 from interlock.rollout.planner import lasts, needs
 from interlock.rollout.state import stages_of
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from interlock.app.build import Builder
     from interlock.define.definitions import Model
     from interlock.define.environment import Environment
+    from interlock.define.release import Filter
     from interlock.rollout.metrics import Guardrail
 
 
@@ -28,14 +30,28 @@ class Units:
     per_hour: float
 
 
-def counted(builder: Builder, model: Model, columns: Sequence[str]) -> Units:
-    """Subjects, when a subject is what these columns say."""
+def counted(builder: Builder, model: Model, columns: Sequence[str], filter: Filter = ()) -> Units:
+    """Subjects that `filter` lets in, when a subject is what these columns say."""
     days = max((model.evaluation.end - model.evaluation.start).days, 1)
-    found = {span: _distinct(builder, model, columns, span) for span in ("day", "hour")}
+    relation = builder.table(model.spine)
+    types = builder.workspace.warehouse.columns(f"SELECT * FROM {relation} AS s") if filter else {}
+    named = {name: (f"s.{builder.dialect.quoted(name)}", type) for name, type in types.items()}
+    where = inside_sql(builder.dialect, named, filter)
+    found = {span: _distinct(builder, model, columns, span, where) for span in ("day", "hour")}
     return Units(tuple(columns), found["day"] / days, found["hour"] / days / 24)
 
 
-def _distinct(builder: Builder, model: Model, columns: Sequence[str], span: str) -> int:
+def shares_inside(builder: Builder, model: Model, environment: Environment) -> dict[str, float]:
+    """The share of subjects that takes part, for stages in which not everybody does."""
+    every = counted(builder, model, environment.subject).per_day
+    return {
+        stage.name: counted(builder, model, environment.subject, stage.filter).per_day / every
+        for stage in stages_of(environment)
+        if stage.filter and every
+    }
+
+
+def _distinct(builder: Builder, model: Model, columns: Sequence[str], span: str, where: str) -> int:
     dialect = builder.dialect
     stamp = dialect.quoted(model.time)
     seconds = {"day": 86400, "hour": 3600}[span]
@@ -48,7 +64,7 @@ def _distinct(builder: Builder, model: Model, columns: Sequence[str], span: str)
     sql = (
         f"SELECT count(*) AS n FROM (SELECT DISTINCT {at} AS at, {picked} "
         f"FROM {builder.table(model.spine)} AS s "
-        f"WHERE {stamp} >= {first} AND {stamp} < {last}) AS u"
+        f"WHERE {stamp} >= {first} AND {stamp} < {last} AND {where}) AS u"
     )
     return int(builder.workspace.warehouse.query(sql).to_pylist()[0]["n"])
 
@@ -57,14 +73,14 @@ def cost(
     builder: Builder, model: Model, environment: Environment, guardrails: Sequence[Guardrail]
 ) -> dict[str, Any]:
     """What it would take to split by the common unit of the services, beside what it takes now."""
-    found = {}
+    found, inside = {}, shares_inside(builder, model, environment)
     for name, columns in (
         ("subject", environment.subject),
         ("common", common_unit(builder.project, environment)),
     ):
         units = counted(builder, model, columns) if columns else Units((), 1.0, 1.0)
         stages = stages_of(environment)
-        takes = lasts(stages, needs(guardrails, stages, daily(guardrails, units.per_day)))
+        takes = lasts(stages, needs(guardrails, stages, daily(guardrails, units.per_day), inside))
         days = round(takes.total_seconds() / 86400, 1)
         found[name] = {"columns": list(columns), "per_day": units.per_day, "days": days}
     return found

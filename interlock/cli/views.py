@@ -23,6 +23,7 @@ from interlock.cli.page import (
     short,
     table,
 )
+from interlock.define.release import said_of
 from interlock.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _environment(found: Standing) -> Iterator[RenderableType]:
     candidate = ""
     if route.candidate:
         share = f"{route.weight:.0%} of subjects" if route.weight else "mirrored, shown to nobody"
-        candidate = f"{short(route.candidate)}: {share} ({route.change}, {route.stage})"
+        who = f", {said_of(route.filter)}" if route.filter else ""
+        candidate = f"{short(route.candidate)}: {share}{who} ({route.change}, {route.stage})"
     yield facts(
         (
             ("environment", f"{found.environment}, epoch {route.epoch}"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from interlock.client.carry import carrying
 from interlock.client.client import Assignment, Client
 from interlock.errors import InterlockError, Stale
+from interlock.rollout.cohort import NOTHING
 from interlock.serve.carried import BAGGAGE, HEADER, Carried, carried
 from interlock.serve.traced import HEADER as TRACE
 
@@ -32,14 +33,19 @@ class OneRelease:
 
     With `subject` this is the edge: what the outside says of a release is not believed, and
     the subject of the request (a function of the ASGI scope) decides; None, no subject, is
-    the stable release. Without `subject`, upstream has decided. Until a Route is known,
+    the stable release. `about` gives what is known of it, for stages that only some take part
+    in. Without `subject`, upstream has decided. Until a Route is known,
     requests are answered 503. `Stale`, raised by `app` before it answers, becomes a 409.
     """
 
     def __init__(
-        self, app: App, client: Client, subject: Callable[[Scope], str | None] | None = None
+        self,
+        app: App,
+        client: Client,
+        subject: Callable[[Scope], str | None] | None = None,
+        about: Callable[[Scope], Mapping[str, object]] = lambda _: NOTHING,
     ) -> None:
-        self.app, self.client, self.subject = app, client, subject
+        self.app, self.client, self.subject, self.about = app, client, subject, about
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -71,7 +77,7 @@ class OneRelease:
             if subject is None:
                 self.client.count("no_subject")
                 return self.client.stable()
-            return self.client.assign(subject)
+            return self.client.assign(subject, self.about(scope))
         said = carried(_lines(headers, _HEADER), baggage)
         await self._catch_up(said)
         return self.client.accept(said)

@@ -7,14 +7,14 @@ a lease: after that only the stable release is named, as in a gateway that lost 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from interlock.client.elapsed import elapsed
 from interlock.client.follow import Follower, Pace
 from interlock.define.release import Route
 from interlock.errors import NotFound, Unavailable
-from interlock.rollout.cohort import arm
+from interlock.rollout.cohort import NOTHING, arm, unknown
 from interlock.serve.carried import Carried
 from interlock.serve.flags import Flag, flag_of, keys_of
 from interlock.serve.published import Published
@@ -23,7 +23,11 @@ NOBODY = "no gateway has told the Route yet"
 
 
 class Assignment(NamedTuple):
-    """The release that a request is answered from; `arm` is `pinned` for one that is neither."""
+    """The release that a request is answered from.
+
+    `arm` is `stable` or `candidate`, `outside` for whom the filter of the Route does not let in,
+    `pinned` for a release that upstream named and that is neither.
+    """
 
     release: str
     epoch: int
@@ -107,11 +111,12 @@ class Client:
             raise Unavailable(NOBODY, help="call `start` first, and name a gateway that runs")
         return self._held.stable
 
-    def assign(self, subject: str) -> Assignment:
+    def assign(self, subject: str, about: Mapping[str, object] = NOTHING) -> Assignment:
         """The release of `subject`, by the same cohort as gateways and batch scoring.
 
-        For the edge only: behind it, `accept` what the edge decided. Raises `Unavailable`
-        before any Route was told.
+        `about` are its columns, for stages that only some subjects take part in; of whom that
+        cannot be told, the stable release answers, and it is counted. For the edge only: behind
+        it, `accept` what the edge decided. Raises `Unavailable` before any Route was told.
         """
         held = self._held
         if held is None:
@@ -119,7 +124,9 @@ class Client:
         if elapsed() > held.until:
             self.counts["lease_over"] += 1
             return held.stable
-        return held.by_arm[arm(held.route, subject)]
+        if held.route.filter and unknown(held.route.filter, about):
+            self.counts["no_attribute"] += 1
+        return held.by_arm[arm(held.route, subject, about)]
 
     def accept(self, said: Carried | None) -> Assignment:
         """The release that upstream decided on. Never a split of our own.
@@ -149,12 +156,18 @@ class Client:
             return False
         return said.epoch > held.published.epoch and self._follower.may_wait()
 
-    def flag(self, key: str, subject: str | None = None, given: Assignment | None = None) -> Flag:
+    def flag(
+        self,
+        key: str,
+        subject: str | None = None,
+        given: Assignment | None = None,
+        about: Mapping[str, object] = NOTHING,
+    ) -> Flag:
         """The flag `<service>.release` or `<service>.candidate`, for `subject` or as `given`.
 
         Raises `NotFound` for a flag that does not exist, naming those that do.
         """
-        chosen = given or (self.stable() if subject is None else self.assign(subject))
+        chosen = given or (self.stable() if subject is None else self.assign(subject, about))
         held = self._held
         if held is None or key not in held.flags:
             known = ", ".join(sorted(held.flags)) if held else "none"
@@ -183,7 +196,7 @@ class Client:
 def _made_ready(published: Published, until: float) -> Held:
     route, epoch = published.route, published.epoch
     stable = Assignment(str(route.stable), epoch, "stable")
-    by_arm = {"stable": stable}
+    by_arm = {"stable": stable, "outside": stable._replace(arm="outside")}
     if route.candidate is not None:
         by_arm["candidate"] = Assignment(route.candidate, epoch, "candidate")
     pinned = {name: Assignment(name, epoch, "pinned") for name in published.known}

@@ -102,7 +102,8 @@ class InterlockProvider:
         return self.resolve_object_details(*asked, **named)
 
     def _resolve(self, key: str, kinds: tuple[type, ...], context: Context) -> Any:
-        flag = self._flag(key, context.targeting_key if context else None)
+        about = context.attributes if context else {}
+        flag = self._flag(key, context.targeting_key if context else None, about)
         if type(flag.value) not in kinds:
             raise TypeMismatchError(f"{key} is {type(flag.value).__name__}")
         return FlagResolutionDetails(
@@ -112,12 +113,12 @@ class InterlockProvider:
             flag_metadata={"epoch": flag.epoch, "release": flag.release},
         )
 
-    def _flag(self, key: str, subject: str | None) -> Flag:
+    def _flag(self, key: str, subject: str | None, about: Mapping[str, object]) -> Flag:
         carried = current()
         if carried is None and not subject:
             raise TargetingKeyMissingError("the targeting key is the subject, as text")
         try:
-            return self._client.flag(key, subject, carried)
+            return self._client.flag(key, subject, carried, about)
         except NotFound as error:
             raise FlagNotFoundError(error.message) from error
         except Unavailable as error:

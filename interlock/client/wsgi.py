@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from interlock.client.asgi import CATCH_UP, LOOK
 from interlock.client.carry import Carrying, carrying
 from interlock.client.client import Assignment, Client
 from interlock.errors import InterlockError, Stale
+from interlock.rollout.cohort import NOTHING
 from interlock.serve.carried import HEADER, carried
 
 Environ = dict[str, Any]
@@ -22,12 +23,17 @@ _TRACE = "HTTP_TRACEPARENT"
 
 
 class OneRelease:
-    """`app`, answering each request from one release; `subject` is a function of `environ`."""
+    """`app`, answering each request from one release; `subject` and `about` are functions of
+    `environ`."""
 
     def __init__(
-        self, app: App, client: Client, subject: Callable[[Environ], str | None] | None = None
+        self,
+        app: App,
+        client: Client,
+        subject: Callable[[Environ], str | None] | None = None,
+        about: Callable[[Environ], Mapping[str, object]] = lambda _: NOTHING,
     ) -> None:
-        self.app, self.client, self.subject = app, client, subject
+        self.app, self.client, self.subject, self.about = app, client, subject, about
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         baggage = tuple(environ[name] for name in (_BAGGAGE,) if name in environ)
@@ -54,7 +60,7 @@ class OneRelease:
             if subject is None:
                 self.client.count("no_subject")
                 return self.client.stable()
-            return self.client.assign(subject)
+            return self.client.assign(subject, self.about(environ))
         said = carried([environ[_RELEASE]] if _RELEASE in environ else [], baggage)
         ends = time.monotonic() + (CATCH_UP if self.client.behind(said) else 0.0)
         while said is not None and self.client.epoch < said.epoch and time.monotonic() < ends:

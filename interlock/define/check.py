@@ -11,7 +11,7 @@ from typing import TypeVar
 from interlock.define.base import Declared
 from interlock.define.calendar import Recurring
 from interlock.define.definitions import FeatureView, Model, Service, Table
-from interlock.define.environment import Environment
+from interlock.define.environment import Environment, narrowings
 from interlock.define.held import Things, things
 from interlock.define.messages import mistakes
 from interlock.define.notifications_check import notification_problems
@@ -285,12 +285,60 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
     if weights != sorted(weights) or not weights:
         message = "the stages of a rollout never send fewer subjects than the one before"
         yield scope.at(_MAIN, (*base, "stages"), message, "order them by weight, shadow (0) first")
+    yield from _filters(scope, base, environment)
     if problem := _unwalkable(environment):
         yield scope.at(_MAIN, (*base, "strategy"), *problem)
     stages = [stage.name for stage in environment.stages]
     for i in (i for i, stage in enumerate(stages) if stage in stages[:i]):
         path = (*base, "stages", i, "name")
         yield scope.at(_MAIN, path, f"a second stage {stages[i]}", "give it another name")
+
+
+_FILTERED = frozenset(("string", "integer", "boolean", "date", "timestamp"))
+
+
+def _filters(scope: _Scope, base: Path, environment: Environment) -> Iterator[Problem]:
+    """Whom a stage lets in must be told alike by every door, and nobody is sent back."""
+    columns = _spines(scope.project, scope.project.models)
+    types = _types(scope.project)
+    for i, stage in enumerate(environment.stages):
+        path: Path = (*base, "stages", i, "only")
+        for column in stage.only:
+            if columns:
+                yield from scope.known(_MAIN, (*path, column), column, columns, "spine column")
+            if odd := types.get(column, _FILTERED) - _FILTERED:
+                message = f"{column} is {', '.join(sorted(odd))}: it has no one form as text"
+                yield scope.at(_MAIN, (*path, column), message, "name a column of text or numbers")
+            if column not in environment.subject and not _a_row_each(scope.project, environment):
+                message = (
+                    f"a subject may be let in by one row and not by another: {column} is not in it"
+                )
+                yield scope.at(_MAIN, (*path, column), message, "name columns of the subject")
+            if not stage.only[column]:
+                yield scope.at(_MAIN, (*path, column), "no value is let in", "list at least one")
+    for said in narrowings(environment.walked):
+        yield scope.at(
+            _MAIN,
+            (*base, "stages"),
+            said,
+            "let in as many as the stage before, and everybody in the last",
+        )
+
+
+def _a_row_each(project: Project, environment: Environment) -> bool:
+    """Whether each row is a subject of its own, so that it says one thing of itself."""
+    keys = {model.key for model in project.models.values()}
+    return bool(keys) and keys <= set(environment.subject)
+
+
+def _types(project: Project) -> dict[str, frozenset[str]]:
+    """The declared types of each spine column."""
+    found: dict[str, frozenset[str]] = {}
+    for model in project.models.values():
+        table = project.tables.get(model.spine)
+        for name, column in table.columns.items() if table else ():
+            found[name] = found.get(name, frozenset()) | {column.type}
+    return found
 
 
 def _unwalkable(environment: Environment) -> tuple[str, str] | None:

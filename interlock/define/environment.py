@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -11,7 +12,9 @@ from pydantic import Field, field_validator
 from interlock.define.addresses import RecordAddress, Secret, StoreAddress, WarehouseAddress
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
+from interlock.define.keys import key_part
 from interlock.define.notifications import Hook, WebAddress
+from interlock.define.release import Filter
 from interlock.define.schedules import Schedule
 
 Role = Literal[
@@ -31,6 +34,8 @@ class Stage(Definition):
 
     What is open at its `deadline` is the owner's to decide. `margins`: to leave it, so many
     times the margin of each guardrail suffices; a small share can only rule out large harm.
+    `only` are spine columns, each with the values one of which a row must have: the rest is
+    answered by the stable release, and neither mirrored nor compared.
     """
 
     name: Name
@@ -38,6 +43,34 @@ class Stage(Definition):
     hold: Duration
     deadline: Duration | None = None
     margins: float = Field(default=1.0, ge=1)
+    only: Mapping[Name, tuple[str | int | bool, ...]] = Field(default_factory=dict)
+
+    @property
+    def filter(self) -> Filter:
+        """`only` as it stands in the Route."""
+        return tuple((c, tuple(map(str, map(key_part, self.only[c])))) for c in sorted(self.only))
+
+
+def narrowings(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Stages that would send subjects back, and a last one before which somebody saw nothing."""
+    shown = [stage for stage in stages if stage.weight > 0]
+    last = shown[-1] if shown and shown[-1].weight == 1 else None
+    found = [
+        f"{after.name} sends subjects of {before.name} back: its `only` lets in fewer of them"
+        for before, after in pairwise(shown)
+        if after is not last and not _wider(before, after)
+    ]
+    if last is not None and last.only:
+        found.append(
+            f"after {last.name} everybody is answered by the candidate, and its `only` leaves "
+            "somebody out until then"
+        )
+    return tuple(found)
+
+
+def _wider(before: Stage, after: Stage) -> bool:
+    held = dict(before.filter)
+    return all(set(held.get(name, ())) <= set(said) and name in held for name, said in after.filter)
 
 
 Strategy = Literal["canary", "shadow", "ab", "blue_green"]

@@ -24,11 +24,22 @@ class Release:
         return digest(dict(self.components))
 
 
+Filter = tuple[tuple[str, tuple[str, ...]], ...]
+"""Columns, each with the values one of which a row must have there, as key text."""
+
+
+def said_of(filter: Filter) -> str:
+    """`only carrier UA, origin EWR or JFK`; empty for everybody."""
+    named = ", ".join(f"{column} {' or '.join(values)}" for column, values in filter)
+    return f"only {named}" if named else ""
+
+
 @dataclass(frozen=True)
 class Route:
     """The ONE mutable row of an environment; `epoch` is raised by every change to it.
 
-    `weight` is the share of subjects (0 to 1) whose answers come from `candidate`.
+    `weight` is the share of subjects (0 to 1) whose answers come from `candidate`, of those
+    whom `filter` lets in; everybody else is answered by `stable` and judged by nobody.
     `mirror` asks gateways to score every request with the other release too, without
     showing the result. `blocked` digests may never become a candidate again.
     """
@@ -43,9 +54,14 @@ class Route:
     change: str | None = None
     stage: str | None = None
     blocked: tuple[str, ...] = field(default=())
+    filter: Filter = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "blocked": list(self.blocked)}
+        body = {**self.__dict__, "blocked": list(self.blocked)}
+        del body["filter"]
+        # Said only where there is one: who does not know the word answers from stable.
+        only = {column: list(values) for column, values in self.filter}
+        return {**body, "filter": only} if only else body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Route:
@@ -54,7 +70,8 @@ class Route:
             blocked = body.get("blocked", ())
             if not isinstance(blocked, list | tuple):
                 raise Corrupt(f"this is no Route: its blocked releases are {blocked!r}")
-            return cls(**{**body, "blocked": tuple(blocked)})
+            only = tuple((name, _texts(said)) for name, said in body.get("filter", {}).items())
+            return cls(**{**body, "blocked": tuple(blocked), "filter": only})
         except (TypeError, AttributeError) as error:
             raise Corrupt(f"this is no Route: {error}") from error
 
@@ -70,5 +87,13 @@ class Route:
             "its salt is not text": type(self.salt) is str,
             "mirror is neither true nor false": type(self.mirror) is bool,
             "its candidate is blocked": self.candidate not in self.blocked,
+            "a filter stands there without a candidate": bool(self.candidate) or not self.filter,
+            "its filter names a column without values": all(said for _, said in self.filter),
         }
         return tuple(flaw for flaw, well in told.items() if not well)
+
+
+def _texts(said: object) -> tuple[str, ...]:
+    if not isinstance(said, list | tuple) or not all(type(one) is str for one in said):
+        raise Corrupt(f"this is no Route: its filter asks for {said!r}")
+    return tuple(said)

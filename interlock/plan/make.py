@@ -10,6 +10,7 @@ from interlock.define.digest import digest
 from interlock.define.environment import Environment
 from interlock.define.project import Project
 from interlock.define.refs import Ref
+from interlock.define.release import said_of
 from interlock.errors import NotFound
 from interlock.impact.difference import Difference, differences
 from interlock.impact.facts import Facts
@@ -182,7 +183,8 @@ def _steps(
         yield RouteTo("first", 1.0, 0.0)
     else:
         for stage in environment.walked:
-            yield RouteTo(stage.name, stage.weight, stage.hold.total_seconds())
+            only = said_of(stage.filter)
+            yield RouteTo(stage.name, stage.weight, stage.hold.total_seconds(), only)
     for difference in found:
         if difference.change == "removed":
             yield Retire(difference.ref, environment.rollback_window.total_seconds())

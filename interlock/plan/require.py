@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -138,8 +138,10 @@ def decisions(
     project: Project, environment: Environment, touched: Iterable[Ref]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Objections and notes about services that would mix two releases in one decision."""
-    objections, notes = [], []
+    notes = []
     allowed = {mixed.service: mixed for mixed in environment.mixed_decisions}
+    touched = tuple(touched)
+    objections = [*_divided(project, environment, touched, allowed)]
     subject = ", ".join(environment.subject)
     coarse = [service for ref in touched if (service := _coarser(project, environment, ref))]
     ramp = sum((s.hold for s in environment.walked if 0 < s.weight < 1), timedelta())
@@ -157,6 +159,26 @@ def decisions(
             cost = f"mixed for at least {format_duration(ramp)} of ramp"
             notes.append(f"{said}: {cost}, allowed by {mixed.by}: {mixed.reason.strip()}")
     return tuple(objections), tuple(notes)
+
+
+def _divided(
+    project: Project, environment: Environment, touched: Iterable[Ref], allowed: Container[str]
+) -> Iterator[str]:
+    """Services one of whose decisions would have rows inside and outside of a stage's `only`."""
+    asked = {column for stage in environment.walked for column in stage.only}
+    for ref in touched:
+        service = project.services.get(ref.name) if ref.kind == "service" else None
+        if service is None or service.service in allowed:
+            continue
+        keys = {project.models[name].key for name in service.models if name in project.models}
+        unit = set(service.decision_unit)
+        # A row that is one decision has one value everywhere.
+        if asked - unit and not (keys and keys <= unit):
+            yield (
+                f"{ref} decides per ({', '.join(service.decision_unit)}), and `only` asks for "
+                f"{', '.join(sorted(asked - unit))}: one decision would mix two releases; ask for "
+                "columns of the unit, or write down why under mixed_decisions"
+            )
 
 
 def common_unit(project: Project, environment: Environment) -> tuple[str, ...]:

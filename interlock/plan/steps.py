@@ -52,11 +52,15 @@ class LoadRelease:
 
 @dataclass(frozen=True)
 class RouteTo:
-    """One stage: `weight` 0 mirrors requests without showing the answer."""
+    """One stage: `weight` 0 mirrors requests without showing the answer.
+
+    `only` says in words who takes part; empty for everybody.
+    """
 
     stage: str
     weight: float
     hold_s: float
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,11 @@ def sentence(step: Step) -> str:
             return f"rescore {ref}  (same artifact, other inputs)"
         case LoadRelease(services):
             return f"load    the candidate in every gateway of {_names(services)}"
-        case RouteTo(stage, weight, hold_s):
+        case RouteTo(stage, weight, hold_s, only):
             held = format_duration(timedelta(seconds=hold_s))
             how = "mirror, show nothing" if weight == 0 else f"{weight:.0%} of subjects"
-            return f"route   {stage}: {how}, at least {held}"
+            who = f" ({only})" if only else ""
+            return f"route   {stage}: {how}{who}, at least {held}"
         case Retire(ref, after_s):
             return (
                 f"retire  {ref}  (not before {format_duration(timedelta(seconds=after_s))} later)"
@@ -103,7 +108,9 @@ def sentence(step: Step) -> str:
 
 def step_to_json(step: Step) -> dict[str, Any]:
     """`{"do": ..., ...}`; refs as text."""
-    return {"do": type(step).__name__, **{k: _plain(v) for k, v in _fields(step).items()}}
+    # A stage for everybody says nothing of it, as before there was a word for it.
+    said = {k: _plain(v) for k, v in _fields(step).items() if (k, v) != ("only", "")}
+    return {"do": type(step).__name__, **said}
 
 
 def step_from_json(body: Mapping[str, Any]) -> Step:

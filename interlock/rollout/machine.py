@@ -17,6 +17,7 @@ from typing import Literal
 from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
 from interlock.define.notifications import COMMIT
+from interlock.define.release import Filter
 from interlock.rollout.judge import Judgement
 from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, State, state_of
 
@@ -63,6 +64,7 @@ class RouteMove:
     stage: str | None
     weight: float
     commit: bool = False
+    filter: Filter = ()
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Adv
         move = RouteMove(state.release, state.change, None, 0.0, commit=True)
         return Advance(State.COMMITTED, state.index, why, move)
     stage = state.stages[index]
-    move = RouteMove(state.release, state.change, stage.name, stage.weight)
+    move = RouteMove(state.release, state.change, stage.name, stage.weight, filter=stage.filter)
     return Advance(state_of(stage), index, why, move)
 
 

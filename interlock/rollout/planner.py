@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil, inf, log
+from types import MappingProxyType
 
 from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
@@ -28,6 +29,7 @@ _NOT_WHILE_MIRRORED: Mapping[str, tuple[Gate, ...]] = {
     "log_latency": ("shadow", "soak"), "slow": ("soak",),
 }  # fmt: skip
 _DAY = 86400.0
+EVERYBODY: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,17 @@ def needs(
     guardrails: Sequence[Guardrail],
     stages: Sequence[Stage],
     units_per_day: float | Mapping[str, float],
+    inside: Mapping[str, float] = EVERYBODY,
 ) -> tuple[Need, ...]:
-    """For every stage and each guardrail it waits for; `units_per_day` may differ by metric."""
-    daily = {g.metric: _daily(units_per_day, g.metric) for g in guardrails}
+    """For every stage and each guardrail it waits for; `units_per_day` may differ by metric.
+
+    `inside` is the share of units that take part in a stage, where not everybody does.
+    """
+    every = {g.metric: _daily(units_per_day, g.metric) for g in guardrails}
     known = dict.fromkeys((g.name for g in guardrails), 0.0)
     found: list[Need] = []
     for stage in stages:
+        daily = {metric: units * inside.get(stage.name, 1.0) for metric, units in every.items()}
         here = [
             _need(one, stage, daily[one.metric], known[one.name])
             for one in guardrails

@@ -27,7 +27,7 @@ def _forward(route: Route, move: RouteMove) -> Route:
     return replace(
         route, epoch=route.epoch + 1, candidate=move.release, weight=move.weight, mirror=True,
         # A salt per change: the same subjects are not first in line every time.
-        salt=move.change, change=move.change, stage=move.stage,
+        salt=move.change, change=move.change, stage=move.stage, filter=move.filter,
     )  # fmt: skip
 
 
@@ -63,5 +63,5 @@ def _back(route: Route, abort: Abort) -> Route:
 def _idle(route: Route, stable: str | None, blocked: tuple[str, ...]) -> Route:
     return replace(
         route, epoch=route.epoch + 1, stable=stable, candidate=None, weight=0.0, mirror=False,
-        salt="", change=None, stage=None, blocked=blocked,
+        salt="", change=None, stage=None, blocked=blocked, filter=(),
     )  # fmt: skip

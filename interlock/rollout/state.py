@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from interlock.define.environment import Environment, Stage
+from interlock.define.environment import Environment, Stage, narrowings
 from interlock.errors import Invalid
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def stages_of(environment: Environment) -> tuple[Stage, ...]:
     wrong = [
         *(["weights must not fall from stage to stage"] if weights != sorted(weights) else []),
         *(["stage names must differ"] if len(set(names)) < len(names) else []),
+        *narrowings(stages),
     ]
     if wrong:
         raise Invalid("the stages of the environment cannot be walked", objections=wrong)

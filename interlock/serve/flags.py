@@ -43,10 +43,11 @@ def keys_of(services: Iterable[str]) -> list[str]:
 
 def splits(route: Route) -> bool:
     """Whether two subjects may be told different things right now."""
-    return route.candidate is not None and 0 < route.weight < 1
+    everybody = route.weight >= 1 and not route.filter
+    return route.candidate is not None and route.weight > 0 and not everybody
 
 
 def flag_of(key: str, route: Route, epoch: int, release: str, arm: str) -> Flag:
     """The flag `key` of `keys_of`, for a subject that `arm` and `release` were chosen for."""
-    value = release if key.endswith(".release") else arm not in ("stable", "pinned")
+    value = release if key.endswith(".release") else arm == "candidate"
     return Flag(key, value, "SPLIT" if splits(route) else "STATIC", arm, release, epoch)

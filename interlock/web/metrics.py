@@ -34,6 +34,7 @@ _COUNTED = {
     "errors": "Rows without a score.",
     "fallbacks": "Rows in which something declared stood in for what was missing.",
     "unknown_release": "Requests that named a release which is not known here.",
+    "no_attribute": "Rows of which it is not known whether the filter of a stage lets them in.",
     "unlogged": "Rows that were answered and could not be written to the log.",
     "mirrored": "Rows that the other release scored too.",
     "mirror_drops": "Rows that should have been mirrored and were not.",

@@ -6,7 +6,7 @@ than that. What can be answered is written out once per Route, for each arm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -16,7 +16,9 @@ from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.define.digest import digest
 from interlock.errors import Unavailable
+from interlock.rollout.cohort import unknown
 from interlock.serve.flags import flag_of, keys_of
+from interlock.serve.scoring import Loaded
 from interlock.web.upstream import upstream_of
 
 PATH = "/ofrep/v1/evaluate/flags"
@@ -74,10 +76,15 @@ class Flags:
 
     def _found(self, scope: Scope, body: bytes) -> Written:
         """The answers for the subject, or for the release that upstream decided on."""
-        subject = _subject(body)
+        subject, about = _subject(body)
         live = self._gateway.live()
         upstream = upstream_of(scope["headers"])
-        found = live.assign(subject) if upstream is None else live.carried(upstream.release)
+        if upstream is None:
+            found: tuple[str, Loaded] | None = live.assign(subject, about)
+            if live.route.filter and unknown(live.route.filter, about):
+                self._gateway.count("no_attribute")
+        else:
+            found = live.carried(upstream.release)
         if found is None:
             self._gateway.count("unknown_release")
             found = "pinned", live.stable
@@ -109,7 +116,8 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _subject(body: bytes) -> str:
+def _subject(body: bytes) -> tuple[str, Mapping[str, object]]:
+    """The subject, and what else the caller says of it."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -120,7 +128,7 @@ def _subject(body: bytes) -> str:
     key = context.get("targetingKey")
     if not isinstance(key, str) or not key:
         raise Wrong("TARGETING_KEY_MISSING", 400, "context.targetingKey is the subject, as text")
-    return key
+    return key, context
 
 
 def _all(written: Written, headers: Sequence[Header]) -> tuple[int, bytes, tuple[Header, ...]]:

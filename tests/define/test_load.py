@@ -76,6 +76,23 @@ def test_a_model_cannot_read_what_the_online_store_does_not_hold() -> None:
     assert "request" in problem.fix
 
 
+def test_a_stage_asks_for_columns_that_every_door_writes_alike_and_of_which_a_subject_has_one() -> (
+    None
+):
+    old, new = "plane_age: {type: integer", "plane_age: {type: double"
+    files = change("tables/wh_spine.yaml", old, new)
+    shadow = "{name: shadow, weight: 0, hold: 3d"
+    text = files["interlock.yaml"].replace(shadow, f"{shadow}, only: {{plane_age: [7]}}")
+    found = read({**files, "interlock.yaml": text}).problems
+    assert ["plane_age is double" in one.message for one in found] == [True]
+    text = text.replace("plane_age: [7]", "dest: [BOS]")
+    text = text.replace("subject: [flight_id]", "subject: [origin, local_date]")
+    found = read({**FLIGHTS, "interlock.yaml": text}).problems
+    assert ["let in by one row and not by another" in one.message for one in found] == [True]
+    text = text.replace("dest: [BOS]", "origin: [JFK]")
+    assert read({**FLIGHTS, "interlock.yaml": text}).problems == ()
+
+
 @pytest.mark.parametrize(("file", "old", "new", "said"), list(mistakes()))
 def test_one_mistake_makes_one_problem_with_file_line_and_fix(
     file: str, old: str, new: str, said: list[str]

@@ -44,7 +44,9 @@ from interlock.plan.steps import (
     Retire,
     RouteTo,
     TrainModel,
+    sentence,
     step_from_json,
+    step_to_json,
 )
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
@@ -203,6 +205,27 @@ def test_mixing_releases_inside_one_decision_is_refused() -> None:  # R-C5
     (said,) = planned(BY_DAY).objections
     assert "service:desk decides per (customer), coarser than subject (order_id)" in said
     assert "make the subject (customer)" in said
+
+
+def test_a_stage_that_divides_the_rows_of_one_decision_is_refused() -> None:
+    def said(column: str, *unit: str) -> tuple[str, ...]:
+        stages = tuple(
+            stage.model_copy(update={"only": {column: ("x",)} if stage.weight < 1 else {}})
+            for stage in PROD.stages
+        )
+        prod = PROD.model_copy(update={"stages": stages, "subject": ("customer",)})
+        desk = DESK.model_copy(update={"decision_unit": unit})
+        plan = planned(desk, environments={"prod": prod})
+        return tuple(one for one in plan.objections if "`only`" in one)
+
+    route = RouteTo("half", 0.5, 3600.0, "only amount x")
+    assert sentence(route) == "route   half: 50% of subjects (only amount x), at least 1h"
+    assert step_from_json(step_to_json(route)) == route
+    assert "only" not in step_to_json(RouteTo("half", 0.5, 3600.0))
+    (refused,) = said("amount", "customer")
+    assert "decides per (customer), and `only` asks for amount" in refused
+    assert said("customer", "customer") == ()
+    assert said("amount", "order_id") == (), "one row, one decision"
 
 
 def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
