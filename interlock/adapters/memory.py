@@ -148,7 +148,7 @@ class MemoryRecord:
 
     def _stored(self, put: Put, body: Json, by: str, at: str) -> Stored:
         known = self._known({by, self._source, *people_in(body)})
-        text = canonical(hidden(body, known, canonical(body).decode())).decode()
+        text = hidden(body, known, canonical(body).decode())
         who, where = known.get(by, by), known.get(self._source, self._source)
         return Stored(str(put.ref), put.expected + 1, text, at, who, where)
 

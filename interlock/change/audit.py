@@ -30,17 +30,19 @@ MOST = 100  # objections told one by one
 
 def leaf_of(seq: int, entry: Stored) -> Json:
     """The audit leaf of `entry`, which was write number `seq` (from 1) of its record."""
-    row: Json = {
+    ref, version, body, at, by, source = entry
+    found = digest_bytes(body.encode())
+    return {
         "rules": RULES,
         "seq": seq,
-        "ref": entry.ref,
-        "version": entry.version,
-        "body_digest": digest_bytes(entry.body.encode()),
-        "written_at": entry.written_at,
-        "by": entry.by,
-        "source": entry.source,
+        "ref": ref,
+        "version": version,
+        "body_digest": found,
+        "written_at": at,
+        "by": by,
+        "source": source,
+        "leaf": leaf_hash(_written_out(found, by, ref, seq, source, version, at)).hex(),
     }
-    return {**row, "leaf": hash_of(row).hex()}
 
 
 def hash_of(leaf: Mapping[str, Any]) -> bytes:
@@ -58,10 +60,16 @@ def _text_of(leaf: Mapping[str, Any]) -> bytes:
     values = _SORTED(leaf)
     if tuple(map(type, values)) != _TYPES:
         return b""  # somebody put something else in its place: as slowly as ever
-    body, by, ref, rules, seq, source, version, at = values
+    body, by, ref, _, seq, source, version, at = values
+    return _written_out(body, by, ref, seq, source, version, at)
+
+
+def _written_out(
+    body: str, by: str, ref: str, seq: int, source: str, version: int, at: str
+) -> bytes:
     text = (
         f'{{"body_digest":{_quoted(body)},"by":{_quoted(by)},"ref":{_quoted(ref)},'
-        f'"rules":{rules},"seq":{seq},"source":{_quoted(source)},"version":{version},'
+        f'"rules":{RULES},"seq":{seq},"source":{_quoted(source)},"version":{version},'
         f'"written_at":{_quoted(at)}}}'
     )
     return text.encode()

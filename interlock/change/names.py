@@ -19,6 +19,7 @@ from functools import lru_cache, partial
 from json.encoder import encode_basestring
 from typing import Any
 
+from interlock.define.digest import canonical
 from interlock.errors import NotFound
 from interlock.ports import Named
 
@@ -27,6 +28,7 @@ PEOPLE = frozenset(
      "person"}
 )  # fmt: skip
 """Keys of a body whose text, or list of texts, are names."""
+_ALONE = re.compile(rf'"(?:{"|".join(sorted(PEOPLE))})":"((?:[^"\\]|\\.)*)"')
 SALT_BYTES = 32
 _SIZE = 32
 _PSEUDONYM = re.compile(rf"anon-[0-9a-f]{{{_SIZE}}}")
@@ -80,10 +82,21 @@ def is_name(text: str) -> bool:
     return bool(text) and not _PSEUDONYM.fullmatch(text)
 
 
-def hidden(body: Any, known: Mapping[str, str], text: str) -> Any:
-    """`body` with pseudonyms for the names in `known`; `text` is its JSON, to look quickly."""
+def hidden(body: Any, known: Mapping[str, str], text: str) -> str:
+    """The canonical JSON of `body` with pseudonyms for the names in `known`; `text` is it as yet.
+
+    Where names stand nowhere but alone under keys for people, they are put into the text: an
+    unescaped quote, key and colon are no part of any string.
+    """
     there = {name: known[name] for name in known if _quoted(name) in text}
-    return _walked(body, there, partial(_words, there)) if there else body
+    if not there:
+        return text
+    alone = _ALONE.findall(text)
+    if any(text.count(_quoted(name)) != alone.count(_quoted(name)) for name in there):
+        return canonical(_walked(body, there, partial(_words, there))).decode()
+    for name, anonym in there.items():
+        text = text.replace(f'"{_quoted(name)}"', f'"{anonym}"')
+    return text
 
 
 def _walked(value: Any, known: Mapping[str, str], words: Callable[[str], str]) -> Any:
@@ -136,11 +149,12 @@ def shown(text: str, names: Mapping[str, str]) -> str:
     return _PSEUDONYM.sub(lambda found: _quoted(names.get(found[0], found[0])), text)
 
 
+@lru_cache(maxsize=4096)
 def _quoted(name: str) -> str:
-    """As it stands inside a JSON string."""
+    """As it stands inside a JSON string: every write asks for everybody known."""
     return encode_basestring(name)[1:-1]
 
 
 def unknown(names: Collection[str], known: Mapping[str, str]) -> list[str]:
     """Names that have no pseudonym yet, each once, in a fixed order."""
-    return sorted({name for name in names if is_name(name)} - known.keys())
+    return sorted(name for name in set(names) - known.keys() if is_name(name))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interlock.change.names import (
@@ -31,7 +31,7 @@ BACK = {value: name for name, value in KNOWN.items()}
 
 
 def _hide(body: Any) -> Any:
-    return hidden(body, KNOWN, canonical(body).decode())
+    return json.loads(hidden(body, KNOWN, canonical(body).decode()))
 
 
 words = st.one_of(
@@ -54,6 +54,20 @@ def test_what_was_hidden_is_read_as_it_was_written(body: dict[str, Any]) -> None
     stored = canonical(_hide(body)).decode()
     assert json.loads(shown(stored, BACK)) == body
     assert pseudonyms_in(stored) <= BACK.keys()
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.dictionaries(keys, bodies, max_size=4))
+@example({"by": "dana", "said": '"by":"dana"'})
+@example({"author": "dana", "by": "dana lee"})
+@example({"by": "wei", "people": "wei", "wei": 1})
+def test_names_put_into_the_text_are_those_that_a_walk_finds(body: dict[str, Any]) -> None:
+    text = canonical(body).decode()
+    # A second key that nothing hides makes it walk; where it stands in the text is known.
+    walked = hidden({**body, "~": sorted(KNOWN)}, KNOWN, f"{text} {canonical(sorted(KNOWN))!r}")
+    kept = {key: value for key, value in json.loads(walked).items() if key != "~"}
+    assert json.loads(hidden(body, KNOWN, text)) == kept
+    assert canonical(kept).decode() == hidden(body, KNOWN, text)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)

@@ -124,7 +124,7 @@ def test_a_database_may_hold_several_records_beside_other_tables(
 
 def test_a_newer_schema_on_a_server_is_refused(record: SqlRecord, url: str) -> None:
     with record._place.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE meta SET value = '3' WHERE name = 'schema'")
+        connection.exec_driver_sql("UPDATE meta SET value = '4' WHERE name = 'schema'")
     with pytest.raises(Unavailable, match="newer Interlock"):
         SqlRecord(url)
 

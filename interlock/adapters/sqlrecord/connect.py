@@ -52,15 +52,25 @@ class Ready:
         self._as_given = list(order) == list(names)
         self._straight = engine.dialect.name == "sqlite"
 
-    def __call__(self, connection: sa.Connection, *rows: tuple[Any, ...]) -> Any:
-        """A result with `fetchone`; several rows are for statements without one."""
-        given = rows if self._as_given else tuple(map(self._placed, rows))
-        if self._straight:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None
-            ask = raw.executemany if len(given) > 1 else raw.execute
-            return ask(self._text, given if len(given) > 1 else given[0])
-        return connection.exec_driver_sql(self._text, list(given) if len(given) > 1 else given[0])
+    def __call__(self, connection: sa.Connection, row: tuple[Any, ...] = ()) -> Any:
+        """A result with `fetchone`."""
+        given = row if self._as_given else self._placed(row)
+        if not self._straight:
+            return connection.exec_driver_sql(self._text, given)
+        raw: Any = connection.connection.dbapi_connection
+        return raw.execute(self._text, given)
+
+    def all(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Once for each of `rows`."""
+        if len(rows) == 1:
+            self(connection, rows[0])
+            return
+        given = rows if self._as_given else [self._placed(row) for row in rows]
+        if not self._straight:
+            connection.exec_driver_sql(self._text, list(given))
+            return
+        raw: Any = connection.connection.dbapi_connection
+        raw.executemany(self._text, given)
 
     def _placed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(row[place] for place in self._places)

@@ -16,7 +16,6 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +30,7 @@ from interlock.adapters.sqlrecord.values import (
     SCHEMA_VERSION,
     Draft,
     entry_of,
+    moved_on,
     named_in,
     stored,
     to_write,
@@ -45,7 +45,7 @@ from interlock.change.names import (
 )
 from interlock.change.tree import Peaks
 from interlock.define.refs import Kind, Ref
-from interlock.errors import Corrupt, Stale, Unavailable
+from interlock.errors import Corrupt, Unavailable
 from interlock.ports import Bucket, Checkpoint, Entry, Json, Named, Put, Stored, Written
 
 PAGE = 5000  # leaves read at once
@@ -162,23 +162,30 @@ class SqlRecord:
     ) -> tuple[Entry, ...]:
         drafts = to_write(puts, at, by, self._source)
         rows = [{"change": c, **b.__dict__} for c, many in (buckets or {}).items() for b in many]
-        with self._writing() as (connection, peaks, names):
+
+        def work(connection: sa.Connection, peaks: Peaks, names: int) -> None:
             self._refuse_moved(connection, puts)
             self._store(connection, drafts, peaks, names)
             if rows:
                 connection.execute(tables.UPSERT, rows)
+
+        self._writing(work)
         return tuple(entry for entry, _ in drafts)
 
     def forget(self, name: str, *, by: str, at: datetime) -> str:
         gone = sa.delete(tables.name).where(tables.name.c.name == name)
-        with self._writing(erasing=True) as (connection, peaks, names):
+
+        def work(connection: sa.Connection, peaks: Peaks, names: int) -> str:
             found = connection.execute(gone.returning(tables.name.c.pseudonym)).scalar()
             if found is None:
                 raise nobody(name)
             put = Put(Ref("erasure", found), {"pseudonym": found}, 0)
             self._store(connection, to_write([put], at, by, self._source), peaks, names + 1)
+            return str(found)
+
+        forgotten = self._writing(work, erasing=True)
         self._sweep()
-        return str(found)
+        return forgotten
 
     def _refuse_moved(self, connection: sa.Connection, puts: Sequence[Put]) -> None:
         newest: dict[str, int] = {}
@@ -191,7 +198,7 @@ class SqlRecord:
                 moved[ref] = f"{ref} is at version {newest[ref]}, expected {put.expected}"
             newest[ref] += 1
         if moved:
-            raise _stale(tuple(moved), tuple(moved.values()))
+            raise moved_on(tuple(moved), tuple(moved.values()))
 
     def _store(
         self, connection: sa.Connection, drafts: Sequence[Draft], peaks: Peaks, names: int
@@ -205,10 +212,10 @@ class SqlRecord:
         for leaf in leaves:
             peaks.add(bytes.fromhex(leaf["leaf"]))
         try:
-            self._insert(connection, *kept)
+            self._insert.all(connection, kept)
         except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
-            raise _stale([one.ref for one in kept], [str(error)]) from error
-        self._append(connection, *map(_LEAF, leaves))
+            raise moved_on([one.ref for one in kept], [str(error)]) from error
+        self._append.all(connection, [_LEAF(leaf) for leaf in leaves])
         self._advance(connection, (peaks.size, peaks.text, names + new))
 
     def _pseudonyms(
@@ -325,16 +332,18 @@ class SqlRecord:
             with self._place.engine.connect() as connection:
                 return ask(connection)
 
-    @contextmanager
-    def _writing(self, erasing: bool = False) -> Iterator[tuple[sa.Connection, Peaks, int]]:
-        """A transaction that no other writer is in, and the head of the tree as it finds it."""
+    def _writing(
+        self, work: Callable[[sa.Connection, Peaks, int], _T], erasing: bool = False
+    ) -> _T:
+        """`work` in a transaction that no other writer is in, told the head that it finds."""
         with self._place.errors():
             connection, (peaks, names) = self._queued(erasing)
             whole = False
             try:
-                yield connection, peaks, names
+                done = work(connection, peaks, names)
                 self._commit(connection)
                 whole = True
+                return done
             finally:
                 self._turns.give(connection, whole)
 
@@ -353,8 +362,8 @@ class SqlRecord:
             if erasing and not self._place.server:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             if not self._place.server:
-                self._begin_alone(connection, ())
-            return connection, self._head(self._queue(connection, ()).fetchone())
+                self._begin_alone(connection)
+            return connection, self._head(self._queue(connection).fetchone())
         except BaseException:
             self._turns.give(connection, whole=False)
             raise
@@ -387,11 +396,3 @@ def _with_names(
 def _schema(connection: sa.Connection) -> int:
     query = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema")
     return int(connection.execute(query).scalar() or 0)
-
-
-def _stale(refs: Sequence[str], said: Sequence[str]) -> Stale:
-    return Stale(
-        f"{', '.join(refs)} moved since it was read; nothing was written",
-        help="read again, look at what changed, and retry",
-        objections=said,
-    )

@@ -44,7 +44,15 @@ leaf = sa.Table(
     _text("ref"),
     sa.Column("version", _Whole, nullable=False),
     *(_text(name) for name in ("body_digest", "written_at", "by", "source", "leaf")),
-    sa.UniqueConstraint("ref", "version"),
+    # One for each thing, so that a list is in the order in which they came. Each write of every
+    # version would pay for an index over all of them, and only who verifies would read it.
+    sa.Index(
+        "first_leaf",
+        "ref",
+        unique=True,
+        sqlite_where=sa.text("version = 1"),
+        postgresql_where=sa.text("version = 1"),
+    ),
 )
 # One row. `peaks` are those of the tree over all leaves; `names` counts how often somebody
 # came to be known or was forgotten, so that a process knows when what it remembers is old.
@@ -99,7 +107,7 @@ _of_ref = entry.alias("same")
 LIST = (
     sa.select(*_STORED, entry.c.source)
     # An entry whose leaf was removed must still be seen.
-    .outerjoin(leaf, (leaf.c.ref == entry.c.ref) & (leaf.c.version == 1))
+    .outerjoin(leaf, (leaf.c.ref == entry.c.ref) & (leaf.c.version == sa.literal_column("1")))
     .where(entry.c.ref >= sa.bindparam("low"), entry.c.ref < sa.bindparam("high"))
     .where(
         entry.c.version
@@ -221,7 +229,19 @@ def _leaves_with_rules(connection: sa.Connection) -> None:
     _begin_log(connection, Peaks.over(stored_hash({"leaf": row[0]}) for row in kept))
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {1: _leaves_with_rules}
+def _leaves_with_one_index(connection: sa.Connection) -> None:
+    """Leaves are found by their number; by address only the first of each thing."""
+    connection.exec_driver_sql("ALTER TABLE leaf RENAME TO leaf_before")
+    META.create_all(connection, [leaf])
+    columns = ", ".join(f'"{column.name}"' for column in leaf.c)
+    connection.exec_driver_sql(f"INSERT INTO leaf ({columns}) SELECT {columns} FROM leaf_before")
+    connection.exec_driver_sql("DROP TABLE leaf_before")
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {
+    1: _leaves_with_rules,
+    2: _leaves_with_one_index,
+}
 """From this schema to the next, inside the caller's transaction."""
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from interlock.change.names import hidden, pseudonyms_in, shown
 from interlock.define.digest import canonical
 from interlock.define.refs import Ref
-from interlock.errors import Corrupt, Unusable
+from interlock.errors import Corrupt, Stale, Unusable
 from interlock.ports import Entry, Json, Put, Stored
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def named_in(rows: Iterable[Stored]) -> list[str]:
@@ -67,8 +67,16 @@ def _draft(put: Put, when: datetime, by: str, source: str) -> Draft:
 def stored(draft: Draft, known: Mapping[str, str]) -> Stored:
     """What is kept of an entry: pseudonyms stand for the people in `known`."""
     entry, text = draft
-    body = hidden(entry.body, known, text)
-    text = text if body is entry.body else canonical(body).decode()
+    text = hidden(entry.body, known, text)
     by, source = known.get(entry.by, entry.by), known.get(entry.source, entry.source)
     at = entry.written_at.isoformat()
     return Stored(str(entry.ref), entry.version, text, at, by, source)
+
+
+def moved_on(refs: Sequence[str], said: Sequence[str]) -> Stale:
+    """The answer to a write that was made against older versions of `refs`."""
+    return Stale(
+        f"{', '.join(refs)} moved since it was read; nothing was written",
+        help="read again, look at what changed, and retry",
+        objections=said,
+    )
