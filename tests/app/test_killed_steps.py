@@ -2,6 +2,8 @@
 
 Every step is done once unharmed. Then, for each of its writes, in a copy, a process of its own
 does it and is killed there; another one does it again. Both must leave the same record.
+A change that is made or carried over builds, trains and checks: that is slow, so one copy is
+killed at its first write, then asked again and killed at the next, until it is made.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import pytest
 
 from interlock.app import decide, reviews
 from interlock.app.booking import book
-from interlock.app.changes import held, save
+from interlock.app.changes import all_changes, held, save
+from interlock.app.rebase import rebase
 from interlock.app.tick import tick
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
@@ -181,3 +184,56 @@ def test_a_step_killed_at_any_write_and_asked_again_ends_where_it_would_have(
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(killed, range(1, writes + 1)))
+
+
+# --- making a change -------------------------------------------------------------------
+
+
+def proposing(workspace: Workspace) -> None:
+    """Another seed: a model is trained, and the proof stops at what made-up data cannot show."""
+    found = [one for one in all_changes(workspace) if one.title == "Another seed"]
+    if not found or found[0].state != "EVIDENCE":
+        world.proposed(workspace, "Another seed")
+
+
+def rebasing(workspace: Workspace) -> None:
+    """Onto what CR-2 has brought meanwhile."""
+    there = held(workspace.record, MARGIN)
+    if (there.change.made_against, there.change.state) != (workspace.route().stable, "REVIEW"):
+        rebase(workspace, there)
+
+
+@pytest.fixture
+def making(released: Path, stages: Mapping[str, Path], tmp_path: Path) -> Mapping[str, Path]:
+    """By step, a project to do it in."""
+    edited = world.copied(released, tmp_path / "edited")
+    world.edit(edited, "models/late.yaml", "  seed: 1\n", "  seed: 2\n")
+    return {"propose": edited, "rebase": stages["COMMITTED"]}
+
+
+@pytest.mark.parametrize(("name", "step"), [("propose", proposing), ("rebase", rebasing)])
+def test_a_change_killed_at_each_write_of_its_making_is_the_one_it_would_have_been(
+    making: Mapping[str, Path], tmp_path: Path, name: str, step: Step
+) -> None:
+    whole = world.copied(making[name], tmp_path / "whole")
+    folder = world.copied(making[name], tmp_path / "killed")
+    with ThreadPoolExecutor(1) as pool:
+        unharmed = pool.submit(done, whole, step)
+        at = 1
+        while done(folder, step, at) == -signal.SIGKILL:
+            at += 1
+        assert at > unharmed.result() > 2
+    assert standing(folder) == standing(whole)
+    assert planned_once(moves(folder)) == planned_once(moves(whole))
+
+
+def planned_once(moves: Mapping[str, list[str]]) -> Mapping[str, str]:
+    """What was cut off with its evidence is planned again: other things may run by now."""
+    again = "PLANNED EVIDENCE " * 2
+    found = {}
+    for id, states in moves.items():
+        text = f"{' '.join(states)} "
+        while again in text:
+            text = text.replace(again, "PLANNED EVIDENCE ")
+        found[id] = text
+    return found
