@@ -291,6 +291,14 @@ class OnlineStore(Protocol):
         """One answer per (view, key), in order, from one consistent snapshot."""
         ...
 
+    def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """As `read`, each row in its stored form (`interlock.serve.packed`).
+
+        Answers are made from this: many rows are read at once, and none as a value of its own.
+        Raises `Corrupt` for what is not a row.
+        """
+        ...
+
     def watermarks(self) -> dict[str, float]:
         """Per view, the instant up to which nothing is missing here."""
         ...

@@ -15,7 +15,16 @@ import lmdb
 
 from interlock.errors import Unavailable
 from interlock.ports import OnlineRow, Span
-from interlock.serve.packed import due, moved, order, pack, stored_key, stored_keys, unpack
+from interlock.serve.packed import (
+    due,
+    moved,
+    order,
+    pack,
+    stored_key,
+    stored_keys,
+    unpack_all,
+    whole,
+)
 
 MARK = b"\0watermark\0"
 FORMAT_KEY, FORMAT = b"\0format", b"2"
@@ -132,6 +141,10 @@ class LmdbOnlineStore:
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         """One answer per (view, key), in order, from one consistent snapshot."""
+        return unpack_all(self.packed(wanted))
+
+    def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """As `read`, each row as it is stored."""
         keys = stored_keys(wanted)
         with self._lock:
             try:
@@ -144,7 +157,7 @@ class LmdbOnlineStore:
                 raise self._away(error) from error
             finally:
                 txn.abort()  # of a read: gives its snapshot back
-        return [None if data is None else unpack(data) for data in found]
+        return whole(found)
 
     def _begin(self, write: bool = False) -> Any:
         try:

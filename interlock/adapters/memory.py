@@ -41,7 +41,7 @@ from interlock.ports import (
     Stored,
     Written,
 )
-from interlock.serve.packed import due, moved, pack, unpack
+from interlock.serve.packed import due, moved, order, pack, unpack_all
 
 _Address = tuple[str, str, str, int, str]
 
@@ -221,20 +221,20 @@ class MemoryOnlineStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[str, dict[str, OnlineRow]] = {}
+        self._rows: dict[str, dict[str, bytes]] = {}
         self._marks: dict[str, float] = {}
 
     def write(
         self, view: str, rows: Iterable[tuple[str, OnlineRow]], span: Span | None = None
     ) -> int:
         kept = 0
-        arrived = [(key, unpack(pack(row))) for key, row in due(rows, span)]
+        arrived = [(key, pack(row)) for key, row in due(rows, span)]
         with self._lock:
             mine = self._rows.setdefault(view, {})
-            for key, row in arrived:
+            for key, data in arrived:
                 before = mine.get(key)
-                if before is None or row.order >= before.order:
-                    mine[key] = row
+                if before is None or order(data) >= order(before):
+                    mine[key] = data
                     kept += 1
             at = moved(self._marks.get(view), span)
             if at is not None:
@@ -242,6 +242,9 @@ class MemoryOnlineStore:
         return kept
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
+        return unpack_all(self.packed(wanted))
+
+    def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
         with self._lock:
             return [self._rows.get(view, {}).get(key) for view, key in wanted]
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from interlock.errors import Unavailable
 from interlock.ports import OnlineRow, Span
-from interlock.serve.packed import due, pack, stored_key, stored_keys, unpack
+from interlock.serve.packed import due, pack, stored_key, stored_keys, unpack_all, whole
 
 CHUNK = 1000  # rows per script: about two milliseconds in which the server answers nobody else
 Got = TypeVar("Got")
@@ -93,11 +93,15 @@ class RedisOnlineStore:
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         """One answer per (view, key), in order, from one consistent snapshot."""
+        return unpack_all(self.packed(wanted))
+
+    def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """As `read`, each row as it is stored."""
         if not wanted:
             return []
         keys = [self._prefix + key for key in stored_keys(wanted)]
         found = self._said(lambda: self._client.execute_command("MGET", *keys))
-        return [None if data is None else unpack(data) for data in found]
+        return whole(found)
 
     def watermarks(self) -> dict[str, float]:
         """Per view, the instant up to which nothing is missing here."""

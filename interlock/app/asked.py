@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from interlock.define.release import Route
 from interlock.errors import NotFound
 from interlock.ports import Json
-from interlock.serve.answer import Columns
+from interlock.serve.assemble import Columns
 from interlock.serve.request import Sent, sampled
 from interlock.serve.scoring import Answer, Loaded, Scored
 from interlock.serve.traced import NOISE, Trace, entered

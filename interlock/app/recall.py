@@ -17,7 +17,8 @@ from interlock.define.keys import entity_key
 from interlock.features.compile import physical
 from interlock.features.masking import REDACTED
 from interlock.ports import Json, OnlineRow
-from interlock.serve.answer import Assembler, Resolved, resolve
+from interlock.serve.answer import Resolved, resolve
+from interlock.serve.assemble import Assembler
 from interlock.serve.spec import FeatureInput, Lookup, RequestInput
 
 

@@ -20,7 +20,7 @@ from interlock.define.release import Route
 from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
 from interlock.ports import Artifacts, Entry, Json, RecordReader, Scorer
 from interlock.rollout.cohort import NOTHING, arm
-from interlock.serve.answer import Assembler
+from interlock.serve.assemble import Assembler
 from interlock.serve.published import Published, only_stable
 from interlock.serve.request import Signature
 from interlock.serve.scoring import Loaded

@@ -25,7 +25,7 @@ from interlock.define.release import Filter
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
 from interlock.rollout.cohort import arm, unknown
-from interlock.serve.answer import Columns
+from interlock.serve.assemble import Columns
 from interlock.serve.carried import read_header
 from interlock.serve.scoring import Loaded, Part, Scored, score_together
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from interlock.errors import Corrupt, InterlockError, Unavailable, Unusable
 from interlock.ports import Json, OnlineRow, OnlineStore, Span
+from interlock.serve.packed import unpack_all
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
-    from interlock.serve.answer import Read
+    from interlock.serve.assemble import Read
 
 READ_TIMEOUT, WRITE_TIMEOUT = 0.1, 10.0  # seconds; a request must not wait long for a store
 POLL = 0.25  # seconds between two looks of the watcher
@@ -141,9 +142,13 @@ class RedundantStore:
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
         """One answer per (view, key), all from one store."""
-        return self.read_from(wanted)[0]
+        return unpack_all(self.packed(wanted))
 
-    def read_from(self, wanted: Sequence[tuple[str, str]]) -> tuple[list[OnlineRow | None], Told]:
+    def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """As `read`, each row as it is stored."""
+        return self.packed_from(wanted)[0]
+
+    def packed_from(self, wanted: Sequence[tuple[str, str]]) -> tuple[list[bytes | None], Told]:
         """The rows, and which store gave them. Costs no waiting for a store known to be dead."""
         views = {view for view, _ in wanted}
         if self._watcher is None or not views <= self._views:
@@ -151,7 +156,7 @@ class RedundantStore:
         errors = {part.name: part.error for part in self._parts}
         for part, store, told in self._order:
             try:
-                return store.read(wanted), told
+                return store.packed(wanted), told
             except Unavailable as error:
                 errors[part.name] = error.message
                 if not isinstance(error, Corrupt):  # one row: the others are read here still
@@ -300,17 +305,17 @@ class Reading:
         self._store = store
         self.told = Told("")
         self.took = 0.0
-        self._read: Read = self._noted if isinstance(store, RedundantStore) else store.read
+        self._read: Read = self._noted if isinstance(store, RedundantStore) else store.packed
 
-    def read(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
+    def read(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
         began = time.perf_counter()
         rows = self._read(wanted)
         self.took += time.perf_counter() - began
         return rows
 
-    def _noted(self, wanted: Sequence[tuple[str, str]]) -> list[OnlineRow | None]:
+    def _noted(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
         assert isinstance(self._store, RedundantStore)
-        rows, told = self._store.read_from(wanted)
+        rows, told = self._store.packed_from(wanted)
         if not self.told.store or told.behind >= self.told.behind:
             self.told = told
         return rows

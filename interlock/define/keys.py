@@ -40,7 +40,11 @@ def join_parts(parts: Sequence[list[str | None]]) -> list[str | None]:
 def key_parts(column: Iterable[object]) -> list[str | None]:
     """`key_part` of every value."""
     return [
-        value if type(value) is str and "|" not in value and "\\" not in value else key_part(value)
+        (value if "|" not in value and "\\" not in value else key_part(value))
+        if type(value) is str
+        else str(value)
+        if type(value) is int
+        else key_part(value)
         for value in column
     ]
 

@@ -62,6 +62,19 @@ def unpack(data: bytes) -> OnlineRow:
     return OnlineRow(event_time, values, available_at, tie)
 
 
+def unpack_all(found: Iterable[bytes | None]) -> list[OnlineRow | None]:
+    """`unpack` of each row that is there."""
+    return [None if data is None else unpack(data) for data in found]
+
+
+def whole(found: list[bytes | None]) -> list[bytes | None]:
+    """`found`, when each has the width of some row; raises `Corrupt`."""
+    for size in {len(data) for data in found if data is not None}:
+        if size < HEAD or size % 8:
+            raise Corrupt(f"an online row of {size} bytes cannot be read")
+    return found
+
+
 def order(data: bytes) -> tuple[float, float, float]:
     """`OnlineRow.order` of a packed row."""
     event_time, available_at, tie = struct.unpack_from("<3d", data)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from interlock.errors import InterlockError, Unavailable, Unusable
 from interlock.ports import OnlineRow, Scorer
-from interlock.serve.answer import Assembled, Assembler, Columns, Read
+from interlock.serve.assemble import Assembled, Assembler, Columns, Read
 from interlock.serve.spec import ModelSpec, ServingSpec
 
 Reason = Literal["live", "fallback", "error"]

@@ -20,6 +20,7 @@ import pytest
 from interlock.define.digest import digest
 from interlock.errors import Unusable
 from interlock.ports import OnlineRow, OnlineStore
+from interlock.serve.packed import pack
 
 # Fingerprints differ in their first characters, as real ones do.
 OLD, NEW = digest("old view"), digest("new view")
@@ -53,6 +54,13 @@ class OnlineStoreContract:
         assert got is not None
         assert str(got.values[2]) == "-0.0"
         assert bare == OnlineRow(0.0, (), -math.inf, 0.0)
+
+    def test_the_stored_form_is_the_row(self, store: OnlineStore) -> None:
+        rows = [OnlineRow(1.5, (0.1, None, -0.0), 2.25, -3.0), OnlineRow(2.0, ())]
+        store.write(OLD, list(zip("ab", rows, strict=True)))
+        asked = [(OLD, key) for key in ("b", "none", "a")]
+        assert store.packed(asked) == [pack(rows[1]), None, pack(rows[0])]
+        assert store.packed([]) == []
 
     def test_a_late_older_row_never_overwrites(self, store: OnlineStore) -> None:
         store.write(OLD, [("EWR", _row(20, 2.0))])

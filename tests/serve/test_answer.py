@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_world import COLUMNS, HOUR, LATE, NOW, WEATHER, model_spec
 
+from interlock.errors import Unusable
 from interlock.ports import OnlineRow
-from interlock.serve.answer import Assembler, resolve
-from interlock.serve.spec import Fallback, Lookup
+from interlock.serve.answer import resolve
+from interlock.serve.assemble import Assembler
+from interlock.serve.packed import pack
+from interlock.serve.spec import Fallback, FeatureInput, Lookup, ModelSpec
 
 SETTINGS = settings(derandomize=True, max_examples=200, deadline=None)
 PLAIN = Lookup("v@1", "9" * 64, ("k",), 10.0, ("a", "b"), (None, None))
@@ -102,9 +106,10 @@ def test_a_batch_is_its_rows(rows: list[tuple[str | None, str | None, float | No
         (WEATHER.fingerprint, "JFK"): OnlineRow(NOW - 5 * HOUR, (30.0, 3.0)),
         (LATE.fingerprint, "UA|EWR"): OnlineRow(NOW - 90 * HOUR, (0.5,)),
     }
+    stored = {pair: pack(row) for pair, row in held.items()}
 
-    def read(wanted: object) -> list[OnlineRow | None]:
-        return [held.get(pair) for pair in wanted]  # type: ignore[attr-defined]  # a list of pairs
+    def read(wanted: object) -> list[bytes | None]:
+        return [stored.get(pair) for pair in wanted]  # type: ignore[attr-defined]  # a list of pairs
 
     made = Assembler(model_spec("x", "1"))
     columns = dict(
@@ -120,6 +125,60 @@ def test_a_batch_is_its_rows(rows: list[tuple[str | None, str | None, float | No
     assert set(columns) <= set(COLUMNS)
 
 
+REMEMBERING = Lookup(
+    "r@1", "7" * 64, ("k",), 10.0, ("c", "d"), (None, Fallback(8.0)), remembered=(1,)
+)
+ROW = st.tuples(times, st.one_of(st.tuples(value, value), st.tuples(value, value, st.just(3.0))))
+STORED = st.one_of(st.none(), ROW.map(lambda said: OnlineRow(*said)))
+
+
+def outcome(ask: Callable[[], object]) -> object:
+    """What came of it; a row that does not fit its view is refused, whoever asks."""
+    try:
+        return ask()
+    except Unusable:
+        return "refused"
+
+
+@SETTINGS
+@given(st.lists(st.tuples(STORED, STORED), min_size=1, max_size=4), st.booleans())
+def test_the_gathered_matrix_is_each_row_resolved(
+    found: list[tuple[OnlineRow | None, OnlineRow | None]], keyless: bool
+) -> None:
+    lookups = (PLAIN, REMEMBERING)
+    inputs = tuple(
+        FeatureInput(name, at, i)
+        for at, said in enumerate(lookups)
+        for i, name in enumerate(said.features)
+    )
+    made = Assembler(ModelSpec("m", "1", "", "", "k", inputs, lookups, {"k": "string"}))
+    keys: list[str | None] = [str(i) for i in range(len(found))]
+    if keyless:
+        keys, found = [*keys, None], [*found, (None, None)]
+    columns = [[pair[at] for pair in found] for at in range(len(lookups))]
+    stored = {
+        (lookup.fingerprint, key): row and pack(row)
+        for lookup, column in zip(lookups, columns, strict=True)
+        for key, row in zip(keys, column, strict=True)
+    }
+
+    def one_by_one() -> list[list[float]]:
+        return [
+            [np.nan if v is None else v for at, said in enumerate(lookups)
+             for v in resolve(said, pair[at], 5.0).values]
+            for pair in found
+        ]  # fmt: skip
+
+    gathered = outcome(
+        lambda: made.assemble(
+            {"k": keys}, len(keys), 5.0, lambda wanted: [stored[pair] for pair in wanted]
+        ).matrix.tolist()
+    )
+    same = outcome(lambda: made.of_rows({}, columns, [5.0] * len(keys)).matrix.tolist())
+    assert repr(gathered) == repr(same)
+    assert repr(gathered) == repr(outcome(one_by_one))
+
+
 def test_values_land_in_matrix_order() -> None:
     held = {
         (WEATHER.fingerprint, "EWR"): OnlineRow(NOW, (40.0, 7.0)),
@@ -127,6 +186,6 @@ def test_values_land_in_matrix_order() -> None:
     }
     made = Assembler(model_spec("x", "1"))
     columns = {"origin": ["EWR"], "carrier": ["DL"], "distance": [9]}
-    got = made.assemble(columns, 1, NOW, lambda wanted: [held[pair] for pair in wanted])
+    got = made.assemble(columns, 1, NOW, lambda wanted: [pack(held[pair]) for pair in wanted])
     assert got.matrix.tolist() == [[40.0, 0.5, 1.0, 9.0, 7.0]]
     assert got.oldest == [5.0]

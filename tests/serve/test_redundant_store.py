@@ -16,9 +16,10 @@ from serving_world import HOUR, LATE, NOW, WEATHER, World, body, world
 from interlock.adapters.lmdb import LmdbOnlineStore
 from interlock.adapters.redis import RedisOnlineStore
 from interlock.app.serving import Gateway, Pace
-from interlock.app.stores import Places, RedundantStore, expanded, open_online
+from interlock.app.stores import Places, RedundantStore, Told, expanded, open_online
 from interlock.errors import Unavailable, Unusable
 from interlock.ports import OnlineRow, OnlineStore
+from interlock.serve.packed import unpack_all
 from interlock.testing.online import NEW, OLD, OnlineStoreContract
 from interlock.web import oip
 
@@ -31,12 +32,20 @@ class Counted:
     def __init__(self, store: RedisOnlineStore) -> None:
         self.store, self.reads = store, 0
 
-    def read(self, wanted: list[tuple[str, str]]) -> list[OnlineRow | None]:
+    def packed(self, wanted: list[tuple[str, str]]) -> list[bytes | None]:
         self.reads += 1
-        return self.store.read(wanted)
+        return self.store.packed(wanted)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.store, name)
+
+
+def read_from(
+    store: RedundantStore, wanted: list[tuple[str, str]]
+) -> tuple[list[OnlineRow | None], Told]:
+    """Rows as values, and which store gave them."""
+    rows, told = store.packed_from(wanted)
+    return unpack_all(rows), told
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +98,21 @@ def test_a_dead_store_is_replaced_at_once_and_comes_back_when_it_caught_up(
 ) -> None:
     store = redis_first
     store.write(OLD, [("EWR", OLDER)], (None, 10.0))
-    assert store.read_from([(OLD, "EWR")]) == ([OLDER], ("primary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([OLDER], ("primary", 0.0))
     server.kill()
-    assert store.read_from([(OLD, "EWR")]) == ([OLDER], ("secondary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([OLDER], ("secondary", 0.0))
     assert "primary does not answer" in store.sentences()[0]
     store.write(OLD, [("EWR", NEWER)], (10.0, 20.0))
-    assert store.read_from([(OLD, "EWR")]) == ([NEWER], ("secondary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([NEWER], ("secondary", 0.0))
 
     server.start()  # empty: it lost everything
     eventually(lambda: store.standing()[0]["healthy"])
-    assert store.read_from([(OLD, "EWR")]) == ([NEWER], ("secondary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([NEWER], ("secondary", 0.0))
     assert any("primary has missed everything" in said for said in store.sentences())
     assert store.watermarks() == {}, "who feeds must begin at the beginning"
     store.write(OLD, [("EWR", NEWER)], (None, 20.0))
     eventually(lambda: store.standing()[0]["reading"])
-    assert store.read_from([(OLD, "EWR")]) == ([NEWER], ("primary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([NEWER], ("primary", 0.0))
     assert store.sentences() == []
 
 
@@ -115,10 +124,10 @@ def test_a_store_that_hangs_costs_one_request_its_timeout_and_the_others_nothing
     store = RedundantStore([lambda: slow, lambda: second], poll=3600.0)  # type: ignore[list-item, return-value]  # it counts, and passes on
     for one in (slow.store, second):
         one.write(NEW, [("EWR", OLDER)], (None, 10.0))
-    assert store.read_from([(NEW, "EWR")])[1].store == "primary"
+    assert read_from(store, [(NEW, "EWR")])[1].store == "primary"
     server.signal(signal.SIGSTOP)
     try:
-        answers = [store.read_from([(NEW, "EWR")]) for _ in range(50)]
+        answers = [read_from(store, [(NEW, "EWR")]) for _ in range(50)]
     finally:
         server.signal(signal.SIGCONT)
     assert answers == [([OLDER], ("secondary", 0.0))] * 50
@@ -133,10 +142,10 @@ def test_the_only_store_left_says_what_it_missed(
     store.write(OLD, [("EWR", OLDER)], (None, 10.0))
     with RedisClient(server) as primary:
         primary.write(OLD, [("EWR", NEWER)], (10.0, 20.0))  # the second store was away
-    assert store.read_from([(OLD, "EWR")]) == ([NEWER], ("primary", 0.0))
+    assert read_from(store, [(OLD, "EWR")]) == ([NEWER], ("primary", 0.0))
     store.look()
     server.kill()
-    rows, told = store.read_from([(OLD, "EWR")])
+    rows, told = read_from(store, [(OLD, "EWR")])
     assert (rows, told) == ([OLDER], ("secondary", 10.0))
     assert told.text == "secondary, 10 s behind"
 
