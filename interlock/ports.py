@@ -292,11 +292,7 @@ class OnlineStore(Protocol):
         ...
 
     def packed(self, wanted: Sequence[tuple[str, str]]) -> list[bytes | None]:
-        """As `read`, each row in its stored form (`interlock.serve.packed`).
-
-        Answers are made from this: many rows are read at once, and none as a value of its own.
-        Raises `Corrupt` for what is not a row.
-        """
+        """As `read`, each as it is stored (`serve.packed`), for many at once; or `Corrupt`."""
         ...
 
     def watermarks(self) -> dict[str, float]:
