@@ -87,6 +87,10 @@ TITLES = {
         "All guardrails at once",
         "The default set by its weighted mean, 200 units a bucket, 200 buckets.",
     ),
+    "slices": (
+        "Critical slices",
+        "Three slices of a tenth of the units each stand beside the default set.",
+    ),
     "outside": ("Where nothing is promised", "Simulated to show the limit."),
 }
 

@@ -12,7 +12,7 @@ from interlock.define.environment import Environment
 from interlock.plan.plan import GateNeed, Plan
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.planner import Need, needs
-from interlock.rollout.state import ladder_of, shares_of, stages_of
+from interlock.rollout.state import apart_of, ladder_of, shares_of, stages_of
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
@@ -63,7 +63,8 @@ def _on(guardrail: Guardrail, environment: Environment) -> Guardrail:
     stages = stages_of(environment)
     if guardrail.form == "split":
         return replace(guardrail, shares=shares_of(stages) or guardrail.shares)
-    return replace(guardrail, ladder=ladder_of(stages))
+    apart = apart_of(stages, guardrail.slice) if guardrail.slice else ()
+    return replace(guardrail, ladder=ladder_of(stages), apart=apart)
 
 
 def daily(guardrails: Sequence[Guardrail], units: float) -> dict[str, float]:

@@ -15,15 +15,22 @@ from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.units import Units, cost, counted, shares_inside
 from interlock.app.versions import Version
 from interlock.app.workspace import Workspace
-from interlock.define.definitions import Service
-from interlock.define.environment import Environment
+from interlock.define.definitions import Model, Service
+from interlock.define.environment import Environment, Stage
+from interlock.define.keys import key_part, key_parts
 from interlock.define.project import Project
 from interlock.models.metrics import log_loss
-from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_guardrails
+from interlock.rollout.defaults import (
+    DecisionPlan,
+    KpiPlan,
+    Planned,
+    SlicePlan,
+    default_guardrails,
+)
 from interlock.rollout.lasting import MOST, Width, fitted, width
 from interlock.rollout.metrics import Guardrail, registered_digest
 from interlock.rollout.planner import days_to_show
-from interlock.rollout.state import kinds_of, ladder_of, shares_of, stages_of
+from interlock.rollout.state import apart_of, kinds_of, ladder_of, shares_of, stages_of
 
 if TYPE_CHECKING:
     from interlock.app.gather import Measured
@@ -43,11 +50,16 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
     model, found = next(iter(measured.items()))
     builder, declared = new.builder(workspace), new.project.models[model]
     units = counted(builder, declared, environment.subject)
+    slices = slices_of(declared, found, stages_of(environment))
     inside = shares_inside(builder, declared, environment)
+    inside |= {one.slice: one.share for one in slices}
     planned = _planned(environment, new, model, found, units)
-    guardrails = default_guardrails(planned)
+    guardrails = default_guardrails(replace(planned, slices=slices))
     widths = noise(workspace, new.project, model, guardrails)
-    guardrails = tuple(fitted(one, widths.get(one.name)) for one in guardrails)
+    # Noise that lasts for everybody lasts in a slice, whose own was not looked for.
+    guardrails = tuple(
+        fitted(one, widths.get(one.metric if one.slice else one.name)) for one in guardrails
+    )
     return {
         "guardrails": [one.to_json() for one in guardrails],
         "alpha": environment.alpha,
@@ -108,11 +120,34 @@ def _decisions(services: Iterable[Service], model: str, found: Measured) -> list
     return plans
 
 
+def slices_of(model: Model, found: Measured, stages: Sequence[Stage]) -> tuple[SlicePlan, ...]:
+    """What history says of each critical slice; one that it does not hold has a share of 0."""
+    rows, old, new = found.scored.rows, found.scored.old, found.scored.new
+    before, after = log_loss(rows.y, old), log_loss(rows.y, new)
+    plans = []
+    for column, values in model.evaluation.critical.items():
+        texts = np.asarray(key_parts(rows.columns[column]), dtype=object)
+        for value in map(key_part, values):
+            name, mine = f"{column}={value}", texts == value
+            there = mine if mine.any() else np.ones(len(mine), dtype=bool)
+            off = float(np.var((after - before)[there]))
+            plans.append(
+                SlicePlan(
+                    name, float(mine.mean()), float(before[there].mean()), max(off, 1e-6),
+                    model.evaluation.slice_margin, apart_of(stages, name),
+                )
+            )  # fmt: skip
+    return tuple(plans)
+
+
 def how_measured(
     guardrails: Sequence[Guardrail], project: Project, model: str, now: datetime
 ) -> Measuring:
     """How to count for these guardrails: every threshold is theirs, and so was agreed."""
-    by = {one.name: one for one in guardrails}
+    by = {one.name: one for one in guardrails if not one.slice}
+    slices: dict[str, frozenset[str]] = {}
+    for one in (one for one in guardrails if one.slice):
+        slices[one.slice] = slices.get(one.slice, frozenset()) | {one.metric}
 
     def threshold(name: str) -> float | None:
         return by[name].threshold if name in by else None
@@ -130,6 +165,7 @@ def how_measured(
         maturity_s=max((one.maturity_s for one in guardrails if one.labels), default=0.0),
         kpi_weights={name: one.per for name, one in of("kpi").items()},
         decisions={name: one.threshold or 0.0 for name, one in of("decisions").items()},
+        slices=slices,
     )
 
 
@@ -146,7 +182,7 @@ def noise(
     ingest(workspace)
     it = replace(how_measured(guardrails, project, model, now), release=stable)
     counts = calm(workspace.warehouse, it, now - CALM)
-    judged = [one for one in guardrails if one.form in ("rate", "mean")]
+    judged = [one for one in guardrails if one.form in ("rate", "mean") and not one.slice]
     return {one.name: width(one, counts, BUCKET_S) for one in judged}
 
 

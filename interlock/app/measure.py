@@ -8,16 +8,18 @@ one subject was told in one bucket is one value, their mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import isclose, sqrt
 from typing import Any
 
 from interlock.app.ingest import ANSWER, LOG, MIRRORED
 from interlock.define.definitions import Model, Service
+from interlock.define.release import slice_of
 from interlock.features.dialect import DUCKDB, Dialect, dialect_of
 from interlock.impact.sql import substitute
 from interlock.ports import Bucket, Warehouse
+from interlock.rollout.cohort import inside_sql
 
 ARMS = ("stable", "candidate")
 UNMIRRORED = "mirror_missing"
@@ -42,7 +44,8 @@ class Measuring:
     `score_threshold` is the incumbent's p90; `slow_us` the promised latency; `kpi_weights`
     the mean weight of a unit, by service whose KPI is a share; `decisions` from which score
     on a service acts. `shown` says, of stages in which everybody sees one arm, which: the
-    other is its mirrored answers. `now` decides which labels have arrived.
+    other is its mirrored answers. `now` decides which labels have arrived. `slices` are the
+    metrics counted for each slice (`column=value`).
     """
 
     model: Model
@@ -56,6 +59,7 @@ class Measuring:
     change: str = ""
     release: str = ""
     shown: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
@@ -64,7 +68,15 @@ def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     every = [asked.answers, asked.twice, asked.labels, *([asked.decided] if it.decisions else [])]
     columns = warehouse.columns(asked.label)
     every += [asked.kpi(service, columns) for service in it.services]
-    return _counted(warehouse, every)
+    found = _counted(warehouse, every)
+    types = warehouse.columns(f"SELECT * FROM {it.model.spine} AS s") if it.slices else {}
+    named = {name: (f"s.{asked.dialect.quoted(name)}", type) for name, type in types.items()}
+    for name, metrics in it.slices.items():
+        where = inside_sql(asked.dialect, named, slice_of(name))
+        within = _Within(it, asked.dialect, where)
+        of = _counted(warehouse, [within.answers, within.labels])
+        found += [replace(bucket, slice=name) for bucket in of if bucket.metric in metrics]
+    return found
 
 
 def calm(warehouse: Warehouse, it: Measuring, since: datetime) -> list[Bucket]:
@@ -309,6 +321,20 @@ class _Asked:
                        FROM units LEFT JOIN stages ON stages.day = units.day
                        WHERE diff IS NOT NULL)
             {self.group(metric, "diff", "staged WHERE stage IS NOT NULL", "'paired'", DAY_S)}"""
+
+
+@dataclass(frozen=True)
+class _Within(_Asked):
+    """The same of the units of one slice: those whose row of the spine is `where`."""
+
+    where: str = "TRUE"
+
+    @property
+    def first(self) -> str:
+        key = self.dialect.quoted(self.it.model.key)
+        mine = f"SELECT s.{key} FROM {self.it.model.spine} AS s WHERE {self.where}"
+        every = super().first.replace("first AS", "everybody AS", 1)
+        return f"{every}, first AS (SELECT e.* FROM everybody AS e WHERE e.key IN ({mine}))"
 
 
 @dataclass(frozen=True)

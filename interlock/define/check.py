@@ -211,8 +211,15 @@ def _spine_columns(scope: _Scope, model: Model) -> Iterator[Problem]:
         return
     named: list[tuple[Path, str]] = [(("key",), model.key), (("time",), model.time)]
     named += [(("request", i), name) for i, name in enumerate(model.request)]
+    named += [(("evaluation", "critical", name), name) for name in model.evaluation.critical]
     for path, name in named:
         yield from scope.known(model.file, path, name, spine.columns, f"column of {spine.name}")
+    for name, values in model.evaluation.critical.items():
+        path = ("evaluation", "critical", name)
+        if name in spine.columns and spine.columns[name].type not in _FILTERED:
+            yield scope.at(model.file, path, f"{name} has no one form as text", _TEXT)
+        if not values:
+            yield scope.at(model.file, path, "no value is critical", "list at least one")
 
 
 def _features(scope: _Scope, model: Model) -> Iterator[Problem]:
@@ -295,6 +302,7 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
 
 
 _FILTERED = frozenset(("string", "integer", "boolean", "date", "timestamp"))
+_TEXT = "name a column of text, whole numbers, booleans, dates or instants"
 
 
 def _filters(scope: _Scope, base: Path, environment: Environment) -> Iterator[Problem]:
@@ -308,7 +316,7 @@ def _filters(scope: _Scope, base: Path, environment: Environment) -> Iterator[Pr
                 yield from scope.known(_MAIN, (*path, column), column, columns, "spine column")
             if odd := types.get(column, _FILTERED) - _FILTERED:
                 message = f"{column} is {', '.join(sorted(odd))}: it has no one form as text"
-                yield scope.at(_MAIN, (*path, column), message, "name a column of text or numbers")
+                yield scope.at(_MAIN, (*path, column), message, _TEXT)
             if column not in environment.subject and not _a_row_each(scope.project, environment):
                 message = (
                     f"a subject may be let in by one row and not by another: {column} is not in it"

@@ -194,11 +194,14 @@ class Evaluation(Definition):
     """Where challenger and incumbent meet: a later window, the slices, the margins.
 
     `margin` is the relative worsening of log-loss that is still accepted (0.02 = 2 %).
+    `critical` are spine columns with values: rows of each must not be harmed in a rollout
+    either, by `slice_margin`, however well everybody fares.
     """
 
     start: date
     end: date
     slices: tuple[str, ...] = ()
+    critical: Mapping[Name, tuple[str | int | bool, ...]] = Field(default_factory=dict)
     margin: float = 0.02
     slice_margin: float = 0.10
     min_rows: int = 200

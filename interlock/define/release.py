@@ -28,6 +28,12 @@ Filter = tuple[tuple[str, tuple[str, ...]], ...]
 """Columns, each with the values one of which a row must have there, as key text."""
 
 
+def slice_of(name: str) -> Filter:
+    """The filter of a slice named `column=value`; everybody has no name."""
+    column, _, value = name.partition("=")
+    return ((column, (value,)),) if name else ()
+
+
 def said_of(filter: Filter) -> str:
     """`only carrier UA, origin EWR or JFK`; empty for everybody."""
     named = ", ".join(f"{column} {' or '.join(values)}" for column, values in filter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Literal
@@ -11,6 +11,8 @@ from interlock.rollout.metrics import GATES, Gate, Guardrail
 
 # Shares of alpha: safety 0.5, model quality 0.35, business 0.15.
 SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
+# Beside the 1.0 of what looks at everybody: a fifth of alpha, however many slices share it.
+CRITICAL = 0.25
 SLOWER = log(1.25)  # answers a quarter slower, as a difference of logarithms
 
 
@@ -49,6 +51,23 @@ class DecisionPlan:
 
 
 @dataclass(frozen=True)
+class SlicePlan:
+    """A slice that may not be harmed, before the rollout.
+
+    `share` of the units are of it; `log_loss` is the incumbent's there, `difference_variance`
+    that of the two releases per unit, `margin` how much worse the loss may be, relatively.
+    `apart` are stages that let none of it in.
+    """
+
+    slice: str
+    share: float
+    log_loss: float
+    difference_variance: float
+    margin: float
+    apart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Planned:
     """What is known before the rollout, from evaluation and recent traffic.
 
@@ -71,6 +90,7 @@ class Planned:
     slow_us: float | None = None
     kpis: Sequence[KpiPlan] = ()
     decisions: Sequence[DecisionPlan] = ()
+    slices: Sequence[SlicePlan] = ()
     ladder: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[Gate, ...] = GATES
 
@@ -83,9 +103,9 @@ class Planned:
 
 def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
     """Errors, latency twice, fallbacks, label coverage, scores, log-loss twice, split, KPIs,
-    and how often services act."""
+    and how often services act; for each critical slice errors, fallbacks and paired log-loss."""
     split = [_split(planned)] if planned.shares else []
-    judged = (*_safety(planned), *_quality(planned), *_business(planned))
+    judged = (*_safety(planned), *_quality(planned), *_business(planned), *_critical(planned))
     return (*(_walked(one, planned) for one in judged), *split)
 
 
@@ -149,6 +169,24 @@ def _quality(planned: Planned) -> tuple[Guardrail, ...]:
             baseline=planned.log_loss, labels=True, maturity_s=planned.maturity_s,
         ),
     )  # fmt: skip
+
+
+def _critical(planned: Planned) -> Iterator[Guardrail]:
+    """What a mean over everybody hides: a slice of a tenth that is harmed moves it by a tenth."""
+    by = {one.name: one for one in (*_safety(planned), *_quality(planned))}
+    weight = CRITICAL / 3 / max(len(planned.slices), 1)
+    for it in planned.slices:
+        # What is little for everybody cannot be shown of so few: the loss has its own margin.
+        loss = replace(
+            by["log_loss_paired"], scale=it.difference_variance, baseline=it.log_loss,
+            margin=it.margin, tolerance=it.margin / 2,
+        )  # fmt: skip
+        for one in (by["errors"], by["fallbacks"], loss):
+            units = max(one.bucket_units * it.share, 0.25)
+            yield replace(
+                one, name=f"{one.name} at {it.slice}", slice=it.slice, apart=it.apart,
+                weight=weight, bucket_units=units,
+            )  # fmt: skip
 
 
 def _split(planned: Planned) -> Guardrail:

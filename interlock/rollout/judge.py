@@ -92,7 +92,8 @@ def judge(
     required = [r for r in rulings if r.required]
     split = any(_split_broken(path, alpha) for path in paths)
     verdict = _verdict(rulings, required, harm)
-    measured = min((_measured(p, stage) for p in paths if _required(p.guardrail, gate)), default=0)
+    asked = (path for path in paths if path.guardrail.asked(gate, stage))
+    measured = min((_measured(path, stage) for path in asked), default=0)
     said, by = _sentence(verdict, rulings), registered_digest(guardrails, alpha, beta)
     return Judgement(verdict, rulings, _shown(combined), measured, split, said, by)
 
@@ -106,10 +107,6 @@ def _verdict(rulings: Sequence[Ruling], required: Sequence[Ruling], harm: bool) 
     if required and all(r.verdict == "safe" for r in required):
         return "safe"
     return "needs_data"
-
-
-def _required(guardrail: Guardrail, gate: Gate | None) -> bool:
-    return gate is None or gate in guardrail.gate
 
 
 def _measured(path: Paths, stage: str | None) -> float:
@@ -159,7 +156,7 @@ def _ruling(
     harm: bool,
 ) -> Ruling:
     fail, safe = float(path.fail.max(initial=0.0)), float(path.safe.max(initial=0.0))
-    required = _required(path.guardrail, gate)
+    required = path.guardrail.asked(gate, stage)
     # What this stage does not wait for stays as it was shown in the stages that did.
     verdict = _one_verdict(path, (fail, safe), errors, stage if required else None, harm)
     shown = _means(path)

@@ -39,7 +39,8 @@ class Guardrail:
     divides every value. Buckets are added up to `bucket_s` seconds (0: as they are counted);
     `burst` events at least come at a time.
     `ladder` says in which stages how many times the margin suffices: little traffic can only
-    rule out large harm.
+    rule out large harm. `slice` (`column=value`) says whose units are counted, empty for all;
+    `apart` are stages that let none of them in: nothing is asked there.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Guardrail:
     bucket_s: int = 0
     burst: float = 5.0
     ladder: Mapping[str, float] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = _objections(self)
@@ -78,7 +80,12 @@ class Guardrail:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Guardrail:
-        return cls(**{**body, "gate": tuple(body["gate"])})
+        lists = {name: tuple(body[name]) for name in ("gate", "apart") if name in body}
+        return cls(**{**body, **lists})
+
+    def asked(self, gate: Gate | None, stage: str | None) -> bool:
+        """Whether `stage`, of the kind `gate`, waits for this (None: any)."""
+        return (gate is None or gate in self.gate) and stage not in self.apart
 
     def at(self, stage: str | None) -> Guardrail:
         """What must be shown to leave `stage`: the margin times its rung of the ladder."""
@@ -122,7 +129,8 @@ class Guardrail:
         return Bound(1 + share if worse_up else down, 0.0, above)
 
 
-_LATER: dict[str, Any] = {"threshold": None, "per": 1.0, "bucket_s": 0, "burst": 5.0, "ladder": {}}
+_LATER: dict[str, Any] = {"threshold": None, "per": 1.0, "bucket_s": 0, "burst": 5.0, "ladder": {},
+                          "apart": ()}  # fmt: skip
 
 
 def _objections(it: Guardrail) -> tuple[str, ...]:

@@ -57,22 +57,24 @@ def needs(
 ) -> tuple[Need, ...]:
     """For every stage and each guardrail it waits for; `units_per_day` may differ by metric.
 
-    `inside` is the share of units that take part in a stage, where not everybody does.
+    `inside` is the share of units that take part in a stage, or are of a slice, where that is
+    not all of them.
     """
-    every = {g.metric: _daily(units_per_day, g.metric) for g in guardrails}
+    every = {g.name: _daily(units_per_day, g.metric) * inside.get(g.slice, 1.0) for g in guardrails}
     known = dict.fromkeys((g.name for g in guardrails), 0.0)
     found: list[Need] = []
     for stage in stages:
-        daily = {metric: units * inside.get(stage.name, 1.0) for metric, units in every.items()}
+        daily = {name: units * inside.get(stage.name, 1.0) for name, units in every.items()}
         here = [
-            _need(one, stage, daily[one.metric], known[one.name])
+            _need(one, stage, daily[one.name], known[one.name])
             for one in guardrails
-            if _gate(stage) in one.gate
+            if one.asked(_gate(stage), stage.name)
         ]
         found += here
         lasts = _lasts(stage, here)
         for one in guardrails:
-            known[one.name] += lasts * daily[one.metric] * _balance(one, stage)
+            there = stage.name not in one.apart
+            known[one.name] += there * lasts * daily[one.name] * _balance(one, stage)
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from interlock.define.environment import Environment, Stage, narrowings
+from interlock.define.release import slice_of
 from interlock.errors import Invalid
 
 if TYPE_CHECKING:
@@ -161,6 +162,16 @@ def kinds_of(stages: Sequence[Stage]) -> tuple[Gate, ...]:
 def ladder_of(stages: Sequence[Stage]) -> dict[str, float]:
     """How many times its margin a guardrail must be shown within, where that is not once."""
     return {stage.name: stage.margins for stage in stages if stage.margins != 1}
+
+
+def apart_of(stages: Sequence[Stage], slice: str) -> tuple[str, ...]:
+    """Stages whose `only` lets in nobody of `slice` (`column=value`)."""
+    wanted = dict(slice_of(slice))
+    return tuple(
+        stage.name
+        for stage in stages
+        if any(set(wanted.get(name, said)).isdisjoint(said) for name, said in stage.filter)
+    )
 
 
 def shares_of(stages: Sequence[Stage]) -> dict[str, float]:

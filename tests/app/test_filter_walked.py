@@ -11,6 +11,7 @@ from interlock.app import decide
 from interlock.app.ingest import LOG
 from interlock.app.tick import tick
 from interlock.app.workspace import Workspace
+from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.plan.plan import Plan
 from interlock.rollout.cohort import arm
@@ -24,6 +25,11 @@ def ramping(live: Workspace) -> Route:
     world.edit(live.folder, "interlock.yaml", "      - {name: mirror, weight: 0, hold: 2d}\n", "")
     half = "{name: quarter, weight: 0.5, hold: 2d, only: {origin: [JFK]}}"
     world.edit(live.folder, "interlock.yaml", QUARTER, half)
+    critical = "  slices: [origin, carrier, hour_band]\n"
+    world.edit(
+        live.folder, "models/late.yaml", critical,
+        f"{critical}  critical: {{carrier: [UA, B6], origin: [EWR]}}\n",
+    )  # fmt: skip
     world.proposed(live, "Only from JFK")
     world.signed(live, "CR-2")
     decide.apply(live, "CR-2", by="sam")
@@ -57,10 +63,36 @@ def test_both_doors_let_in_the_same_flights_and_only_those_are_judged(live: Work
     ).to_pylist()
     assert {row["arm"] for row in logged if row["origin"] != "JFK"} == {"outside"}
     assert {row["arm"] for row in logged if row["origin"] == "JFK"} == {"stable", "candidate"}
-    judged = sum(b.n for b in live.record.buckets("CR-2") if b.metric == "errors")
+    every = [b for b in live.record.buckets("CR-2") if b.metric == "errors" and not b.slice]
+    judged = sum(b.n for b in every)
     assert judged == sum(row["n"] for row in logged if row["arm"] != "outside")
 
+    _critical_slices_are_counted(live)
     decide.rollback(live, "CR-2", by="sam", reason="enough seen")
     tick(live)
     assert {row["release"] for row in shown(live).values()} == {route.stable}
     assert {row["arm"] for row in shown(live).values()} == {"stable"}
+
+
+def _critical_slices_are_counted(live: Workspace) -> None:
+    """Those of each carrier who are within; of EWR nobody is, and in this stage nobody asks."""
+    agreed = world.current(live, "CR-2").details["judge"]
+    apart = {one["slice"]: one.get("apart", []) for one in agreed["guardrails"] if one["slice"]}
+    assert apart == {"carrier=UA": [], "carrier=B6": [], "origin=EWR": ["quarter"]}
+    assert agreed["inside"]["origin=EWR"] > 0.2
+    told = live.warehouse.query(
+        f"SELECT s.carrier, count(DISTINCT l.key) AS n FROM {LOG} AS l JOIN wh.spine AS s "
+        "ON s.flight_id = l.key WHERE l.change = 'CR-2' AND l.arm <> 'outside' GROUP BY ALL"
+    ).to_pylist()
+    buckets = live.record.buckets("CR-2")
+    for carrier in ("UA", "B6"):
+        mine = [b for b in buckets if b.slice == f"carrier={carrier}"]
+        assert {b.metric for b in mine} <= {"errors", "fallbacks", "log_loss_paired"}
+        seen = sum(b.n for b in mine if b.metric == "errors")
+        assert seen == sum(row["n"] for row in told if row["carrier"] == carrier) > 0
+    assert not [b for b in buckets if b.slice == "origin=EWR"]
+    judged = live.record.get(Ref("judgement", "CR-2"))
+    assert judged is not None
+    required = {one["name"]: one["required"] for one in judged.body["per_guardrail"]}
+    assert required["errors at carrier=UA"]
+    assert not required["errors at origin=EWR"]
