@@ -7,7 +7,7 @@ one subject was told in one bucket is one value, their mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import isclose, sqrt
@@ -104,7 +104,7 @@ def unmirrored(buckets: Sequence[Bucket], stage: str) -> str:
     )
 
 
-def settled(stored: Sequence[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
+def settled(stored: Collection[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
     """`measured`, where nothing but the last bits moved as it was stored.
 
     The warehouse adds in whatever order its threads come; what was judged once is not to

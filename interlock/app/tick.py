@@ -150,7 +150,7 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     now = workspace.now()
     change = before.change
     route = workspace.route()
-    buckets, judgement = _judged(workspace, change, state, now)
+    buckets, news, judgement = _judged(workspace, change, state, now)
     agreed = _agreed(workspace, change, state)
     missing = unmirrored(buckets, state.stage.name) if state.stage else ""
     facts = _facts(workspace, change, state, route)
@@ -166,7 +166,7 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     new_route = route_after(route, decision)
     if new_state == state and not buckets:
         return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
-    if new_state == state and _known(workspace, change, state, judgement, buckets):
+    if new_state == state and not news and _known(workspace, change, state, judgement):
         return _line(change, state)
     puts = _puts(workspace, change, new_state, (route, new_route), judgement, now)
     if isinstance(decision, Advance) and agreed.decision:
@@ -175,9 +175,8 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
         puts += moved_along(workspace, new_state, now)
     if new_route != route:
         workspace.decided_at = time.time()
-    record_buckets = {change.id: buckets} if buckets else None
     changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
-    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets=record_buckets)
+    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets={change.id: news})
     return _line(change, new_state)
 
 
@@ -186,17 +185,13 @@ def _line(change: Change, state: RolloutState) -> str:
 
 
 def _known(
-    workspace: Workspace,
-    change: Change,
-    state: RolloutState,
-    judgement: Judgement | None,
-    buckets: list[Bucket],
+    workspace: Workspace, change: Change, state: RolloutState, judgement: Judgement | None
 ) -> bool:
-    """Does the record say all of this? Saying it again at every look would only fill it."""
+    """Does the record say this? Saying it again at every look would only fill it."""
     entry = workspace.record.get(Ref("judgement", change.id))
     said = _finite({**judgement.to_json(), "stage": _stage(state)}) if judgement else {}
     kept = {name: value for name, value in entry.body.items() if name != "at"} if entry else {}
-    return said == kept and set(buckets) <= set(workspace.record.buckets(change.id))
+    return said == kept
 
 
 def _stage(state: RolloutState) -> str:
@@ -309,22 +304,25 @@ def _stable_trouble(workspace: Workspace, change: Change) -> str:
 
 def _judged(
     workspace: Workspace, change: Change, state: RolloutState, now: datetime
-) -> tuple[list[Bucket], Judgement | None]:
-    """Everything measured so far and what the judge says of it; nothing before a stage began."""
+) -> tuple[list[Bucket], list[Bucket], Judgement | None]:
+    """Everything measured so far, what of it the record does not say yet, and what the judge
+    says of all; nothing before a stage began."""
     if state.gate is None or state.stage is None:
-        return [], None
+        return [], [], None
     ingest(workspace)
     keep_budgets(workspace, stored(workspace, state.stable or change.release), EVERY)
     agreed = change.details["judge"]
     guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
     version = stored(workspace, change.release)
     measured = buckets_of(workspace.warehouse, measuring(version, change, now))
-    buckets = settled(workspace.record.buckets(change.id), measured)
+    known = frozenset(workspace.record.buckets(change.id))
+    buckets = settled(known, measured)
     counted = matured(guardrails, buckets, now.timestamp())
     judgement = judge(
         guardrails, counted, agreed["alpha"], agreed["beta"], state.gate, state.stage.name
     )
-    return buckets, judgement
+    # A week of hours and metrics is a thousand rows, and few of them moved since the last look.
+    return buckets, [b for b in buckets if b not in known], judgement
 
 
 def measuring(version: Version, change: Change, now: datetime) -> Measuring:
