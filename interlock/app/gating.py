@@ -70,7 +70,8 @@ def _on(guardrail: Guardrail, environment: Environment) -> Guardrail:
 def daily(guardrails: Sequence[Guardrail], units: float) -> dict[str, float]:
     """Units per day by metric: a KPI counts its own, in buckets of a day."""
     return {
-        one.metric: one.bucket_units if one.name.startswith("kpi:") else units for one in guardrails
+        one.metric: one.bucket_units if one.metric.startswith("kpi:") else units
+        for one in guardrails
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interlock.app.ingest import ingest
-from interlock.app.measure import BUCKET_S, Measuring, calm, slow_threshold
+from interlock.app.measure import BUCKET_S, Measuring, calm
 from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.units import Units, cost, counted, shares_inside
 from interlock.app.versions import Version
@@ -93,16 +93,32 @@ def _planned(
         maturity_s=MATURITY_S,
         score_threshold=shift.p90 if shift else 1.0,
         slow_us=slow_threshold(list(services.values())),
-        kpis=[_kpi_plan(services[name], history, lasts) for name, history in found.kpis.items()],
+        kpis=[
+            _kpi_plan(services[name], history, lasts, environment.subject)
+            for name, history in found.kpis.items()
+        ],
         decisions=_decisions(services.values(), model, found),
     )
 
 
-def _kpi_plan(service: Service, history: KpiOnHistory, lasts: float) -> KpiPlan:
-    """A margin that the whole rollout could not show is no gate: it would only wait."""
+def slow_threshold(services: Sequence[Service]) -> float:
+    """Microseconds: the tightest promise of any service that is served."""
+    return min((s.slo.latency.total_seconds() for s in services), default=0.25) * 1e6
+
+
+def _kpi_plan(
+    service: Service, history: KpiOnHistory, lasts: float, subject: Sequence[str]
+) -> KpiPlan:
+    """A margin that the whole rollout could not show is no gate: it would only wait.
+
+    What one subject decides on is seen by one arm as a whole. A relative margin of a number
+    that may be below 0 says nothing between arms.
+    """
+    seen = set(service.decision_unit) == set(subject) and history.baseline > 0
     plan = KpiPlan(
         service.service, history.baseline, history.difference_variance, service.kpi.margin,
         service.kpi.better, max(history.units_per_day, 1.0), mean_weight=history.mean_weight,
+        variance=history.variance if seen else None,
     )  # fmt: skip
     return replace(plan, required=days_to_show(plan, plan.units_per_bucket) <= lasts)
 
@@ -166,6 +182,7 @@ def how_measured(
         kpi_weights={name: one.per for name, one in of("kpi").items()},
         decisions={name: one.threshold or 0.0 for name, one in of("decisions").items()},
         slices=slices,
+        seen=frozenset(of("kpi_seen")),
     )
 
 

@@ -45,7 +45,8 @@ class Measuring:
     the mean weight of a unit, by service whose KPI is a share; `decisions` from which score
     on a service acts. `shown` says, of stages in which everybody sees one arm, which: the
     other is its mirrored answers. `now` decides which labels have arrived. `slices` are the
-    metrics counted for each slice (`column=value`).
+    metrics counted for each slice (`column=value`). `divided` are stages in which people see both
+    arms, `seen` the services whose number is compared between these as well.
     """
 
     model: Model
@@ -60,6 +61,8 @@ class Measuring:
     release: str = ""
     shown: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    divided: tuple[str, ...] = ()
+    seen: frozenset[str] = frozenset()
 
 
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
@@ -68,6 +71,12 @@ def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     every = [asked.answers, asked.twice, asked.labels, *([asked.decided] if it.decisions else [])]
     columns = warehouse.columns(asked.label)
     every += [asked.kpi(service, columns) for service in it.services]
+    every += [
+        asked.kpi_seen(service, columns, stage)
+        for service in it.services
+        for stage in it.divided
+        if service.service in it.seen
+    ]
     found = _counted(warehouse, every)
     types = warehouse.columns(f"SELECT * FROM {it.model.spine} AS s") if it.slices else {}
     named = {name: (f"s.{asked.dialect.quoted(name)}", type) for name, type in types.items()}
@@ -297,13 +306,8 @@ class _Asked:
         `labelled` are the columns of a label.
         """
         it, dialect = self.it, self.dialect
-        key = dialect.quoted(it.model.key)
-        outcome = "".join(f", y.{dialect.quoted(n)}" for n in labelled if n != it.model.key)
-        said = substitute(service.kpi.sql, {}, dialect.name)
         sides = {
-            side: f"""(WITH scored AS (SELECT s.*, pairs.{side} AS p{outcome} FROM pairs
-                JOIN {it.model.spine} AS s ON s.{key} = pairs.key
-                JOIN labels AS y ON y.{key} = pairs.key) SELECT * FROM ({said}) AS k)"""
+            side: self._units(service, labelled, f"SELECT key, {side} AS p FROM pairs")
             for side in ("stable_score", "candidate_score")
         }
         over = self.ago(timedelta(days=1, seconds=it.maturity_s))
@@ -321,6 +325,40 @@ class _Asked:
                        FROM units LEFT JOIN stages ON stages.day = units.day
                        WHERE diff IS NOT NULL)
             {self.group(metric, "diff", "staged WHERE stage IS NOT NULL", "'paired'", DAY_S)}"""
+
+    def kpi_seen(self, service: Service, labelled: Mapping[str, str], stage: str) -> str:
+        """The KPI of the units that saw each arm in `stage`: what came of it, not what would have.
+
+        Only where one unit is one subject, so that all of it saw one arm.
+        """
+        it, dialect = self.it, self.dialect
+        over = self.ago(timedelta(days=1, seconds=it.maturity_s))
+        weight = it.kpi_weights.get(service.service, 1.0)
+        sides = {
+            arm: self._units(
+                service, labelled, "SELECT key, score AS p FROM arms WHERE score IS NOT NULL "
+                f"AND arm = '{arm}' AND stage = {dialect.text(stage)}",
+            )
+            for arm in ARMS
+        }  # fmt: skip
+        units = " UNION ALL ".join(
+            f"SELECT {dialect.text(stage)} AS stage, '{arm}' AS arm, u.unit, u.value / {weight} "
+            f"AS value, {dialect.cast('u.day', 'timestamp')} AS asked_at FROM {side} AS u "
+            f"WHERE u.day < {over}"
+            for arm, side in sides.items()
+        )
+        counted = self.group(f"kpi:{service.service}", "value", "units", bucket=DAY_S)
+        return f"WITH {self.arms}, {self.arrived}, units AS ({units}) {counted}"
+
+    def _units(self, service: Service, labelled: Mapping[str, str], rows: str) -> str:
+        """The KPI's SQL over whole decision units, scored as `rows` (key, p) say."""
+        model, dialect = self.it.model, self.dialect
+        key = dialect.quoted(model.key)
+        outcome = "".join(f", y.{dialect.quoted(n)}" for n in labelled if n != model.key)
+        said = substitute(service.kpi.sql, {}, dialect.name)
+        return f"""(WITH scored AS (SELECT s.*, x.p{outcome} FROM ({rows}) AS x
+            JOIN {model.spine} AS s ON s.{key} = x.key
+            JOIN labels AS y ON y.{key} = x.key) SELECT * FROM ({said}) AS k)"""
 
 
 @dataclass(frozen=True)
@@ -357,8 +395,3 @@ class _Halved(_Asked):
             CASE WHEN substr(md5(coalesce(subject, '')), 1, 1) < '8' THEN 'candidate'
             ELSE 'stable' END AS arm, score, error, fallback, latency_us AS us, true AS divided"""
         return f"{self.first}, arms AS ({halved} FROM first)"
-
-
-def slow_threshold(services: Sequence[Service]) -> float:
-    """Microseconds: the tightest promise of any service that is served."""
-    return min((s.slo.latency.total_seconds() for s in services), default=0.25) * 1e6

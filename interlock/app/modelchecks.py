@@ -167,7 +167,8 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
 class KpiOnHistory:
     """A service's KPI before and after, and what the judge must know to watch it later.
 
-    `difference_variance` is per unit, with the units of one day taken together.
+    `difference_variance` is per unit, with the units of one day taken together; `variance` that
+    of the number itself from unit to unit of one day.
     """
 
     comparison: KpiComparison
@@ -175,6 +176,7 @@ class KpiOnHistory:
     difference_variance: float
     mean_weight: float
     units_per_day: float
+    variance: float
 
 
 def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHistory]:
@@ -238,4 +240,7 @@ def _history(found: KpiComparison, old: KpiRows, new: KpiRows) -> KpiOnHistory:
     by_day = np.bincount(where, weights=difference, minlength=len(days))
     units_per_day = len(old.value) / max(len(days), 1)
     spread = float(np.var(by_day)) / units_per_day if len(days) > 1 else float(np.var(difference))
-    return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, units_per_day)
+    level = old.value / mean_weight
+    days_level = np.bincount(where, weights=level) / np.maximum(np.bincount(where), 1)
+    own = float(np.var(level - days_level[where])) if len(level) else 0.0
+    return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, units_per_day, own)

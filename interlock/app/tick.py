@@ -336,6 +336,7 @@ def measuring(version: Version, change: Change, now: datetime) -> Measuring:
         change=change.id,
         release=change.release,
         shown={s["name"]: shown[s["weight"]] for s in stages if s["weight"] in shown},
+        divided=tuple(s["name"] for s in stages if s["weight"] not in shown),
     )
 
 

@@ -23,7 +23,9 @@ class KpiPlan:
     `baseline` is its mean per decision unit, `difference_variance` the variance of the
     difference between two releases per unit (days taken whole: units of one day go
     together), `units_per_bucket` how many units one time bucket holds. `required` False:
-    the rollout is too short to show the margin, so it is watched for harm only.
+    the rollout is too short to show the margin, so it is watched for harm only. `variance` is
+    that of the KPI itself per unit, where one unit sees one release: then the arms that people
+    saw are compared too.
     """
 
     service: str
@@ -34,6 +36,7 @@ class KpiPlan:
     units_per_bucket: float
     required: bool = True
     mean_weight: float = 1.0
+    variance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,14 @@ class Planned:
     @property
     def two_arm_units(self) -> float:
         """Effective units per bucket at the smallest share of the ramp."""
-        share = min((s for s in self.shares.values() if 0 < s < 1), default=0.5)
-        return max(self.units_per_bucket * share * (1 - share), 0.25)
+        share = 0.25 if self.two_arm_share is None else self.two_arm_share
+        return max(self.units_per_bucket * share, 0.25)
+
+    @property
+    def two_arm_share(self) -> float | None:
+        """Effective units per unit, where the ramp is smallest; None where nothing divides."""
+        smallest = min((s for s in self.shares.values() if 0 < s < 1), default=None)
+        return None if smallest is None else smallest * (1 - smallest)
 
 
 def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
@@ -208,13 +217,30 @@ def _business(planned: Planned) -> tuple[Guardrail, ...]:
         )
         for one in planned.decisions
     )  # fmt: skip
-    return decisions + tuple(
+    paired = (
         Guardrail(
             f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired", scale=kpi.difference_variance,
             direction="higher_is_worse" if kpi.better == "lower" else "lower_is_worse",
             margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",) if kpi.required else (),
-            weight=BUSINESS / shares, labels=True, maturity_s=planned.maturity_s,
+            weight=BUSINESS / shares / (1 if kpi.variance is None else 2), labels=True,
             bucket_units=kpi.units_per_bucket, baseline=kpi.baseline, per=kpi.mean_weight,
+            maturity_s=planned.maturity_s,
         )
         for kpi in planned.kpis
+    )  # fmt: skip
+    return (*decisions, *(each for one in paired for each in (one, *_seen(one, planned))))
+
+
+def _seen(paired: Guardrail, planned: Planned) -> Iterator[Guardrail]:
+    """The same number between the arms that people saw, with half of its weight.
+
+    Two arms need far more units than pairs: it is watched for harm, and nothing waits for it.
+    """
+    plan = next(kpi for kpi in planned.kpis if paired.name == f"kpi:{kpi.service}")
+    if plan.variance is None or planned.two_arm_share is None:
+        return
+    units = max(plan.units_per_bucket * planned.two_arm_share, 0.25)
+    yield replace(
+        paired, name=f"kpi_seen:{plan.service}", form="mean", scale=max(plan.variance, 1e-9),
+        gate=(), bucket_units=units,
     )  # fmt: skip

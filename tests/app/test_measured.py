@@ -86,6 +86,36 @@ def test_how_often_a_service_acts_is_compared_on_the_same_units(soaking: Workspa
     assert sum(b.squares for b in acted.values()) > 0, "the two never differ: nothing is tested"
 
 
+def test_what_came_of_each_arm_is_told_of_the_units_that_saw_it(soaking: Workspace) -> None:
+    """Not what would have come of them: each flight counts once, under the score it was shown."""
+    agreed_on = world.current(soaking, "CR-2").details["judge"]["guardrails"]
+    seen = {g["name"]: g for g in agreed_on if g["name"].startswith("kpi_seen:")}
+    assert list(seen) == ["kpi_seen:rebooking"], "crew and gates decide on more than a flight"
+    guard = seen["kpi_seen:rebooking"]
+    paired = next(g for g in agreed_on if g["name"] == "kpi:rebooking")
+    assert (guard["form"], guard["gate"], guard["weight"]) == ("mean", [], paired["weight"])
+    found = by_cell(buckets_of(soaking.warehouse, how(soaking)), "kpi:rebooking")
+    label = "JOIN (SELECT flight_id, late, arr_delay IS NULL OR arr_delay > 60 AS severe "
+    told = soaking.warehouse.query(
+        f"SELECT l.arm, l.key, l.score, y.late, y.severe FROM {LOG} AS l {label} "
+        "FROM wh.arrivals WHERE late IS NOT NULL) AS y ON y.flight_id = l.key "
+        "WHERE l.change = 'CR-2' AND l.stage = 'quarter' AND l.score IS NOT NULL"
+    ).to_pylist()
+    for arm in ARMS:
+        mine = {row["key"]: row for row in told if row["arm"] == arm}
+        cost = sum(100 * _cost(row) for row in mine.values())
+        kept = [b for (stage, which, _), b in found.items() if (stage, which) == ("quarter", arm)]
+        assert sum(b.n for b in kept) == len(mine) > 0
+        assert sum(b.total for b in kept) == pytest.approx(cost)
+    assert {which for stage, which, _ in found if stage != "quarter"} == {"paired"}
+
+
+def _cost(row: Mapping[str, Any]) -> float:
+    if row["score"] >= 0.5:
+        return 1.0 - row["late"]
+    return 4.0 if row["severe"] else 0.5 if row["late"] else 0.0
+
+
 def test_before_a_rollout_the_answers_of_one_release_are_halved(soaking: Workspace) -> None:
     change = world.current(soaking, "CR-2")
     version = stored(soaking, change.release)
