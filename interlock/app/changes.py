@@ -46,6 +46,17 @@ def all_changes(workspace: Workspace) -> list[Change]:
     return sorted(found, key=lambda c: int(c.id.rpartition("-")[2]), reverse=True)
 
 
+def may_go_back_to(workspace: Workspace) -> tuple[str, ...]:
+    """Releases that no longer answer, and would again if a committed change were taken back."""
+    route = workspace.route()
+    found = [
+        change.made_against
+        for change in all_changes(workspace)
+        if change.state == "COMMITTED" and change.environment == workspace.environment
+    ]
+    return tuple(dict.fromkeys(r for r in found if r and r not in (route.stable, route.candidate)))
+
+
 def open_new(workspace: Workspace, draft: Change) -> Held:
     """`draft` under the next free id; two people opening at once get two ids.
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from interlock.app.changes import may_go_back_to
 from interlock.app.push import take_in
 from interlock.app.stores import stores_now
 from interlock.app.workspace import WallClock, Workspace
@@ -36,11 +37,13 @@ def lookups_of(specs: Sequence[ServingSpec]) -> tuple[Lookup, ...]:
 
 
 def live_lookups(workspace: Workspace) -> tuple[Lookup, ...]:
-    """Every view version that the releases on the Route read."""
+    """Every view version that the releases on the Route read, and those it may go back to.
+
+    Whoever goes back must not find rows of the day on which the change was committed.
+    """
     route = workspace.route()
-    entries = [
-        workspace.record.get(Ref("serving", d)) for d in (route.stable, route.candidate) if d
-    ]
+    releases = (route.stable, route.candidate, *may_go_back_to(workspace))
+    entries = [workspace.record.get(Ref("serving", digest)) for digest in releases if digest]
     return lookups_of([ServingSpec.from_json(entry.body) for entry in entries if entry])
 
 

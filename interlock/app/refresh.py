@@ -17,6 +17,7 @@ from typing import Any
 
 from interlock.app.arrived import wrong_with
 from interlock.app.build import Say, quiet
+from interlock.app.changes import may_go_back_to
 from interlock.app.engines import fill
 from interlock.app.feed import Feeder, keep_online, live_lookups
 from interlock.app.leases import LEASE_S, Lease, holder, leased
@@ -71,13 +72,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """Every table and view of the live releases, sources first; rows sent online again."""
+    """Every table and view of the live releases, sources first; rows sent online again.
+
+    `unfit` says which release, that may be gone back to, could not be brought along, and why.
+    """
 
     parts: tuple[Part, ...]
     online: int = 0
+    unfit: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
-        return {"tables": [part.to_json() for part in self.parts], "online": self.online}
+        tables = [part.to_json() for part in self.parts]
+        return {"tables": tables, "online": self.online, "unfit": list(self.unfit)}
 
 
 def refresh(
@@ -124,8 +130,25 @@ def recorded(
     except InterlockError as error:
         keep(workspace, begun.failed(workspace.now(), said_of(error)))
         raise
+    report = _brought_along(workspace, lease, report, say)
     moved = [part.told for part in report.parts if part.difference.spans]
     keep(workspace, begun.done(workspace.now(), moved, report.online))
+    return report
+
+
+def _brought_along(workspace: Workspace, lease: Lease, report: Report, say: Say) -> Report:
+    """What a rollback would lead to stands on the new rows too; that it cannot stops nothing."""
+    for release in may_go_back_to(workspace):
+        try:
+            version = stored(workspace, release)
+            more = _refreshed(workspace, lease, [version], frozenset(), (say, False))
+        except InterlockError as error:
+            said = f"release {release[:12]} would answer from older rows: {said_of(error)}"
+            report = replace(report, unfit=(*report.unfit, said))
+            continue
+        known = {part.table for part in report.parts}
+        parts = (*report.parts, *(part for part in more.parts if part.table not in known))
+        report = replace(report, parts=parts, online=report.online + more.online)
     return report
 
 

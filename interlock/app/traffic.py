@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from interlock.app.feed import Feeder, lookups_of
+from interlock.app.feed import Feeder, live_lookups
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Model
 from interlock.define.keys import entity_key
@@ -129,7 +129,7 @@ class Replayer:
     def _chunk(self, start: datetime, end: datetime) -> None:
         assert self.feeder is not None
         specs = self._specs()
-        lookups = lookups_of(specs)
+        lookups = live_lookups(self.workspace)
         self.feeder.catch_up(lookups, start)
         self.feeder.look_ahead(lookups, end)
         for now, rows in self._steps(start, end, specs[0]):

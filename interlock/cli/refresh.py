@@ -38,6 +38,7 @@ def refreshed(report: Report) -> str:
     lines.append(f"{len(moved)} tables and views moved, {same} stayed as they were")
     if report.online:
         lines.append(f"{report.online} rows were sent online again")
+    lines += report.unfit
     return "\n".join(lines)
 
 
