@@ -180,6 +180,11 @@ class LmdbOnlineStore:
                 found = cursor.delete()
             txn.delete(MARK + view.encode())
 
+    def copy_to(self, folder: Path) -> None:
+        """Every row of one moment in a new store at `folder`, while others write."""
+        folder.mkdir()
+        self._said(lambda: self._env.copy(str(folder)))
+
     def close(self) -> None:
         with self._lock:
             self._env.close()

@@ -314,7 +314,7 @@ def rollback(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
     """
     for _ in range(20):
         before = held(workspace.record, id)
-        _refuse_rollback(workspace, before.change)
+        refuse_rollback(workspace, before.change)
         for above in _built_on(workspace, before.change):
             why = f"it stands on {id}, which is taken back: {reason}"
             rollback(workspace, above, by=by, reason=why)
@@ -326,7 +326,8 @@ def rollback(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
     raise Stale(f"{id} is being changed too fast to be taken back", help="try again")
 
 
-def _refuse_rollback(workspace: Workspace, change: Change) -> None:
+def refuse_rollback(workspace: Workspace, change: Change) -> None:
+    """Raise `Refused` where `change` cannot be taken back any more, or not yet."""
     if "rollout" not in change.details or not (change.under_way or change.state == "COMMITTED"):
         raise Refused(
             f"{change.id} is {change.state}: nothing of it runs that could be taken back",

@@ -79,6 +79,17 @@ def find(workspace: Workspace, id: str, batch: bool = True) -> Prediction:
     )
 
 
+def latest(workspace: Workspace, release: str, most: int) -> tuple[Prediction, ...]:
+    """The last answers of which is known what was sent, and the last of `release`.
+
+    At most so many of each. Reads the whole log.
+    """
+    rows = [row for row in workspace.predictions.read({})[0] if "inputs" in row]
+    sent = [row for row in rows if row.get("asked")][-most:]
+    mine = [row for row in rows if row["release"] == release and not row["error"]][-most:]
+    return tuple(_logged(row) for row in {row["id"]: row for row in (*sent, *mine)}.values())
+
+
 def spec_of(workspace: Workspace, prediction: Prediction) -> tuple[ServingSpec, ModelSpec]:
     """The release that answered, and its model, as gateways were told of them."""
     entry = workspace.record.get(Ref("serving", prediction.release))

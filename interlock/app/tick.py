@@ -66,7 +66,7 @@ def tick(workspace: Workspace) -> str:
     if workspace.record.claim(lease, me, LEASE_S) is None:
         return "another controller is at work here"
     try:
-        said = [_look(workspace, change.id) for change in _due(workspace)]
+        said = [look(workspace, change.id) for change in _due(workspace)]
         said.append(start_due(workspace))
         said.append(follow(workspace))
         follow_route(workspace)
@@ -119,7 +119,7 @@ def _due(workspace: Workspace) -> list[Change]:
     ]
 
 
-def _look(workspace: Workspace, id: str) -> str:
+def look(workspace: Workspace, id: str) -> str:
     """One look at one change. A write that lost a race is simply done again next time."""
     before = held(workspace.record, id)
     state = RolloutState.from_json(before.change.details["rollout"])

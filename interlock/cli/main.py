@@ -26,6 +26,7 @@ from interlock.cli import (
     consistency,
     datasets,
     decisions,
+    drills,
     impact,
     lookback,
     policy,
@@ -328,6 +329,7 @@ app.command()(datasets.reproduce)
 
 
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(drills.app, name="drill")
 app.add_typer(audit.app, name="audit")
 app.command()(bundles.bundle)
 app.command()(bundles.verify)

@@ -59,6 +59,8 @@ HERE_ONLY: Mapping[str, str] = {
     "synth": _ENGINES,
     "dataset build": _ENGINES,
     "reproduce": _ENGINES,
+    "drill rollback": _ENGINES,
+    "drill list": _ENGINES,
     "adopt": "it writes definitions into a folder",
     "deprecate": "it writes into a file of a folder",
     "audit erase": "it cannot be taken back: who runs the server does it there",

@@ -13,7 +13,7 @@ Kind = Literal[
     "route", "environment", "evidence", "signoff", "serving", "judgement", "policy",
     "dataset", "prediction", "trigger", "review", "clock", "calendar", "booking", "blocked", "note",
     "retirement", "look", "ledger", "decision", "delegation", "token", "refusal", "job",
-    "request", "outbox", "refresh", "erasure", "scoring",
+    "request", "outbox", "refresh", "erasure", "scoring", "drill",
 ]  # fmt: skip
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
