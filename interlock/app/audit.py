@@ -122,7 +122,13 @@ def _key_there_is(workspace: Workspace) -> Key:
 
 
 def log_key(workspace: Workspace) -> Key:
-    """The public key under the name of this log; the key is made when there is none."""
+    """The public key under the name of this log; raises `NotFound` before anything was signed."""
+    if not workspace.declared.signing_key and not _kept_key(workspace).exists():
+        raise NotFound(
+            "nothing was signed here yet, so there is no key",
+            help="`interlock audit checkpoint` signs for the first time and makes one; or declare"
+            " signing_key in interlock.yaml",
+        )
     return Key(workspace.record.origin(), signer_of(workspace).public)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.changes import all_changes
 from interlock.app.ingest import LOG, ingest
-from interlock.app.versions import stable, stored
+from interlock.app.versions import definitions, stable, stored
 from interlock.change.change import Change
 from interlock.define.refs import Ref
 from interlock.define.release import Route
@@ -41,6 +41,26 @@ class Needed:
 
     release: str
     why: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An open change without a release yet that has the version, and what reads it there.
+
+    `known` is False while nobody can say what the change will read.
+    """
+
+    change: str
+    state: str
+    readers: tuple[str, ...] = ()
+    known: bool = True
+
+    @property
+    def sentence(self) -> str:
+        if not self.known:
+            return f"what {self.change} reads is not known yet: it is {self.state}"
+        who = f"read by {', '.join(self.readers)}" if self.readers else "declared"
+        return f"{who} in {self.change}, which is {self.state} and has no release yet"
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,7 @@ class Label:
     rows: int | None = None
     datasets: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[Asked, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def short(self) -> str:
@@ -98,6 +119,7 @@ class Label:
                 {**a.__dict__, "services": list(a.services), "last": a.last.isoformat()}
                 for a in self.answers
             ],
+            "waiting": [{**one.__dict__, "readers": list(one.readers)} for one in self.waiting],
         }  # fmt: skip
 
 
@@ -108,8 +130,13 @@ def labels(workspace: Workspace, text: str) -> tuple[Label, ...]:
     found = _versions(text, files, releases.values())
     needed = needed_releases(workspace)
     asked = asked_lately(workspace) if releases else ()
+    open_ = tuple(_without_release(workspace))
     return tuple(
-        _label(workspace, ref, print_, files, releases, needed, asked) for ref, print_ in found
+        replace(
+            _label(workspace, ref, print_, files, releases, needed, asked),
+            waiting=tuple(_waiting(open_, ref, print_)),
+        )
+        for ref, print_ in found
     )
 
 
@@ -184,6 +211,24 @@ def _kept_by(workspace: Workspace, change: Change) -> Iterator[tuple[str | None,
         if change.environment != workspace.environment or workspace.now() < ends:
             until = f"until {ends:%d %b %Y %H:%M} UTC"
             yield change.made_against, f"{change.id} can be taken back to it {until}"
+
+
+def _without_release(workspace: Workspace) -> Iterator[tuple[Change, Facts | None]]:
+    """Open changes that lead to no release yet: deferred, stopped at a layer, or cut off."""
+    for change in all_changes(workspace):
+        if change.open and not change.release:
+            kept = change.details.get("definitions")
+            yield change, workspace.learn(definitions(workspace, kept))[1] if kept else None
+
+
+def _waiting(
+    changes: Iterable[tuple[Change, Facts | None]], ref: str, print_: str
+) -> Iterator[Waiting]:
+    for change, facts in changes:
+        if facts is None:
+            yield Waiting(change.id, change.state, known=False)
+        elif ref in facts.nodes and facts.nodes[ref].fingerprint == print_:
+            yield Waiting(change.id, change.state, readers_in(facts, ref))
 
 
 def _window_ends(change: Change) -> datetime:

@@ -89,6 +89,8 @@ def _objections(one: Label, today: date) -> Iterator[str]:
         names = ", ".join(one.readers)
         reads = f"read by {names}" if names else "declared, and read by nothing"
         yield f"{version} is {reads} in release {needed.release[:SHORT]}: {needed.why}"
+    for change in one.waiting:
+        yield f"{version}: {change.sentence}"
     for asked in one.answers:
         yield f"{version}: {asked.sentence}, from release {asked.release[:SHORT]}"
 

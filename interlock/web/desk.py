@@ -19,8 +19,14 @@ from interlock.define.environment import Owner
 from interlock.define.release import Route
 from interlock.errors import NotFound, Unusable
 from interlock.ports import Json
+from interlock.web import (
+    desk_budgets,
+    desk_charts,
+    desk_evidence,
+    desk_lookback,
+    desk_standing,
+)
 from interlock.web import desk_change as shown
-from interlock.web import desk_charts, desk_evidence, desk_lookback, desk_standing
 from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_inbox import inbox_page
 from interlock.web.desk_ledger import Ledger, Stored
@@ -66,6 +72,7 @@ class RecordDesk:
             open=tuple(row for row in rows if row.id in still),
             recent=tuple(rows),
             services=tuple(self._service(s, stored) for s in project.services.values()),
+            budgets=desk_budgets.budgets(self.ledger),
             calibration=self._calibration(),
             alerts=tuple(sorted(self._alerts(stored), key=lambda a: a.at, reverse=True)[:_FEW]),
         )
@@ -121,6 +128,7 @@ class RecordDesk:
             steps=shown.steps(change),
             timeline=self.ledger.timeline(id),
             criteria=shown.criteria(change),
+            budgets=desk_budgets.at_risk(self.ledger, change),
             review=desk_lookback.review_part(self.workspace, self.ledger, change),
         )
 

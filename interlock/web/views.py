@@ -67,6 +67,23 @@ class ServiceRow:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a service promises (the share of good answers), and `left` of its error budget.
+
+    Both 0 to 1. `bad` of `answers` between `since` and `at` failed or were late; None where
+    nobody measured or nobody asked.
+    """
+
+    service: str
+    promised: float
+    left: float | None = None
+    answers: int | None = None
+    bad: int | None = None
+    since: datetime | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Alert:
     """Something that fired: an alert, a trigger, an incident."""
 
@@ -88,6 +105,7 @@ class Overview:
     open: tuple[ChangeRow, ...] = ()
     recent: tuple[ChangeRow, ...] = ()
     services: tuple[ServiceRow, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     calibration: Chart | None = None
     alerts: tuple[Alert, ...] = ()
 
@@ -241,6 +259,7 @@ class ChangePage:
     steps: tuple[StepRow, ...] = ()
     timeline: tuple[Move, ...] = ()
     criteria: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     review: ReviewPart | None = None
 
 

@@ -14,7 +14,7 @@ import api_world as api
 import app_world as world
 from app_world import Done
 
-from interlock.app.audit import log_key
+from interlock.app.audit import signer_of
 from interlock.web.api.people import Rules
 
 # What two runs of the same story may differ in: when, and what follows from that.
@@ -49,7 +49,7 @@ def two_sides(folder: Path, keep: Path) -> Iterator[tuple[Side, Side]]:
     """A copy of the project here, and one behind a server."""
     here = world.copied(folder, keep / "here")
     with world.opened(here) as workspace:
-        log_key(workspace)  # one key for both: what it signs differs by the record alone
+        signer_of(workspace)  # one key for both: what it signs differs by the record alone
     there = world.copied(here, keep / "there")
     with api.serving(there, Rules(tokens=True)) as url:
         yield Side(here), Side(there, url)

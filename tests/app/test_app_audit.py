@@ -13,10 +13,10 @@ import pytest
 
 from interlock.adapters.memory import MemoryRecord
 from interlock.adapters.signing import Ed25519Signer, verified
-from interlock.app.audit import audit, checkpoint, erase, log_key, prove
+from interlock.app.audit import audit, checkpoint, erase, log_key, prove, signer_of
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
-from interlock.change.checkpoints import Key
+from interlock.change.checkpoints import Key, opened
 from interlock.change.proofs import proof_against
 from interlock.change.signoff import SignOff
 from interlock.define.refs import Ref
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_recorded(
             note = note.replace(workspace.record.origin(), "interlock/another")
         case "key":
             (workspace.state / "keys" / "signing.pem").unlink()
-            log_key(workspace)  # another one
+            signer_of(workspace)  # another one
         case "edited":
             note = note.replace("\n5\n", "\n4\n")
     with pytest.raises(Refused) as said:
@@ -132,6 +132,15 @@ def test_the_key_may_come_from_the_environment(
     workspace.reread()
     with pytest.raises(Invalid, match="signing_key"):
         checkpoint(workspace)
+
+
+def test_asking_for_the_key_makes_none(workspace: Workspace) -> None:
+    with pytest.raises(NotFound, match="nothing was signed") as said:
+        log_key(workspace)
+    assert "audit checkpoint" in said.value.help
+    assert not (workspace.state / "keys").exists()
+    note = checkpoint(workspace)
+    assert opened(note, log_key(workspace), verified)
 
 
 def test_an_entry_is_proven_to_anybody(workspace: Workspace) -> None:  # R-A8

@@ -13,9 +13,13 @@ import app_world as world
 import pytest
 import versions_world as two
 
+from interlock.app import decide
 from interlock.app.build import Builder
 from interlock.app.catalog import catalog
+from interlock.app.changes import open_new
+from interlock.app.deferred import propose_after
 from interlock.app.labels import Label, labels
+from interlock.app.propose import draft
 from interlock.app.retire import retire
 from interlock.app.traffic import Caller, request_columns, tensor
 from interlock.app.versions import stable
@@ -27,6 +31,12 @@ from interlock.serve.spec import ServingSpec
 from interlock.web.desk import RecordDesk
 
 WINDOW = timedelta(days=7)
+BROKEN = (
+    "tables/wh_departures.sql",
+    "r.dep_time IS NULL AS cancelled",
+    "r.dep_time IS NOT NULL AS cancelled",
+)
+CHANGED = ("services/crew.yaml", "models/late.yaml", BROKEN[0])
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +225,44 @@ def test_an_open_change_that_would_bring_it_back_is_a_reader(over: Path, both: P
         with pytest.raises(Refused) as refused:
             retire(workspace, two.ONE, by="amina")
         assert any(f"{id} leads to it" in said for said in refused.value.objections)
+
+
+@pytest.mark.parametrize("state", ["DEFERRED", "EVIDENCE", "DRAFT"])
+def test_a_change_that_has_no_release_yet_is_a_reader(over: Path, both: Path, state: str) -> None:
+    with world.opened(over) as workspace:
+        before = {file: (over / file).read_text() for file in CHANGED}
+        if state == "DEFERRED":
+            world.edit(over, "services/crew.yaml", "  margin: 0.05", "  margin: 0.06")
+            first = world.proposed(workspace, "Another margin").id
+        (over / two.FIRST).write_text((both / two.FIRST).read_text())
+        world.edit(over, "models/late.yaml", two.PINS["late_c"], two.PINS["late"])
+        workspace.reread()
+        match state:
+            case "DEFERRED":
+                id = propose_after(workspace, world.asked("Back"), first).id
+            case "EVIDENCE":
+                world.edit(over, *BROKEN)
+                id = world.proposed(workspace, "Back, with a table that is wrong").id
+            case _:
+                id = open_new(workspace, draft(workspace, world.asked("Back"))).change.id
+        change = world.current(workspace, id)
+        assert (change.state, change.release or "") == (state, "")
+        (over / two.FIRST).unlink()
+        for file, text in before.items():
+            (over / file).write_text(text)
+        workspace.reread()
+        with pytest.raises(Refused) as refused:
+            retire(workspace, two.ONE, by="amina")
+        (said,) = (one for one in refused.value.objections if id in one)
+        if state == "DRAFT":
+            assert f"what {id} reads is not known yet: it is DRAFT" in said
+        else:
+            assert "read by model:late, service:crew" in said
+            assert f"in {id}, which is {state} and has no release yet" in said
+        decide.withdraw(workspace, id, by="wei", reason="no need")
+        if state == "DEFERRED":
+            decide.withdraw(workspace, first, by="wei", reason="no need")
+        assert retire(workspace, two.ONE, by="amina").tables
 
 
 def test_only_a_table_or_view_of_one_version_is_retired(over: Path) -> None:

@@ -28,6 +28,7 @@ from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
 from interlock.web.prediction_views import PredictionPage, StageRow
 from interlock.web.views import (
     Alert,
+    Budget,
     CalendarPage,
     CatalogField,
     CatalogPage,
@@ -55,6 +56,12 @@ TITLES = (
     "Seconds in dep_delay",
 )
 
+BUDGETS = (
+    Budget("rebooking", 0.9995, 0.9215, 182_340, 7, NOW - timedelta(days=28), NOW - HOUR),
+    Budget("gates", 0.99, 0.0, 91_170, 2_204, NOW - timedelta(days=28), NOW - HOUR),
+    Budget("crew", 0.995, at=NOW - HOUR),
+    Budget("lounge", 0.99),
+)
 ANSWER = "01a1ffc20e9219e2334d5ca146880001"
 
 
@@ -135,8 +142,9 @@ def overview() -> Overview:
     )
     rows = recent()
     return Overview(
-        "flights · prod", NOW, route, (rows[0], rows[5]), rows, services, calibration(), alerts
-    )
+        "flights · prod", NOW, route, (rows[0], rows[5]), rows, services, BUDGETS, calibration(),
+        alerts,
+    )  # fmt: skip
 
 
 def calendar() -> CalendarPage:

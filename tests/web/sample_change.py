@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from interlock.web.figures import Chart, Edge, Graph, Lane, Line, Node, Point, StageDot
 from interlock.web.views import (
     Action,
+    Budget,
     ChangePage,
     Difference,
     EvidenceRow,
@@ -295,6 +296,10 @@ def retrain() -> ChangePage:
             Difference("table:wh.flights", "additive", "One column more: flown_tail."),
         ),
         evidence=EVIDENCE,
+        budgets=(
+            Budget("rebooking", 0.9995, 0.9215, 182_340, 7, NOW - timedelta(days=28), NOW - HOUR),
+            Budget("crew", 0.995, at=NOW - HOUR),
+        ),
         layers=(
             LayerRow("data", "passed", ("contract:wh.flights",), (), ("chidi",), ("chidi",)),
             LayerRow("feature", "nothing to prove"),

@@ -29,7 +29,10 @@ from interlock.app.inbox import inbox
 from interlock.app.tick import tick
 from interlock.app.weighing import layers_of, objections
 from interlock.app.workspace import Workspace
+from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Stale, Unusable
+from interlock.ports import Put
+from interlock.watch.reliability import PERIOD, Reliability, Spent
 from interlock.web import desk_standing
 from interlock.web.desk import RecordDesk
 from interlock.web.inbox_views import Seen
@@ -202,6 +205,26 @@ def test_services_carry_the_number_they_were_released_with(desk: RecordDesk) -> 
     assert all(row.value is not None and row.health == "as released" for row in page.services)
     assert [row.state for row in page.recent if row.id == "CR-1"] == ["Committed"]
     assert [row.id for row in page.open] == ["CR-2"]
+
+
+@at("released")
+def test_what_is_left_of_error_budgets_is_shown_where_it_was_measured(desk: RecordDesk) -> None:
+    assert {(one.service, one.left) for one in desk.overview().budgets} == {
+        ("crew", None), ("gates", None), ("rebooking", None),
+    }  # fmt: skip
+    spent = (Spent("crew", 0.75, 1000, 125), Spent("gates", 0.99, 0, 0))
+    found = Reliability(desk.workspace.now(), spent)
+    ref = Ref("note", f"budgets-{desk.workspace.environment}")
+    before = desk.workspace.record.get(ref)
+    put = Put(ref, found.to_json(), before.version if before else 0)
+    desk.workspace.record.write([put], by="watch", at=found.at)
+    crew, gates, rebooking = desk.overview().budgets
+    assert (crew.left, crew.bad, crew.answers, crew.at) == (0.5, 125, 1000, found.at)
+    assert crew.since == found.at - PERIOD
+    assert (gates.left, gates.at, rebooking.at) == (None, found.at, None)
+    page = desk.change("CR-2")
+    assert page is not None
+    assert page.budgets == desk.overview().budgets  # it reaches all of them
 
 
 @at("released")

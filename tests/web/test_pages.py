@@ -55,6 +55,20 @@ def test_the_twin_says_what_the_page_says(client: TestClient) -> None:
     assert client.get("/changes/CR-99.json").json()["error"] == "not-found"
 
 
+def test_a_budget_that_nobody_knows_is_no_data_and_never_a_number(client: TestClient) -> None:
+    known, spent, unasked, unmeasured = client.get("/.json").json()["budgets"]
+    assert (known["left"], spent["left"]) == (0.9215, 0.0)
+    assert (unasked["left"], unasked["answers"], unmeasured["at"]) == (None, None, None)
+    said = " ".join(client.get("/").text.split())
+    assert "92.15&nbsp;%" in said or "92.15\xa0%" in said
+    assert "99.95" in said  # 99.95 % of answers is not all of them
+    assert said.count("no data") == 2
+    assert "nobody asked in four weeks to" in said
+    assert "not measured yet" in said
+    assert client.get("/changes/CR-4.json").json()["budgets"][1]["left"] is None
+    assert "What is left to put at risk" in client.get("/changes/CR-4").text
+
+
 def everything_hostile() -> SampleDesk:
     """Every text of the change and the overview replaced by markup."""
     page = SampleDesk().page

@@ -36,7 +36,7 @@ def checkpoint(ask: Reading) -> Response:
     return answered({"said": log.checkpoint(ask.stands.workspace).rstrip("\n")})
 
 
-@router.get("/audit/key", **told("as `interlock audit checkpoint --key --json`"))
+@router.get("/audit/key", **told("as `interlock audit checkpoint --key --json`", 404))
 def key(ask: Reading) -> Response:
     """The public key that signs checkpoints and bundles. Learn it by another way too."""
     return answered({"said": str(log.log_key(ask.stands.workspace))})
