@@ -195,10 +195,12 @@ class Pages:
         return " ".join(self.desk.version(id).split())
 
     def html(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        asked = _Asked.of(request)
+        asked, visitor, gate = _Asked.of(request), visitor_of(request), self.gate
         text = self.templates.get_template(template).render(
             base=request.scope.get("root_path", ""), path=request.url.path, asked=asked,
-            query=request.url.query, visitor=visitor_of(request), **values,
+            query=request.url.query, visitor=visitor,
+            may=lambda act: gate is None or gate.may(visitor, act),
+            stranger=gate is not None and visitor is None and gate.backing.needs_tokens, **values,
         )  # fmt: skip
         return Response(text, status, HEADERS, "text/html; charset=utf-8")
 

@@ -83,6 +83,12 @@ class Gate:
         self.backing.door.refuse_other(visitor.token, by)
         return visitor.person
 
+    def may(self, visitor: Visitor | None, act: str) -> bool:
+        """Would `act` get through here? What does not is not offered."""
+        if visitor is None:
+            return not self.backing.needs_tokens
+        return visitor.token.may(SCOPE_OF[act])
+
     def person(self, visitor: Visitor | None, act: str, form: Mapping[str, str]) -> str:
         """Under which name `act` is done; raises `Unidentified` or `Denied`."""
         if visitor is None:

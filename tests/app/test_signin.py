@@ -108,9 +108,12 @@ def test_a_form_counts_for_the_person_it_was_made_for(
 def test_a_token_without_the_scope_cannot_sign(
     place: tuple[Path, str], browser: httpx.Client
 ) -> None:
-    signed_in(browser, place[0], "sam", "read")
-    page = browser.get("/changes/CR-3/approve").text
-    form = {"csrf": word(page), "plan": hidden(page, "plan"), "role": "x", "team": "y"}
+    signed_in(browser, place[0], "sam", "propose")
+    # It is not offered a form to sign; one to withdraw makes the same word.
+    assert "may not do this" in browser.get("/changes/CR-3/approve").text
+    plan = browser.get("/changes/CR-3.json").json()["plan"]
+    page = browser.get("/changes/CR-3/withdraw").text
+    form = {"csrf": word(page), "plan": plan, "role": "x", "team": "y"}
     answer = browser.post("/changes/CR-3/approve", data=form)
     assert answer.status_code == 403
     assert "needs the scope sign" in answer.text
@@ -220,3 +223,26 @@ def test_a_calendar_without_a_good_token_asks_for_one(place: tuple[Path, str]) -
         assert httpx.get(f"{place[1]}{elsewhere}", auth=("wei", token)).status_code == 401
         query = {"token": token}
         assert httpx.get(f"{place[1]}{elsewhere}", params=query).status_code == 401
+
+
+def test_where_all_may_look_only_who_may_decide_has_buttons(signed: Path, tmp_path: Path) -> None:
+    folder = world.copied(signed, tmp_path / "project")
+    pages = ("/inbox?by=carlos", "/changes/CR-3/approve", "/changes/CR-3/withdraw")
+    with api.serving(folder, Rules(tokens=True, public=True)) as url:
+        with httpx.Client(base_url=url, headers={**HTML, "Origin": url}, timeout=60) as anybody:
+            for path in pages:
+                page = anybody.get(path).text
+                assert "CR-3" in page
+                assert 'method="post"' not in page
+                assert "Sign in to decide" in page
+                assert "/sign-in?next=/" in page
+        offered = {}
+        for scope in ("read", "sign"):
+            with httpx.Client(base_url=url, headers={**HTML, "Origin": url}, timeout=60) as browser:
+                signed_in(browser, folder, "carlos", scope)
+                for path in pages:
+                    page = browser.get(path.partition("?")[0]).text
+                    assert "Sign in to decide" not in page
+                    offered[scope, path] = 'action="/changes/CR-3/' in page
+    assert [offered["read", path] for path in pages] == [False, False, False]
+    assert [offered["sign", path] for path in pages] == [True, True, False]
