@@ -54,6 +54,7 @@ sim: setup
 	mkdir -p build && $(BIN)/python -m sim --write build/simulations.md
 	INTERLOCK_STORMS=40 $(BIN)/pytest tests/record/test_crowd.py
 	INTERLOCK_QUESTIONS=200000 $(BIN)/pytest -s tests/chaos/test_kill.py -k "rollout or harmful"
+	$(BIN)/python -m bench soak
 
 clean:
 	rm -rf $(VENV) build .interlock

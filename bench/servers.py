@@ -1,7 +1,8 @@
-"""What the gateway answers beside MLflow's model server, with the same booster.
+"""What the gateway answers beside the model servers of MLflow and MLServer, with the same booster.
 
-The peer is handed the ready matrix; the gateway reads 12 views, assigns the cohort, answers and
-logs each row. One process each, 32 connections, one row a request. Rounds alternate.
+A peer is handed the ready matrix; the gateway reads 12 views, assigns the cohort, answers and
+logs each row. One process each, 32 connections, 1 and 32 rows a request. Rounds alternate. On a
+machine that is busy with other work only the CPU of an answer can be compared.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.gateway import CONNECTIONS, Server, _response, prepare, requests
+from bench.gateway import CONNECTIONS, Measured, Server, _response, prepare, requests
 from bench.peers import python_of
 
 MLFLOW = (
@@ -30,6 +31,8 @@ MLFLOW = (
     "scikit-learn",
     "flask",
 )
+MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1", "lightgbm==4.7.0")
+ROWS = (1, 32)  # of a request
 READY = 120.0  # seconds that a peer may take to start
 _SAVE = (
     "import lightgbm, mlflow.lightgbm, sys\n"
@@ -83,14 +86,18 @@ def wires(path: str, bodies: Sequence[object]) -> list[bytes]:
     return found
 
 
-def matrices() -> list[list[float]]:
+def matrices(rows: int) -> list[list[list[float]]]:
     """The rows that the bare server gets, out of its requests."""
-    bodies = (json.loads(one.split(b"\r\n\r\n", 1)[1]) for one in requests("bare", 1))
-    return [body["inputs"][0]["data"] for body in bodies]
+    bodies = (json.loads(one.split(b"\r\n\r\n", 1)[1]) for one in requests("bare", rows))
+    flat = (body["inputs"][0]["data"] for body in bodies)
+    return [[one[at : at + 24] for at in range(0, len(one), 24)] for one in flat]
 
 
-def mlflow_wires() -> list[bytes]:
-    return wires("/invocations", [{"inputs": [row]} for row in matrices()])
+def sent_to(name: str, rows: int) -> list[bytes]:
+    """Requests as the server called `name` takes them."""
+    if name == "mlflow":
+        return wires("/invocations", [{"inputs": matrix} for matrix in matrices(rows)])
+    return requests("gateway" if name == "gateway" else "bare", rows)
 
 
 def mlflow(folder: Path, home: Path) -> Peer | None:
@@ -105,45 +112,80 @@ def mlflow(folder: Path, home: Path) -> Peer | None:
         "--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "60",
     ]  # fmt: skip
     os.environ["__pyfunc_model_path__"] = str(home / "model")  # noqa: SIM112  # MLflow's name
-    return Peer(command, port, mlflow_wires()[0], home)
+    return Peer(command, port, sent_to("mlflow", 1)[0], home)
+
+
+def mlserver(folder: Path, home: Path) -> Peer | None:
+    """MLServer, which scores in the process that answers: a worker of its own costs it more."""
+    python = python_of("mlserver", MLSERVER)
+    if python is None:
+        return None
+    port = _free()
+    settings = {
+        "host": "127.0.0.1", "http_port": port, "grpc_port": _free(), "metrics_port": _free(),
+        "parallel_workers": 0, "debug": False, "use_structured_logging": False,
+    }  # fmt: skip
+    model = {
+        "name": "late", "implementation": "mlserver_lightgbm.LightGBMModel",
+        "parameters": {"uri": str(folder / "model.txt")},
+    }  # fmt: skip
+    (home / "settings.json").write_text(json.dumps(settings))
+    (home / "model-settings.json").write_text(json.dumps(model))
+    command = [str(python.with_name("mlserver")), "start", str(home)]
+    return Peer(command, port, sent_to("mlserver", 1)[0], home)
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[dict[str, tuple[Server, list[bytes]]]]:
-    """Every server that can be had here, and what is sent to it."""
-    found: dict[str, tuple[Server, list[bytes]]] = {}
+def running(folder: Path) -> Iterator[dict[str, Server]]:
+    """Every server that can be had here."""
+    found: dict[str, Server] = {}
     try:
-        found["gateway"] = Server("gateway", folder), requests("gateway", 1)
-        home = folder / "mlflow"
-        home.mkdir()
-        peer = mlflow(folder, home)
-        if peer is not None:
-            found["mlflow"] = peer, mlflow_wires()
-        for server, sent_ in found.values():
-            server.measure(sent_, 0.5)
+        found["gateway"] = Server("gateway", folder)
+        for name, start in (("mlflow", mlflow), ("mlserver", mlserver)):
+            home = folder / name
+            home.mkdir()
+            peer = start(folder, home)
+            if peer is not None:
+                found[name] = peer
+        for name, server in found.items():
+            server.measure(sent_to(name, 1), 0.5)
         yield found
     finally:
-        for server, _ in found.values():
+        for server in found.values():
             server.stop()
 
 
+def compare(servers: dict[str, Server], rows: int, rounds: int, seconds: float) -> dict[str, float]:
+    """Print the table of one size; how many times the throughput of each the gateway has."""
+    sent = {name: sent_to(name, rows) for name in servers}
+    taken = [
+        {name: server.measure(sent[name], seconds) for name, server in servers.items()}
+        for _ in range(rounds)
+    ]
+    ratios: dict[str, float] = {}
+    for name in servers:
+        speed, cpu, p99 = map(statistics.median, zip(*(one[name] for one in taken), strict=True))
+        print(f"{rows:>3} rows  {name:<9} {speed:8.0f} requests/s {cpu:7.0f} us CPU each"
+              f"  p99 {p99:6.1f} ms")  # fmt: skip
+    for name in servers:
+        pairs: list[tuple[Measured, Measured]] = [(one["gateway"], one[name]) for one in taken]
+        wall = statistics.median(mine.speed / theirs.speed for mine, theirs in pairs)
+        cpu = statistics.median(theirs.cpu / mine.cpu for mine, theirs in pairs)
+        ratios[f"{name} {rows} rows"] = wall
+        if name != "gateway":
+            print(f"{rows:>3} rows  gateway/{name}: throughput {wall:.1f}, CPU {cpu:.1f}")
+    return ratios
+
+
 def main(rounds: int = 5, seconds: float = 1.0) -> dict[str, float]:
-    """Print the table; how many times their throughput the gateway has, by peer."""
+    """Print the tables; the throughput ratios by peer and size."""
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         with running(Path(folder)) as servers:
-            taken = [
-                {name: server.measure(sent, seconds)[0] for name, (server, sent) in servers.items()}
-                for _ in range(rounds)
-            ]
-    ratios = {}
-    for name in taken[0]:
-        print(f"{name:<9} {statistics.median(one[name] for one in taken):8.0f} requests/s")
-        ratios[name] = statistics.median(one["gateway"] / one[name] for one in taken)
-    for name, ratio in ratios.items():
-        if name != "gateway":
-            print(f"gateway/{name}: throughput {ratio:.1f}")
-    return ratios
+            for rows in ROWS:
+                found |= compare(servers, rows, rounds, seconds)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from interlock.app.chance import chance
 from interlock.define.release import Route
 from interlock.errors import NotFound
 from interlock.ports import Json
@@ -18,7 +18,8 @@ from interlock.serve.scoring import Answer, Loaded, Scored
 from interlock.serve.traced import NOISE, Trace, entered
 
 
-@dataclass(frozen=True)
+# Not frozen: each field of a frozen one is set by a call, in every request.
+@dataclass(slots=True)
 class Ask:
     """A request as the protocol gave it. `upstream` is the release header, if there was one.
 
@@ -59,8 +60,7 @@ class Asked(NamedTuple):
     shares: Sequence[Share]
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """Everything said about one request: its shares of rows with their answers."""
 
     ids: tuple[str, ...]
@@ -101,7 +101,7 @@ class Answered:
 
 def ids_of(count: int) -> tuple[str, ...]:
     """Ids that sort by time: milliseconds, then chance, then the row."""
-    base = f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
+    base = f"{time.time_ns() // 1_000_000:012x}{chance(8).hex()}"
     return tuple(f"{base}{row:04x}" for row in range(count))
 
 
@@ -114,7 +114,7 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
     """The prediction log's rows. One dict per row, one share of constants per release."""
     _, ask, columns, subjects, _ = asked
     served = time.time()
-    trace = ask.trace or entered((), os.urandom(NOISE))
+    trace = ask.trace or entered((), chance(NOISE))
     rows: list[Json] = []
     for share, got in answered.shares:
         model = share.loaded.spec.models.get(ask.model)

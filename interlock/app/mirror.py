@@ -26,7 +26,7 @@ from interlock.app.mirroring import DONE, LENGTH
 from interlock.app.releases import LOADERS, load_release
 from interlock.app.stores import Places, Reading, open_online
 from interlock.ports import Json, Scorer
-from interlock.serve.scoring import Loaded, Part, score_together
+from interlock.serve.scoring import Loaded, Part, Scored, score_joined
 from interlock.serve.spec import ServingSpec
 
 HANGS = 5.0
@@ -61,16 +61,20 @@ def _tell(link: socket.socket, number: int) -> None:
 
 def _scored(loaded: Mapping[str, Loaded], message: Json, reading: Reading) -> list[Json]:
     began, rows = time.perf_counter(), message["rows"]
-    parts = [Part(loaded[one["release"]], one["columns"], len(one["ids"])) for one in rows]
-    found = score_together(parts, message["model"], message["at"], reading.read)
+    model, at = message["model"], message["at"]
+    found: list[Scored] = []
+    for one in rows:
+        whole = Part(loaded[one["release"]], one["columns"], len(one["ids"]))
+        found += score_joined(whole, model, one["sizes"], at, reading.read)
+    answers = ((got, i) for got in found for i in range(len(got.values)))
+    ids = (id for one in rows for id in one["ids"])
     took = int((time.perf_counter() - began) * 1e6)
     return [
         {
             "id": id, "release": got.release, "score": got.values[i], "error": got.errors[i],
             "fallback": bool(got.fallbacks[i]), "latency_us": took,
         }
-        for one, got in zip(rows, found, strict=True)
-        for i, id in enumerate(one["ids"])
+        for id, (got, i) in zip(ids, answers, strict=True)
     ]  # fmt: skip
 
 

@@ -59,16 +59,21 @@ class MirrorPlaces:
 
 
 class Mirrored(NamedTuple):
-    """Rows of one request for the release that did not answer them."""
+    """Rows for the release that did not answer them, of requests of these `sizes`."""
 
     release: str
     ids: Sequence[str]
+    sizes: Sequence[int]
     columns: Mapping[str, Sequence[object]]
 
 
 class _Sent(NamedTuple):
     number: int
-    rows: tuple[tuple[str, str], ...]  # id and release
+    parts: tuple[tuple[str, Sequence[str]], ...]  # release and ids
+
+    @property
+    def size(self) -> int:
+        return sum(len(ids) for _, ids in self.parts)
 
 
 @dataclass
@@ -172,8 +177,8 @@ class Mirrors:
         if not worker.send(LENGTH.pack(len(said)) + said):
             return None
         worker.number += 1
-        ids = tuple((id, one.release) for one in rows for id in one.ids)
-        worker.waiting.append(_Sent(worker.number, ids))
+        parts = tuple((one.release, one.ids) for one in rows)
+        worker.waiting.append(_Sent(worker.number, parts))
         return worker.number
 
     def _settle(self, number: int) -> None:
@@ -249,7 +254,7 @@ class Mirrors:
         worker.is_ready = True
         (done,) = DONE.unpack(said[-DONE.size :])
         while worker.waiting and worker.waiting[0].number <= done:
-            self.counts["mirrored"] += len(worker.waiting.popleft().rows)
+            self.counts["mirrored"] += worker.waiting.popleft().size
 
     def _bury_dead(self) -> None:
         for worker in self._all():
@@ -273,22 +278,24 @@ class Mirrors:
         behind = list(worker.waiting)
         if worker.is_ready and behind and code:
             self._broke(behind.pop(0), code)
-        self.counts["mirror_drops"] += sum(len(one.rows) for one in behind)
+        self.counts["mirror_drops"] += sum(one.size for one in behind)
 
     def _broke(self, on: _Sent, code: int) -> None:
         self.error = f"the process that mirrors ended with {code}"
         said = {"score": None, "error": self.error, "fallback": False, "latency_us": None}
         try:
-            self._log.append([{"id": id, "release": release, **said} for id, release in on.rows])
-            self.counts["mirror_broken"] += len(on.rows)
+            self._log.append(
+                [{"id": id, "release": release, **said} for release, ids in on.parts for id in ids]
+            )
+            self.counts["mirror_broken"] += on.size
         except InterlockError:
-            self.counts["mirror_drops"] += len(on.rows)
+            self.counts["mirror_drops"] += on.size
 
     @property
     def waiting(self) -> int:
         """Rows handed on and not yet scored."""
         worker = self._worker
-        return sum(len(one.rows) for one in tuple(worker.waiting)) if worker else 0
+        return sum(one.size for one in tuple(worker.waiting)) if worker else 0
 
     def stop(self, patience: float = 5.0) -> None:
         """Let what was handed on be scored, at most `patience` seconds, and end the process."""

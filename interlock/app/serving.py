@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from interlock.app.asked import Answered, Ask, Asked, Share, ids_of, rows_of
@@ -27,7 +28,7 @@ from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordR
 from interlock.rollout.cohort import arm, unknown
 from interlock.serve.assemble import Columns
 from interlock.serve.carried import read_header
-from interlock.serve.scoring import Loaded, Part, Scored, score_together
+from interlock.serve.scoring import Loaded, Part, Scored, join_columns, score_together
 
 USUAL = Pace()
 _Done = tuple[Asked, Answered]
@@ -242,16 +243,18 @@ class Gateway:
         candidate = live.candidate
         if not live.route.mirror or candidate is None:
             return
-        rows = [
-            Mirrored(
-                candidate.spec.release if share.loaded is live.stable else live.stable.spec.release,
-                [answered.ids[row] for row in share.rows or range(asked.ask.count)],
-                _part(asked.columns, share.rows),
-            )
-            for asked, answered in done
-            for share in asked.shares
-            if share.arm not in ("pinned", "outside")
-        ]
+        alike: dict[tuple[str, ...], list[tuple[Sequence[str], Columns]]] = {}
+        for asked, answered in done:
+            for share in asked.shares:
+                if share.arm in ("pinned", "outside"):
+                    continue
+                other = candidate if share.loaded is live.stable else live.stable
+                ids = answered.ids
+                if share.rows is not None:
+                    ids = tuple(ids[row] for row in share.rows)
+                part = ids, _part(asked.columns, share.rows)
+                alike.setdefault((other.spec.release, *asked.columns), []).append(part)
+        rows = [_mirrored(release, parts) for (release, *_), parts in alike.items()]
         if self.mirrors is not None and rows:
             self.mirrors.offer(live, model, at.timestamp(), rows, wait=self.replay_clock)
         else:
@@ -311,6 +314,13 @@ class Gateway:
             "mirror_error": self.mirrors.error if self.mirrors else None,
             "pid": os.getpid(),
         }
+
+
+def _mirrored(release: str, parts: Sequence[tuple[Sequence[str], Columns]]) -> Mirrored:
+    """Requests of one turn that sent the same columns, as one: written and read as one."""
+    ids, columns = zip(*parts, strict=True)
+    together = list(chain.from_iterable(ids))
+    return Mirrored(release, together, list(map(len, ids)), join_columns(columns))
 
 
 def _of_version(live: Live, model: str, version: str) -> Loaded:

@@ -55,6 +55,7 @@ class Signature:
     def __init__(self, types: Mapping[str, str], required: Sequence[str]) -> None:
         self.types = types
         self.required = tuple(required)
+        self._must = frozenset(required)
         self._fits = {
             (name, datatype): (_HOLDS[datatype], _TEXTS.get(declared))
             for name, declared in types.items()
@@ -66,10 +67,10 @@ class Signature:
 
         A value may be null: that is a missing value.
         """
-        for name in self.required:
-            if name not in sent:
-                said = ", ".join(self.required)
-                raise Unusable(f"input {name!r} is missing; required: {said}")
+        if not self._must <= sent.keys():
+            name = next(name for name in self.required if name not in sent)
+            said = ", ".join(self.required)
+            raise Unusable(f"input {name!r} is missing; required: {said}")
         out: dict[str, Sequence[object]] = {}
         for name, (datatype, data) in sent.items():
             fit = self._fits.get((name, datatype))
@@ -80,7 +81,8 @@ class Signature:
             if not held <= holds:
                 odd = next(iter(held - holds)).__name__
                 raise Unusable(f"input {name!r} says {datatype} but holds a value of type {odd}")
-            if float in held and not all(isfinite(v) for v in data if v is not None):  # type: ignore[arg-type]  # floats, as `held` says
+            numbers = [v for v in data if v is not None] if NoneType in held else data
+            if float in held and not all(map(isfinite, numbers)):  # type: ignore[arg-type]  # floats, as `held` says
                 raise Unusable(
                     f"input {name!r} holds a value that is not finite; send null for missing"
                 )

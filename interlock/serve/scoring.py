@@ -132,16 +132,35 @@ def score_together(parts: Sequence[Part], model: str, at: float, read: Read) -> 
 def _score_alike(parts: Sequence[Part], model: str, at: float, read: Read) -> list[Scored]:
     if len(parts) == 1:
         return [score(parts[0].loaded, model, parts[0].columns, parts[0].count, at, read)]
-    columns = {
-        name: list(chain.from_iterable(part.columns[name] for part in parts))
-        for name in parts[0].columns
+    joined = join_columns([part.columns for part in parts])
+    sizes = [part.count for part in parts]
+    return score_joined(Part(parts[0].loaded, joined, sum(sizes)), model, sizes, at, read)
+
+
+def join_columns(each: Sequence[Columns]) -> Columns:
+    """The same columns of several requests, one after the other."""
+    if len(each) == 1:
+        return each[0]
+    return {
+        name: list(chain.from_iterable([columns[name] for columns in each])) for name in each[0]
     }
-    ends = list(accumulate(part.count for part in parts))
-    whole = score(parts[0].loaded, model, columns, ends[-1], at, read)
-    if not any(whole.inputs):
-        # Something broke. Alone, each part pays for its own rows and for nobody else's.
-        return [score(part.loaded, model, part.columns, part.count, at, read) for part in parts]
-    return [whole.cut(end - part.count, end) for part, end in zip(parts, ends, strict=True)]
+
+
+def score_joined(
+    whole: Part, model: str, sizes: Sequence[int], at: float, read: Read
+) -> list[Scored]:
+    """`score` of requests of these sizes, whose rows were put together in `whole`."""
+    loaded, columns = whole.loaded, whole.columns
+    found = score(loaded, model, columns, whole.count, at, read)
+    ends = list(accumulate(sizes))
+    if any(found.inputs) or len(sizes) == 1:
+        return [found.cut(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    # Something broke. Alone, each request pays for its own rows and for nobody else's.
+    alone = []
+    for size, end in zip(sizes, ends, strict=True):
+        mine = {name: column[end - size : end] for name, column in columns.items()}
+        alone.append(score(loaded, model, mine, size, at, read))
+    return alone
 
 
 def score(

@@ -7,10 +7,9 @@ as much as the prediction itself; everything rarer goes through Starlette.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.applications import Starlette
@@ -22,10 +21,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock import __version__
 from interlock.app.asked import Answered
+from interlock.app.chance import chance
 from interlock.app.releases import Live
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.serve import traced
+from interlock.serve.carried import Carried
 from interlock.serve.scoring import Loaded
 from interlock.web import metrics, ofrep, oip, published, push, tensors
 from interlock.web.batching import MOST_WAITING, Batcher, Busy
@@ -40,6 +41,15 @@ _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _TRACE, _TRACED = traced.HEADER.encode(), traced.RESPONSE.encode()
 _JSON = (b"content-type", b"application/json")
 _BYTES = (b"content-type", b"application/octet-stream")
+
+
+class Said(NamedTuple):
+    """A prediction's request line and headers; `carried` is the release in them, if any."""
+
+    model: str
+    version: str | None
+    headers: list[tuple[bytes, bytes]]
+    carried: Carried | None
 
 
 class Slow(Unusable):
@@ -62,9 +72,12 @@ def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
         if scope["type"] == "http":
             found = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
             if found:
-                await upstream.reach(scope["headers"])
+                carried = upstream_of(scope["headers"])
+                if carried is not None:
+                    await upstream.reach(carried)
                 began = time.perf_counter()
-                status = await _infer(batcher, found[1], found[2], scope, receive, send)
+                said = Said(found[1], found[2], scope["headers"], carried)
+                status = await _infer(batcher, said, receive, send)
                 meter.note(status, time.perf_counter() - began)
                 return
             if scope["path"].startswith(ofrep.PATH):
@@ -75,13 +88,11 @@ def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
     return app
 
 
-async def _infer(
-    batcher: Batcher, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
-) -> int:
+async def _infer(batcher: Batcher, asked: Said, receive: Receive, send: Send) -> int:
     """Answer one request; its status, `GONE` when nobody was there any more."""
     headers = [_JSON]
     try:
-        door = _door(model, version, scope)
+        door = _door(asked)
         body = await _body(receive)
         if body is None:
             return GONE
@@ -142,16 +153,17 @@ async def _whole(receive: Receive) -> bytes | None:
         parts.append(part)
 
 
-def _door(model: str, version: str | None, scope: Scope) -> oip.Door:
-    said = dict(scope["headers"])
+def _door(asked: Said) -> oip.Door:
+    said = dict(asked.headers)
     if said.get(b"content-encoding", b"identity") != b"identity":
         raise Unusable("the body is compressed; send it as it is, without content-encoding")
-    upstream, length = upstream_of(scope["headers"]), said.get(tensors.HEADER)
-    traces = [v.decode("latin-1") for k, v in scope["headers"] if k == _TRACE]
+    length, traces = said.get(tensors.HEADER), []
+    if _TRACE in said:
+        traces = [v.decode("latin-1") for k, v in asked.headers if k == _TRACE]
     return oip.Door(
-        model, version, upstream and upstream.text,
+        asked.model, asked.version, asked.carried and asked.carried.text,
         time.perf_counter(), None if length is None else length.decode("latin-1"),
-        traced.entered(traces, os.urandom(traced.NOISE)),
+        traced.entered(traces, chance(traced.NOISE)),
     )  # fmt: skip
 
 

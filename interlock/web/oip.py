@@ -6,6 +6,7 @@ https://github.com/open-inference/open-inference-protocol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ import orjson
 
 from interlock.app.asked import Answered, Ask
 from interlock.errors import Unusable
+from interlock.serve.assemble import Assembler
 from interlock.serve.request import DATATYPES, Sent, instant
-from interlock.serve.spec import ModelSpec
 from interlock.serve.traced import Trace
 from interlock.web import tensors
 
 MOST_ROWS = 4096
+# NamedTuple's own constructor is a Python function; this is the C function below it.
+_sent: Callable[[tuple[str, list[object]]], Sent] = partial(tuple.__new__, Sent)
 LABEL = 12  # characters
 
 
@@ -107,7 +110,7 @@ def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
         count = rows if count < 0 else count
         if rows != count:
             raise Unusable(f"input {name!r} has {rows} rows, others have {count}")
-        sent[name] = Sent(datatype, data)
+        sent[name] = _sent((datatype, data))
     if not 1 <= count <= MOST_ROWS:
         raise Unusable(f"a request holds 1 to {MOST_ROWS} rows, not {count}")
     return sent, count
@@ -127,12 +130,9 @@ def reply(inquiry: Inquiry, answered: Answered) -> tuple[bytes, int | None]:
     """
     ask, mine, wanted = inquiry
     versions = {
-        got.release: {
-            "model": got.version, "features": got.features,
-            "labels": _labels(share.loaded.spec.models.get(ask.model)),
-        }
+        got.release: _version(got.version, got.features, share.loaded.assemblers.get(ask.model))
         for share, got in answered.shares
-    }  # fmt: skip
+    }
     parameters: dict[str, Any] = {
         "epoch": answered.epoch, "at": answered.at, "releases": versions,
     }  # fmt: skip
@@ -196,9 +196,13 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Answered], Sequence[Any]]]] = Mapping
 )
 
 
-def _labels(model: ModelSpec | None) -> dict[str, str]:
-    """The label of each view version read, as the catalog, the store and the datasets have it."""
-    return {one.view: one.fingerprint[:LABEL] for one in model.lookups} if model else {}
+@lru_cache(maxsize=32)
+def _version(version: str, views: tuple[str, ...], read: Assembler | None) -> orjson.Fragment:
+    """What is said of a release: its model, view versions, and the label of each of those, as
+    the catalog, the store and the datasets have it."""
+    lookups = read.spec.lookups if read else ()
+    labels = {one.view: one.fingerprint[:LABEL] for one in lookups}
+    return orjson.Fragment(orjson.dumps({"model": version, "features": views, "labels": labels}))
 
 
 def metadata(model: str, columns: dict[str, str], versions: Sequence[str]) -> dict[str, Any]:

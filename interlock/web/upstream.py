@@ -13,11 +13,12 @@ from interlock.serve.carried import BAGGAGE, HEADER, Carried, carried
 
 Headers = Iterable[tuple[bytes, bytes]]
 _HEADER, _BAGGAGE = HEADER.encode(), BAGGAGE.encode()
+_CARRIES = frozenset((_HEADER, _BAGGAGE))
 
 
 def upstream_of(headers: Headers) -> Carried | None:
     """None when nothing was carried; an unreadable release is one that nobody knows."""
-    said = [(k, v.decode("latin-1")) for k, v in headers if k in (_HEADER, _BAGGAGE)]
+    said = [(k, v.decode("latin-1")) for k, v in headers if k in _CARRIES]
     if not said:
         return None
     return carried([v for k, v in said if k == _HEADER], [v for k, v in said if k == _BAGGAGE])
@@ -30,13 +31,12 @@ class Upstream:
         self._gateway = gateway
         self._waited = float("-inf")
 
-    async def reach(self, headers: Headers) -> None:
+    async def reach(self, said: Carried) -> None:
         """Wait, a moment at most, while upstream names a release of an epoch yet to come.
 
         A forged epoch costs one request a second that moment, and nobody else anything.
         """
-        said = upstream_of(headers)
-        if said is None or not self._lacks(said) or elapsed() - self._waited < FRUITLESS:
+        if not self._lacks(said) or elapsed() - self._waited < FRUITLESS:
             return
         self._waited = elapsed()
         for _ in range(int(CATCH_UP / LOOK)):
