@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from interlock.define.durations import format_duration
+from interlock.define.release import said_of
 from interlock.errors import Refused
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.planner import to_go
@@ -26,13 +27,14 @@ Place = Literal["done", "here", "ahead"]
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of the walk. `weight` is the candidate's share there."""
+    """One stage of the walk. `weight` is the candidate's share there, of those `only` names."""
 
     name: str
     weight: float
     place: Place
     least: str
     deadline: str
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _steps(state: RolloutState) -> Iterator[Step]:
         place: Place = "here" if here else "done" if over or index < state.index else "ahead"
         yield Step(
             stage.name, stage.weight, place, format_duration(stage.hold or timedelta(0)),
-            format_duration(stage.deadline) if stage.deadline else "",
+            format_duration(stage.deadline) if stage.deadline else "", said_of(stage.filter),
         )  # fmt: skip
 
 

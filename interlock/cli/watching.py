@@ -127,7 +127,8 @@ def _parts(one: Frame) -> Iterator[RenderableType]:
 
 def _step(step: Step) -> tuple[str, ...]:
     mark = {"done": "done", "here": "->", "ahead": ""}[step.place]
-    return mark, step.name, f"{step.weight:.0%}", step.least, step.deadline
+    share = f"{step.weight:.0%} {step.only}".strip()
+    return mark, step.name, share, step.least, step.deadline
 
 
 def _gauge(one: Gauge) -> tuple[str, ...]:

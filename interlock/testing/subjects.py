@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from interlock.define.keys import entity_keys
+from interlock.define.keys import entity_keys, key_part
 from interlock.features.dialect import dialect_of
 from interlock.ports import Warehouse
-from interlock.rollout.cohort import cohort, cohort_sql, subject_sql
+from interlock.rollout.cohort import cohort, cohort_sql, inside, inside_sql, subject_sql
 
 SALTS = ("", "CR-12", "o'hare \\ é")
 # Letters of one to four bytes, what keys escape, what SQL escapes, and what looks like it.
@@ -53,6 +53,24 @@ def subjects(count: int, seed: int = 1) -> pa.Table:
         "id": pa.array(drawn(lambda: str(UUID(int=chance.getrandbits(128)))), pa.string()),
     }
     return pa.table(columns)
+
+
+def let_in_otherwise(warehouse: Warehouse, table: str, rows: pa.Table) -> Iterator[str]:
+    """Per key type, how many of `rows`, loaded as `table`, SQL lets in and Python does not, or so.
+
+    Each filter asks for values of a few rows, whatever stands in them, and for one of none.
+    """
+    dialect = dialect_of(warehouse)
+    types = warehouse.columns(f"SELECT * FROM {table} AS t")
+    for name in (one for one in KEYS if one not in ("composite", "id")):
+        values = rows.column(name).to_pylist()
+        asked = {part for one in values[::7] if (part := key_part(one)) is not None}
+        filter = ((name, (*sorted(asked), "of nobody")),)
+        where = inside_sql(dialect, {name: (f"t.{dialect.quoted(name)}", types[name])}, filter)
+        found = warehouse.query(f"SELECT t.n FROM {table} AS t WHERE {where}").column("n")
+        wanted = {at for at, one in enumerate(values) if inside(filter, {name: one})}
+        if wrong := wanted ^ set(found.to_pylist()):
+            yield f"{len(wrong)} of {name}, the first {values[min(wrong)]!r}"
 
 
 def differing(

@@ -20,7 +20,7 @@ from interlock.errors import Unusable
 from interlock.features.dialect import dialect_of
 from interlock.features.snapshot import snapshot_sql
 from interlock.ports import Abilities, Replacement, Warehouse
-from interlock.testing.subjects import differing, subjects
+from interlock.testing.subjects import differing, let_in_otherwise, subjects
 
 FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
 ZONED = pa.timestamp("us", "UTC")
@@ -116,6 +116,9 @@ class WarehouseContract:
         rows = subjects(20_000)
         warehouse.load(f"{s}.subjects", rows)
         assert list(differing(warehouse, f"{s}.subjects", rows)) == []
+        few = rows.slice(0, 300)
+        warehouse.load(f"{s}.few", few)
+        assert list(let_in_otherwise(warehouse, f"{s}.few", few)) == []
 
     def test_a_built_table_is_replaced_whole_and_counted(
         self, warehouse: Warehouse, s: str

@@ -16,7 +16,7 @@ from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.define.definitions import Service
 from interlock.define.environment import Owner
-from interlock.define.release import Route
+from interlock.define.release import Route, said_of
 from interlock.errors import NotFound, Unusable
 from interlock.ports import Json
 from interlock.web import (
@@ -112,6 +112,7 @@ class RecordDesk:
             expected=change.expected,
             risks=change.risks,
             weight=shown.weight_of(change, route),
+            only=said_of(route.filter) if route.change == change.id else "",
             stable_label=stable,
             candidate_label=candidate,
             actions=shown.actions(change, judgement),
@@ -284,7 +285,7 @@ class RecordDesk:
 def _route_view(route: Route) -> RouteView:
     return RouteView(
         route.stable or "nothing yet", route.epoch, route.candidate, route.weight, route.change,
-        route.stage, route.mirror,
+        route.stage, route.mirror, said_of(route.filter),
     )  # fmt: skip
 
 

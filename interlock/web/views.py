@@ -27,7 +27,8 @@ Act = Literal["hold", "rollback", "promote", "approve", "reject", "withdraw"]
 
 @dataclass(frozen=True)
 class RouteView:
-    """Who gets which release now. `weight` is the candidate's share of subjects, 0 to 1."""
+    """Who gets which release now. `weight` is the candidate's share of subjects, 0 to 1, of those
+    whom `only` names; everybody when it is empty."""
 
     stable: str
     epoch: int
@@ -36,6 +37,7 @@ class RouteView:
     change: str | None = None
     stage: str | None = None
     mirror: bool = False
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ class ChangePage:
     expected: str = ""
     risks: str = ""
     weight: float = 0.0
+    only: str = ""
     stable_label: str = "stable"
     candidate_label: str = "candidate"
     actions: tuple[Action, ...] = ()

@@ -130,6 +130,8 @@ def test_the_environment_says_who_gets_which_release(standing: Standing) -> None
     route = Route("prod", 4, "a" * 64, "b" * 64, 0.25, change="CR-2", stage="step_25")
     shown = views.status(Standing("prod", route, ()))
     assert "bbbbbbbbbbbb: 25% of subjects (CR-2, step_25)" in shown
+    some = replace(route, filter=(("origin", ("EWR", "JFK")),))
+    assert "only origin EWR or JFK" in " ".join(views.status(Standing("prod", some, ())).split())
     mirrored = views.status(Standing("prod", replace(route, weight=0.0, mirror=True), ()))
     assert "shown to nobody" in mirrored
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import duckdb
+import jsonschema
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from interlock.rollout.defaults import Planned, default_guardrails
 from interlock.rollout.planner import needs
 from interlock.rollout.state import shares_of, stages_of
 from interlock.serve.published import Published, only_stable
+from interlock.web.api.shapes import shapes
 
 ENGINE = duckdb.connect()
 JFK: Filter = (("origin", ("JFK",)),)
@@ -106,6 +108,8 @@ def test_a_route_says_its_filter_and_who_does_not_know_the_word_gets_no_candidat
     assert "filter" not in Route("prod", 3, "s", "c", 0.5).to_json(), "older readers go on"
     assert only_stable(route).filter == ()
     assert Published.from_json(Published(route).to_json()).route == route
+    for told in (route, only_stable(route)):
+        jsonschema.validate(told.to_json(), shapes()["Route"])
     for wrong in ({"origin": "JFK"}, {"origin": [7]}, ["origin"], "JFK", None, {"origin": None}):
         with pytest.raises(Corrupt):
             Route.from_json({**body, "filter": wrong})

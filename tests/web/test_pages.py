@@ -137,6 +137,19 @@ def test_many_changes_are_cut_and_said(desk: SampleDesk, client: TestClient) -> 
     assert "The newest 50 of 121" in client.get("/").text
 
 
+def test_pages_say_whom_a_stage_lets_in() -> None:
+    change = ChangePage("CR-1", "New", "STEP", "dev", "a", "ana", "", weight=0.5, only="only a b")
+    route = RouteView("none", 2, "new", 0.5, "CR-1", "half", mirror=True, only="only a b")
+    front = Overview("dev", NOW, route)
+    client = TestClient(pages_app(SampleDesk(change, front=lambda: front)))
+    for path in ("/", "/changes/CR-1"):
+        html = client.get(path).text
+        assert complaints(html) == []
+        assert ", only a b" in html
+        assert "of them, and all others" in html
+    assert client.get("/changes/CR-1.json").json()["only"] == "only a b"
+
+
 def test_empty_pages_say_so_and_are_valid() -> None:
     bare = ChangePage("CR-1", "New", "DRAFT", "dev", "a", "ana", "")
     front = Overview("dev", NOW, RouteView("none", 0))

@@ -65,7 +65,7 @@ READ: Mapping[str, str] = MappingProxyType(
         "Delivery": "change.outbox", "Evidence": "change.evidence",
         "Figure": "change.scorecard", "Inbox": "app.inbox", "Listed": "app.catalog",
         "Move": "web.views", "Note": "change.notes", "ReleaseNote": "change.releasenotes",
-        "Review": "change.review", "Route": "define.release", "Tests": "app.policies",
+        "Review": "change.review", "Tests": "app.policies",
     }
 )  # fmt: skip
 WRITTEN: Mapping[str, Shape] = MappingProxyType(
@@ -82,6 +82,12 @@ WRITTEN: Mapping[str, Shape] = MappingProxyType(
             environment=_TEXT, route=ref("Route"), change=ref("Change"),
             evidence=_some(ref("Kept")), blocking=_TEXTS, judgement=_or_null(_ANY),
             objections=_TEXTS, layers=_some(ref("Layer")),
+        ),
+        "Route": _object(
+            environment=_TEXT, epoch=_NUMBER, stable=_or_null(_TEXT), candidate=_or_null(_TEXT),
+            weight=_a("number"), mirror=_YES, salt=_TEXT, change=_or_null(_TEXT),
+            stage=_or_null(_TEXT), blocked=_TEXTS,
+            filter_={"type": "object", "additionalProperties": _TEXTS},
         ),
         "Layer": _object(
             layer=_TEXT, state=_TEXT, checks=_TEXTS, lacks=_TEXTS, accountable=_TEXTS,

@@ -1,0 +1,93 @@
+"""The view of batch scores, on real engines: whom a stage lets in is what a gateway says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from interlock.adapters.duckdb import DuckDBWarehouse
+from interlock.adapters.postgres import PostgresWarehouse
+from interlock.app.shown import Place, made_ready, shares_of, shares_put, shown_sql
+from interlock.define.release import Filter, Route
+from interlock.features.dialect import dialect_of
+from interlock.ports import Warehouse
+from interlock.rollout.cohort import arm
+
+STABLE, CANDIDATE = "s" * 64, "c" * 64
+ORIGINS = ("JFK", "EWR", "a|b", "a", "b||origin=JFK", "\\", "|", "", "it's", None)
+ABOUT = tuple((origin, hour) for origin in ORIGINS for hour in (-1, 7, None))
+FILTERS: tuple[Filter, ...] = (
+    (),
+    (("origin", ("JFK",)),),
+    (("hour", ("-1", "7")),),
+    (("hour", ("7",)), ("origin", ("EWR", "a\\|b", "\\\\", "it's", ""))),
+    (("origin", ("b\\|\\|origin=JFK", "\\|")),),
+)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    if request.param == "duckdb":
+        opened: Warehouse = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
+    else:
+        opened = PostgresWarehouse(request.getfixturevalue("postgres_database"))
+    yield opened
+    opened.close()
+
+
+def staged() -> pa.Table:
+    """Every row scored by both releases, each a subject of its own."""
+    rows = [(at, *one, release) for release in (STABLE, CANDIDATE) for at, one in enumerate(ABOUT)]
+    count, text = len(rows), pa.string()
+    at, origin, hour, release = zip(*rows, strict=True)
+    nothing = {
+        name: pa.nulls(count, kind)
+        for name, kind in {
+            "version": text, "reason": text, "fallbacks": text, "error": text, "id": text,
+            "score": pa.float64(), "oldest_s": pa.float64(), "stale": pa.bool_(),
+            "inputs": pa.list_(pa.float64()), "scored_at": pa.timestamp("us"),
+        }.items()
+    }  # fmt: skip
+    return pa.table(
+        {
+            "origin": pa.array(origin, text), "hour": pa.array(hour, pa.int64()),
+            "subject": pa.array(map(str, at), text), "cohort": pa.nulls(count, pa.int64()),
+            "salt": pa.array(["another day's"] * count, text), "release": pa.array(release, text),
+            **nothing,
+        }
+    )  # fmt: skip
+
+
+def test_each_row_is_shown_once_under_the_arm_that_a_gateway_gives_it(engine: Warehouse) -> None:
+    dialect = dialect_of(engine)
+    engine.load("il.scored", staged())
+    types = engine.columns("SELECT origin, hour FROM il.scored AS s")
+    place = Place("ops.x", types, ("hour", "origin"))
+    engine.load(place.staged, staged())
+    made_ready(engine, place)
+    engine.load(place.scores, staged(), append=True)
+    seen = set()
+    for epoch, filter in enumerate(FILTERS, 1):
+        route = Route("prod", epoch, STABLE, CANDIDATE, 0.5, salt="CR-1", filter=filter)
+        shares = shares_of(route, [STABLE, CANDIDATE], place)
+        engine.replace([shares_put(place, dialect, route, shares)])
+        found = engine.query(f"SELECT subject, arm FROM ({shown_sql(dialect, place)}) AS v")
+        told = dict(zip(*(found.column(name).to_pylist() for name in found.column_names),
+                        strict=True))  # fmt: skip
+        assert found.num_rows == len(told) == len(ABOUT)
+        for at, (origin, hour) in enumerate(ABOUT):
+            wanted = arm(route, str(at), {"origin": origin, "hour": hour})
+            assert told[str(at)] == wanted, (filter, origin, hour)
+            seen.add(wanted)
+    assert seen == {"stable", "candidate", "outside"}
+
+
+def test_a_filter_that_rows_say_nothing_of_shows_the_stable_release() -> None:
+    place = Place("ops.x", {"origin": "VARCHAR"}, ("origin",))
+    route = Route("prod", 1, STABLE, CANDIDATE, 1.0, salt="CR-1", filter=(("hour", ("7",)),))
+    assert not place.tells(route)
+    shares = shares_of(route, [STABLE, CANDIDATE], place)
+    assert [(one.range.arm, one.release) for one in shares] == [("stable", STABLE)]
