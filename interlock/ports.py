@@ -31,13 +31,13 @@ class Clock(Protocol):
 class Abilities:
     """What an engine can do. Every default is the weaker answer.
 
-    `dialect` names the SQL it speaks. With `transactions` a build or load is there whole or
-    not at all, with `pointers_atomic` all pointers move at one instant. `nanoseconds`: finer
-    times than microseconds can be loaded.
+    `dialect` names the SQL it speaks. With `parts_atomic` parts of several tables are replaced
+    at one instant, with `pointers_atomic` all pointers move at one. `nanoseconds`: finer times
+    than microseconds can be loaded.
     """
 
     dialect: str = "duckdb"
-    transactions: bool = False
+    parts_atomic: bool = False
     pointers_atomic: bool = False
     asof_join: bool = False
     nanoseconds: bool = False
@@ -211,7 +211,7 @@ class Record(RecordReader, Protocol):
 class Replacement(NamedTuple):
     """The rows of table `name` for which `where` holds become the rows of `sql`.
 
-    `sql` gives the table's columns in the table's order.
+    `sql` gives the table's columns in the table's order, whatever else this call changes.
     """
 
     name: str
@@ -220,7 +220,7 @@ class Replacement(NamedTuple):
 
 
 class Warehouse(Protocol):
-    """Where tables live and feature SQL runs. All timestamps are UTC."""
+    """Where tables live and feature SQL runs. All times are UTC; who drops nothing is not told."""
 
     abilities: Abilities
 
@@ -235,11 +235,11 @@ class Warehouse(Protocol):
         ...
 
     def replace(self, parts: Sequence[Replacement]) -> None:
-        """Parts of tables, all in one transaction; `Unusable` on an engine without them."""
+        """Parts of tables, all at one instant; `Unusable` on an engine that cannot."""
         ...
 
     def point(self, pointers: Mapping[str, str]) -> None:
-        """Views `name -> physical table`, all in one transaction."""
+        """Views `name -> physical table`; killed and asked again, it ends where it would have."""
         ...
 
     def columns(self, sql: str) -> dict[str, str]:
@@ -247,6 +247,7 @@ class Warehouse(Protocol):
         ...
 
     def has(self, name: str) -> bool: ...
+    def drop(self, name: str) -> None: ...
     def load(self, name: str, rows: pa.Table, append: bool = False) -> None: ...
     def close(self) -> None: ...
 

@@ -42,7 +42,7 @@ class DuckDBWarehouse:
     Every call has its own cursor, so threads do not meet in one result.
     """
 
-    abilities = Abilities(transactions=True, pointers_atomic=True, asof_join=True, nanoseconds=True)
+    abilities = Abilities(parts_atomic=True, pointers_atomic=True, asof_join=True, nanoseconds=True)
 
     def __init__(self, path: Path | None, threads: int = 2) -> None:
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -112,6 +112,16 @@ class DuckDBWarehouse:
         found = "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?"
         with self._cursor() as cursor:
             return bool(cursor.execute(found, [schema or "main", table]).fetchall())
+
+    def drop(self, name: str) -> None:
+        schema, _, table = name.rpartition(".")
+        found = (
+            "SELECT table_type FROM information_schema.tables "
+            "WHERE table_schema = ? AND table_name = ?"
+        )
+        with self._transaction() as cursor:
+            for (kind,) in cursor.execute(found, [schema or "main", table]).fetchall():
+                cursor.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {address(name)}")
 
     def load(self, name: str, rows: pa.Table, append: bool = False) -> None:
         with self._transaction() as cursor:

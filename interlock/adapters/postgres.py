@@ -38,7 +38,7 @@ class PostgresWarehouse:
     """
 
     abilities = Abilities(
-        dialect=POSTGRES.name, transactions=True, concurrent_processes=True, pointers_atomic=True
+        dialect=POSTGRES.name, parts_atomic=True, concurrent_processes=True, pointers_atomic=True
     )
 
     def __init__(self, url: str) -> None:
@@ -96,6 +96,15 @@ class PostgresWarehouse:
         with self._cursor() as cursor:
             cursor.execute(f"SELECT to_regclass({text(_address(name))}) IS NOT NULL")
             return bool(cursor.fetchall()[0][0])
+
+    def drop(self, name: str) -> None:
+        found = (
+            f"SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass({text(_address(name))})"
+        )
+        with self._cursor() as cursor:
+            cursor.execute(found)
+            for (view,) in cursor.fetchall():
+                cursor.execute(f"DROP {'VIEW' if view else 'TABLE'} {_address(name)}")
 
     def load(self, name: str, rows: pa.Table, append: bool = False) -> None:
         rows = _in_microseconds(name, rows)

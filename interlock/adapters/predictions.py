@@ -212,6 +212,27 @@ class JsonLinesLog:
                     raise self._unavailable(error) from error
         return done
 
+    def give_up(self, read: Json, kept: float) -> int:
+        """Remove what the cursor `read` has read of writers that are gone, after `kept` seconds.
+
+        Returns how many segments. Only for writers whose names never come again: a new segment
+        under an old name would count as read. Raises `Unavailable`.
+        """
+        offsets, before = read.get("offsets", {}), time.time() - kept
+        done = 0
+        for one in _segments(self._folder):
+            try:
+                done += _given_up(one, int(offsets.get(one.name, 0)), before)
+            except OSError as error:
+                raise self._unavailable(error) from error
+        return done
+
+    def pruned(self, read: Json) -> Json:
+        """The cursor `read` without segments that are gone for good."""
+        there = {one.name for one in _segments(self._folder)}
+        offsets = read.get("offsets", {})
+        return {**read, "offsets": {name: at for name, at in offsets.items() if name in there}}
+
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -232,6 +253,20 @@ def _segments(folder: Path) -> Iterator[_Segment]:
                 size = int(found["size"]) if found["size"] else path.stat().st_size
                 seen.add(key)
                 yield _Segment(*key, path, size)
+
+
+def _given_up(one: _Segment, read: int, before: float) -> bool:
+    """Whether it went: not while it is written, nor with a whole line that was not read."""
+    with one.path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        file.seek(read)
+        if os.fstat(file.fileno()).st_mtime > before or b"\n" in file.read():
+            return False
+        one.path.unlink(missing_ok=True)
+    return True
 
 
 def _pack(one: _Segment, before: float) -> bool:

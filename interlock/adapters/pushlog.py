@@ -11,15 +11,29 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
 from interlock.errors import Unavailable
 
 _DOUBLE = struct.Struct("<d")
-_LAST, _WAITING = b"\0last", b"\0waiting"
+_LAST, _WAITING, _FORGOT = b"\0last", b"\0waiting", b"\0forgot"
+_ID = 16  # bytes of a row's id
+_PAGE = 20_000  # rows
 STEP = 1e-6  # the next instant a timestamp can tell apart
+
+
+class Taken(NamedTuple):
+    """The places of the rows that were taken, and when they arrived.
+
+    Of rows that happened before `sure_since` some were forgotten: one of them may have been
+    taken before.
+    """
+
+    places: list[int]
+    arrived: float
+    sure_since: float
 
 
 class PushLog:
@@ -38,10 +52,17 @@ class PushLog:
             ) from error
 
     def take(
-        self, ids: Sequence[bytes], now: float, limit: int, write: Callable[[list[int], float], int]
-    ) -> tuple[list[int], float] | None:
-        """The places of the rows not seen before, and their arrival; None when it is full.
+        self,
+        ids: Sequence[bytes],
+        times: Sequence[float],
+        now: float,
+        limit: int,
+        write: Callable[[list[int], float], int],
+    ) -> Taken | None:
+        """The rows not seen before, and their arrival; None when it is full.
 
+        `times` are those of the rows' events: one of the future is remembered as long as one
+        that arrives then.
         A kill after `write` and before the end leaves rows that are written and not
         remembered: pushed again they are written again, and read once.
         """
@@ -50,20 +71,38 @@ class PushLog:
             arrived = round(max(now, _number(txn, _LAST) + STEP) * 1e6) / 1e6
             waiting = _number(txn, _WAITING)
             if not fresh:
-                return [], arrived
+                return Taken([], arrived, arrived)
             if waiting >= limit:
                 return None
             waiting += write(fresh, arrived)
             for place in fresh:
-                txn.put(ids[place], _DOUBLE.pack(arrived))
+                txn.put(ids[place], _DOUBLE.pack(max(arrived, times[place])))
             txn.put(_LAST, _DOUBLE.pack(arrived))
             txn.put(_WAITING, _DOUBLE.pack(waiting))
-            return fresh, arrived
+            return Taken(fresh, arrived, _number(txn, _FORGOT))
 
     def settle(self, waiting: Callable[[], int]) -> None:
         """Wait for rows on their way; then say how many bytes are still to be read."""
         with self._answering(), self._env.begin(write=True) as txn:
             txn.put(_WAITING, _DOUBLE.pack(float(waiting())))
+
+    def forget(self, keep: float) -> int:
+        """Forget rows that happened and arrived `keep` seconds before the last one did; how many.
+
+        A page at a time, so that nobody who pushes waits for all of it.
+        """
+        count, key = 0, b""
+        while True:
+            with self._answering(), self._env.begin(write=True) as txn:
+                before = max(_number(txn, _LAST) - keep, _number(txn, _FORGOT))
+                txn.put(_FORGOT, _DOUBLE.pack(before))
+                page, key = _page(txn, key)
+                old = [one for one, at in page if at < before]
+                for one in old:
+                    txn.delete(one)
+            count += len(old)
+            if not key:
+                return count
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -86,6 +125,20 @@ def _fresh(txn: Any, ids: Sequence[bytes]) -> list[int]:
         if one not in found and txn.get(one) is None:
             found[one] = place
     return list(found.values())
+
+
+def _page(txn: Any, after: bytes) -> tuple[list[tuple[bytes, float]], bytes]:
+    """Some of the remembered rows from the key `after` on, and where to go on; empty: the end."""
+    found: list[tuple[bytes, float]] = []
+    cursor = txn.cursor()
+    if not cursor.set_range(after):
+        return found, b""
+    for key, value in cursor:
+        if len(found) == _PAGE:
+            return found, bytes(key)
+        if not key.startswith(b"\0") or len(key) == _ID:
+            found.append((bytes(key), float(_DOUBLE.unpack(value)[0])))
+    return found, b""
 
 
 def _number(txn: Any, key: bytes) -> float:

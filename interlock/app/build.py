@@ -97,7 +97,7 @@ class Builder:
                 stored(warehouse, table)
             warehouse.execute(f"ALTER TABLE {beside} RENAME TO {target.rpartition('.')[2]}")
         finally:
-            warehouse.execute(f"DROP TABLE IF EXISTS {beside}")
+            warehouse.drop(beside)
 
     @property
     def dialect(self) -> Dialect:

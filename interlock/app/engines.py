@@ -8,7 +8,7 @@ from interlock.app.stores import expanded
 from interlock.define.definitions import Table
 from interlock.define.project import Project
 from interlock.errors import Refused, Unavailable
-from interlock.features.dialect import DUCKDB, Dialect
+from interlock.features.dialect import DUCKDB, POSTGRES, Dialect
 from interlock.ports import Warehouse
 
 
@@ -38,23 +38,31 @@ def open_warehouse(url: str, folder: Path, state: Path) -> Warehouse:
         ) from error
 
 
-def refuse_unable(project: Project, warehouse: Warehouse) -> None:
+def refuse_unable(project: Project, environment: str, warehouse: Warehouse) -> None:
     """Refuse a change that this warehouse could prove and not carry to its end."""
     objections = []
     speaks, able = warehouse.abilities.dialect, warehouse.abilities
-    if not able.transactions:
+    if not able.parts_atomic:
         objections.append(
-            f"{speaks} writes no two tables in one transaction, so answers and the place up to "
-            "which they were read could part, and a rollout could not be judged"
+            f"{speaks} cannot replace parts of two tables at one instant, so answers and the place "
+            "up to which they were read could part, and a rollout could not be judged"
+        )
+    if not able.pointers_atomic and not project.environments[environment].pointers_one_by_one:
+        objections.append(
+            f"{speaks} moves the names of tables and views one after the other, so that who reads "
+            "two of them at a commit, or on the way back, may meet two releases: where that is "
+            f"acceptable, write reason and name under pointers_one_by_one of {environment}"
         )
     pushed = sorted(table.name for table in project.tables.values() if table.push)
-    if pushed and speaks != DUCKDB.name:
-        objections.append(f"{', '.join(pushed)} takes pushed rows, which reach DuckDB only")
+    if pushed and speaks not in (DUCKDB.name, POSTGRES.name):
+        objections.append(
+            f"{', '.join(pushed)} takes pushed rows, which reach DuckDB and Postgres only"
+        )
     if objections:
         raise Refused(
             f"a change cannot be released on {speaks}",
-            help="tables, views and training sets can be built here; "
-            "release in an environment whose warehouse can do what is named",
+            help="tables, views and training sets can be built here; do what is named, or "
+            "release in an environment whose warehouse can",
             objections=tuple(objections),
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from interlock.app.changes import may_go_back_to
-from interlock.app.push import take_in
+from interlock.app.push import fed_on, take_in
 from interlock.app.stores import stores_now
 from interlock.app.workspace import WallClock, Workspace
 from interlock.define.keys import entity_keys
@@ -58,11 +58,13 @@ def keep_online(workspace: Workspace) -> str:
         return ""
     taken = take_in(workspace)
     if not isinstance(workspace.clock, WallClock):
+        fed_on(workspace, taken.tables)
         return ""
     try:
         Feeder(workspace.warehouse, workspace.online).catch_up(lookups, taken.until, taken.changed)
     except Unavailable as error:
         return error.message
+    fed_on(workspace, taken.tables)
     return "; ".join(stores_now(workspace).sentences)
 
 

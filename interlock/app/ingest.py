@@ -39,7 +39,7 @@ _MIRRORED_TYPES = {
 def ingest(workspace: Workspace) -> int:
     """Copy what gateways logged since last time into the warehouse; the number of answers.
 
-    Rows and cursor are written in one transaction, so a kill repeats and loses nothing.
+    Rows and cursor are written at one instant, so a kill repeats and loses nothing.
     """
     warehouse = workspace.warehouse
     prepare_log(warehouse)

@@ -47,14 +47,17 @@ def serving_spec(workspace: Workspace, version: Version, release: str) -> Servin
 
 
 def point_at(workspace: Workspace, version: Version) -> None:
-    """Move the logical names of tables and views to this version, all in one transaction.
+    """Move the logical names of tables and views to this version, at one instant if it can be.
 
-    Asked for at every look after a commit, so that a kill in between only delays it.
+    Asked for at every look after a commit, so that a kill in between only delays it. While they
+    move nobody knows where they stand: whoever goes back meanwhile must move them all again.
     """
     release = version.release or ""
     if workspace.warehouse.has(POINTED):
         told = workspace.warehouse.query(f"SELECT release FROM {POINTED}").to_pylist()
         if told and told[0]["release"] == release:
             return
-    workspace.warehouse.point(version.builder(workspace).everything())
+    pointers = version.builder(workspace).everything()
+    workspace.warehouse.build(POINTED, "SELECT '' AS release")
+    workspace.warehouse.point(pointers)
     workspace.warehouse.build(POINTED, f"SELECT '{release}' AS release")

@@ -46,7 +46,7 @@ def possible(workspace: Workspace, plan: Plan) -> Plan:
         raise Refused("there is nothing to propose", help="edit a definition first")
     if plan.objections:
         raise Refused("this plan cannot be proposed", "mend what is listed", plan.objections)
-    refuse_unable(workspace.project, workspace.warehouse)
+    refuse_unable(workspace.project, workspace.environment, workspace.warehouse)
     refuse_unlike(workspace.project, workspace.warehouse)
     _refuse_again(workspace, plan)
     return plan

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from interlock.adapters.predictions import JsonLinesLog
-from interlock.adapters.pushlog import PushLog
+from interlock.adapters.pushlog import PushLog, Taken
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Unavailable, about
-from interlock.ports import Json, OnlineStore
+from interlock.features.dialect import POSTGRES, Dialect, dialect_of
+from interlock.ports import Json, OnlineStore, Replacement
 from interlock.serve.push import PushSpec, checked_rows, identity, online_rows
+from interlock.serve.request import instant
 from interlock.serve.spec import ServingSpec
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 RETRY_AFTER = 5  # seconds; a look of the controller makes room
 SCHEMA, CURSORS = "push", "il.push_read"
+_INCOMING, _FED = "il.push_new", ":fed"
 ID = "il_id"
 
 
@@ -60,7 +64,8 @@ class Pusher:
     def __init__(self, state: Path, store: OnlineStore, writer: str = "") -> None:
         self._folder = state / "push"
         self._store = store
-        self._writer = writer or f"push-{os.getpid()}"
+        # A name that never comes again: what was read of it stays read when its files are gone.
+        self._writer = writer or f"push-{os.getpid()}-{secrets.token_hex(6)}"
         self._logs: dict[str, tuple[PushLog, JsonLinesLog]] = {}
         self._lock = threading.Lock()
 
@@ -77,23 +82,27 @@ class Pusher:
                 lines.append(said)
                 return len(orjson.dumps(said))
 
-            taken = log.take(ids, now.timestamp(), spec.buffer, write)
+            taken = log.take(ids, _instants(spec, checked), now.timestamp(), spec.buffer, write)
         if taken is None:
             raise Full(
                 f"the log of table:{spec.table} is full: {spec.buffer} bytes wait to be read",
                 help="is a controller running? `interlock tick` reads them",
             )
-        fresh, arrived = taken
-        online = self._online(spec, [checked[at] for at in fresh], arrived)
-        told = _text(arrived) if fresh else None
+        fresh = [checked[at] for at in taken.places]
+        online = self._online(spec, fresh, taken)
+        told = _text(taken.arrived) if fresh else None
         return Pushed(spec.table, len(fresh), len(checked) - len(fresh), told, online)
 
-    def _online(self, spec: PushSpec, rows: Sequence[Json], arrived: float) -> int:
-        """Rows of plain views, at once. A store that is away gets them from the warehouse."""
-        kept = 0
+    def _online(self, spec: PushSpec, rows: Sequence[Json], taken: Taken) -> int:
+        """Rows of plain views, at once. A store that is away gets them from the warehouse.
+
+        So do rows of long ago: whether they were seen before, only the warehouse remembers.
+        """
+        kept, times = 0, _instants(spec, rows)
+        rows = [row for row, at in zip(rows, times, strict=True) if at >= taken.sure_since]
         for feed in spec.feeds:
             try:
-                due = online_rows(feed, rows, spec, arrived)
+                due = online_rows(feed, rows, spec, taken.arrived)
                 kept += self._store.write(feed.fingerprint, due)
             except Unavailable:
                 continue
@@ -116,10 +125,28 @@ class Pusher:
                 log.settle(lambda: lines.waiting(after))
         return lines
 
+    def give_up(self, table: str, read: Json, keep: timedelta) -> None:
+        """Segments that `read` has in the warehouse, and the memory of rows, after `keep`.
+
+        A row that is sent again later is written again, and the warehouse knows it.
+        """
+        log, lines = self._log(table)
+        if lines.give_up(read, keep.total_seconds()):
+            log.forget(keep.total_seconds())
+
+    def pruned(self, table: str, read: Json) -> Json:
+        """The cursor `read` without segments that were given up."""
+        return self._log(table)[1].pruned(read)
+
     def close(self) -> None:
         for log, lines in self._logs.values():
             log.close()
             lines.close()
+
+
+def _instants(spec: PushSpec, rows: Sequence[Json]) -> list[float]:
+    """The event time of each row, in seconds since 1970."""
+    return [instant(row[spec.event_time], spec.event_time).timestamp() for row in rows]
 
 
 def _text(seconds: float) -> str:
@@ -155,34 +182,39 @@ def push_rows(workspace: Workspace, table: str, rows: Sequence[Mapping[str, Any]
 def log_table(builder: Builder, table: Table) -> str:
     """The table that holds everything ever pushed, made with the columns declared now."""
     from interlock.app.engines import embedded_only
-    from interlock.features.text import SQL_TYPES, quoted
 
-    warehouse = builder.workspace.warehouse
-    embedded_only(warehouse, "a table that takes pushed rows")
+    warehouse, dialect = builder.workspace.warehouse, builder.dialect
+    embedded_only(warehouse, "a table that takes pushed rows", POSTGRES)
     name = f"{SCHEMA}.{table.name.replace('.', '_')}"
-    columns = {one: SQL_TYPES[said.type] for one, said in table.columns.items()}
+    empty = {
+        one: f"{dialect.cast('NULL', said.type)} AS {dialect.quoted(one)}"
+        for one, said in table.columns.items()
+    }
     if not warehouse.has(name):
-        listed = ", ".join(f"{quoted(one)} {kind}" for one, kind in columns.items())
-        warehouse.execute(
-            f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}; CREATE TABLE {name} ({ID} VARCHAR, {listed})"
-        )
+        id = f"{dialect.cast('NULL', 'string')} AS {ID}"
+        warehouse.build(name, f"SELECT {', '.join([id, *empty.values()])} WHERE FALSE")
     there = warehouse.columns(f"SELECT * FROM {name}")
-    for one, kind in columns.items():
-        if one not in there:
-            warehouse.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(one)} {kind}")
+    new = [null for one, null in empty.items() if one not in there]
+    if new:  # declared since; what was pushed before has none
+        warehouse.build(name, f"SELECT t.*, {', '.join(new)} FROM {name} AS t")
     return name
 
 
 class TakenIn(NamedTuple):
     """Up to `until` nothing pushed is missing in the warehouse; `changed` are views (by
-    fingerprint) of which rows that were fed long ago may say something else now."""
+    fingerprint) of which rows that were fed long ago may say something else now, because of
+    `tables`."""
 
     until: datetime
     changed: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
 
 
 def take_in(workspace: Workspace) -> TakenIn:
-    """Read every segment into the warehouse, and make anew what stands on it."""
+    """Read every segment into the warehouse, and make anew what stands on it.
+
+    Until `fed_on` says that the stores have it too, each look does it again.
+    """
     from interlock.app.versions import stored
 
     route, until = workspace.route(), workspace.now()
@@ -194,42 +226,76 @@ def take_in(workspace: Workspace) -> TakenIn:
             if table.push and table.name not in done and _read(builder, table):
                 done.add(table.name)
     changed = [_make_anew(builder, done) for builder in builders if done]
-    return TakenIn(until, frozenset().union(*changed))
+    return TakenIn(until, frozenset().union(*changed), frozenset(done))
+
+
+def fed_on(workspace: Workspace, tables: Iterable[str]) -> None:
+    """All that was read of `tables` has gone its whole way: a kill from here on repeats nothing."""
+    parts = [
+        _kept(workspace, f"{table}{_FED}", _cursor(workspace, table)) for table in sorted(tables)
+    ]
+    if parts:
+        workspace.warehouse.replace(parts)
 
 
 def _read(builder: Builder, table: Table) -> bool:
     """One table's new rows and the cursor, in one transaction; a row seen before stays as it was.
 
-    A kill repeats and loses nothing.
+    Says whether something stands on them that was not made anew and fed. A kill repeats and
+    loses nothing. What was read long ago is given up on the disk.
     """
     workspace, warehouse = builder.workspace, builder.workspace.warehouse
     target = log_table(builder, table)
     cursor = _cursor(workspace, table.name)
     rows, after = workspace.pusher.settle(table.name, cursor).read(cursor)
-    if not rows:
-        return False
-    with about(table.ref):
-        warehouse.load("il.push_new", _as_table(rows, table))
-        names = ", ".join(f'"{name}"' for name in (ID, *table.columns))
-        casts = ", ".join(_cast(name, table) for name in table.columns)
-        said = json.dumps(after).replace("'", "''")
-        warehouse.execute(
-            f"BEGIN; INSERT INTO {target} ({names}) SELECT {ID}, {casts} FROM il.push_new AS n "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE t.{ID} = n.{ID}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {ID} ORDER BY il_place) = 1; "
-            f"DELETE FROM {CURSORS} WHERE name = '{table.name}'; "
-            f"INSERT INTO {CURSORS} VALUES ('{table.name}', '{said}'); COMMIT"
-        )
-    workspace.pusher.settle(table.name, after)
-    return True
+    if rows:
+        with about(table.ref):
+            after = workspace.pusher.pruned(table.name, after)
+            warehouse.load(_INCOMING, _as_table(rows, table))
+            warehouse.replace(
+                [
+                    Replacement(target, "FALSE", _new_rows(builder, table, target)),
+                    _kept(workspace, table.name, after),
+                ]
+            )
+        workspace.pusher.settle(table.name, after)
+        cursor = after
+    assert table.push is not None
+    workspace.pusher.give_up(table.name, cursor, table.push.keep)
+    return cursor != _cursor(workspace, f"{table.name}{_FED}")
+
+
+def _kept(workspace: Workspace, name: str, cursor: Json) -> Replacement:
+    text = dialect_of(workspace.warehouse).text
+    return Replacement(
+        CURSORS, f"name = {text(name)}", f"SELECT {text(name)}, {text(json.dumps(cursor))}"
+    )
+
+
+def _new_rows(builder: Builder, table: Table, target: str) -> str:
+    """What came in, once each and in the columns of `target`, but for rows it has already."""
+    there = builder.workspace.warehouse.columns(f"SELECT * FROM {target}")
+    dialect = builder.dialect
+    columns = [f"n.{ID}"] + [
+        _cast(name, table, dialect) if name in table.columns else "NULL"
+        for name in there
+        if name != ID
+    ]
+    known = f"SELECT 1 FROM {target} AS t WHERE t.{ID} = n.{ID}"
+    rows = (
+        f"SELECT n.*, row_number() OVER (PARTITION BY n.{ID} ORDER BY n.il_place) AS il_time "
+        f"FROM {_INCOMING} AS n WHERE NOT EXISTS ({known})"
+    )
+    return f"SELECT {', '.join(columns)} FROM ({rows}) AS n WHERE n.il_time = 1"
 
 
 def _cursor(workspace: Workspace, table: str) -> Json:
+    import pyarrow as pa
+
     warehouse = workspace.warehouse
     if not warehouse.has(CURSORS):
-        warehouse.execute(
-            f"CREATE SCHEMA IF NOT EXISTS il; CREATE TABLE {CURSORS} (name VARCHAR, cursor VARCHAR)"
-        )
+        none = pa.array([], pa.string())
+        warehouse.load(CURSORS, pa.table({"name": none, "cursor": none}))
     said = warehouse.query(f"SELECT cursor FROM {CURSORS} WHERE name = '{table}'").to_pylist()
     return json.loads(said[0]["cursor"]) if said else {}
 
@@ -251,12 +317,9 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value) if isinstance(value, bool) else repr(value)
 
 
-def _cast(name: str, table: Table) -> str:
-    from interlock.features.text import SQL_TYPES, quoted
-
-    kind = SQL_TYPES[table.columns[name].type]
-    text = f"rtrim(n.{quoted(name)}, 'Z')" if kind == "TIMESTAMP" else f"n.{quoted(name)}"
-    return f"CAST({text} AS {kind})"
+def _cast(name: str, table: Table, dialect: Dialect) -> str:
+    kind, text = table.columns[name].type, f"n.{dialect.quoted(name)}"
+    return dialect.cast(f"rtrim({text}, 'Z')" if kind == "timestamp" else text, kind)
 
 
 def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
@@ -283,7 +346,7 @@ def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
         target = physical(f"{view.view}@{view.version}", print_)
         if moved & tables_read(view.sql) and warehouse.has(target):
             bound = builder.bindings(tables_read(view.sql))
-            warehouse.build(target, build_view_sql(view, bound))
+            warehouse.build(target, build_view_sql(view, bound, builder.dialect))
             if plain_table(view.sql) not in changed:
                 found.add(print_)
     return found

@@ -351,4 +351,4 @@ def extent(node: Node) -> dict[str, object]:
 def sweep(node: Node) -> None:
     """What was computed beside is no longer needed."""
     for what in PASSING:
-        node.builder.workspace.warehouse.execute(f"DROP TABLE IF EXISTS {node.aside(what)}")
+        node.builder.workspace.warehouse.drop(node.aside(what))

@@ -124,4 +124,4 @@ def _remove(workspace: Workspace, one: Label) -> None:
         workspace.warehouse.execute(f"DROP VIEW IF EXISTS {dialect.address(name)}")
     kept = [beside(ref, one.label, what) for what in ("rows", *PASSING)]
     for table in (*kept, one.table):
-        workspace.warehouse.execute(f"DROP TABLE IF EXISTS {dialect.address(table)}")
+        workspace.warehouse.drop(table)

@@ -89,11 +89,6 @@ def score(workspace: Workspace, asked: Asked, say: Say = quiet, step: Step = no_
     `Refused` with every objection to the spine, `Conflict` when another process scores into
     the same table or another model does.
     """
-    if not workspace.warehouse.abilities.transactions:
-        raise Refused(
-            "this warehouse cannot put new scores in place of the old in one transaction",
-            help="score in an environment on duckdb:// or postgresql://",
-        )
     what = f"is scoring into {asked.into}"
     lease = f"scoring:{workspace.environment}:{asked.into}"
     with leased(workspace.record, lease, LEASE_S, what) as held:
@@ -198,7 +193,7 @@ class _Job:
         still_held()
         route, counted = self._swap()
         view_made(self.warehouse, place)
-        self.warehouse.execute(f"DROP TABLE {place.staged}")
+        self.warehouse.drop(place.staged)
         self._drop_former(before)
         shown = standing(self.warehouse, place)
         done = Batch(
@@ -272,9 +267,8 @@ class _Job:
         """Tables of another shape that stood behind the name; nobody reads them any more."""
         former = place_of(before) if before else self.place
         if former != self.place:
-            self.warehouse.execute(f"DROP VIEW IF EXISTS {former.view}")
-            for table in (former.scores, former.shares):
-                self.warehouse.execute(f"DROP TABLE IF EXISTS {table}")
+            for name in (former.view, former.scores, former.shares):
+                self.warehouse.drop(name)
 
     def _keep(self, done: Batch, before: Entry | None) -> None:
         """What was scored, so that it is scored by every release to come."""

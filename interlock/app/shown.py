@@ -131,7 +131,7 @@ def shares_put(
     rows = list(_share_rows(place, dialect, route, shares))
     if not rows:
         return Replacement(place.shares, "TRUE", f"SELECT * FROM {place.shares} AS t WHERE FALSE")
-    later = f"NOT EXISTS (SELECT 1 FROM {place.shares} AS k)"
+    later = f"NOT EXISTS (SELECT 1 FROM {place.shares} AS k WHERE k.epoch > {route.epoch})"
     listed = " UNION ALL ".join(rows)
     return Replacement(
         place.shares, f"epoch <= {route.epoch}", f"SELECT * FROM ({listed}) AS v WHERE {later}"

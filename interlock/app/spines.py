@@ -92,7 +92,7 @@ def stretches(warehouse: Warehouse, dialect: Dialect, spine: Spine) -> Iterator[
             for start in range(-1, count + 1, STRETCH)
         ]
     finally:
-        warehouse.execute(f"DROP TABLE {kept}")
+        warehouse.drop(kept)
 
 
 def _bound(builder: Builder, sql: str) -> str:

@@ -158,7 +158,8 @@ class Replayer:
         dialect = dialect_of(self.workspace.warehouse)
         picked = ", ".join(map(dialect.quoted, columns))
         stamp, seconds = dialect.quoted(model.time), self.step.total_seconds()
-        step = f"floor({dialect.epoch.format(x=stamp)} / {seconds}) * {seconds}"
+        steps = f"floor({dialect.epoch.format(x=stamp)} / {seconds})"
+        step = dialect.cast(f"{steps} * {seconds}", "double")
         table = self.workspace.warehouse.query(
             f"SELECT {picked}, {step} AS step__ FROM {model.spine} AS s "
             f"WHERE {stamp} >= {dialect.instant(start)} AND {stamp} < {dialect.instant(end)} "

@@ -285,7 +285,7 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
         path, services = (*base, "mixed_decisions", i, "service"), scope.project.services
         yield from scope.known(_MAIN, path, mixed.service, services, "service", "services")
     if environment.refresh is not None and environment.warehouse.startswith("spark:"):
-        message = "a warehouse on Spark cannot replace a part of a table in one transaction"
+        message = "a refresh runs on DuckDB and Postgres only, not on Spark"
         fix = "leave refresh out; duckdb:// and postgresql:// can"
         yield scope.at(_MAIN, (*base, "refresh"), message, fix)
     weights = [stage.weight for stage in environment.stages]

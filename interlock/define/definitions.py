@@ -49,9 +49,13 @@ class CsvSource(Definition):
 
 
 class Push(Definition):
-    """Rows arrive one by one, by HTTP or Python; so many megabytes may wait for the warehouse."""
+    """Rows arrive one by one, by HTTP or Python; so many megabytes may wait for the warehouse.
+
+    What the warehouse has read stays on the disk for `keep`, and so does the memory of rows.
+    """
 
     buffer_mb: float = Field(default=64, gt=0)
+    keep: Duration = timedelta(days=7)
 
 
 class Freshness(Definition):

@@ -84,6 +84,15 @@ class MixedDecision(Definition):
     by: str
 
 
+class OneByOne(Definition):
+    """A written acceptance: names in the warehouse move one after the other, so that who reads
+    two of them while a release is committed or taken back may meet two releases.
+    """
+
+    reason: str = Field(min_length=10)
+    by: str
+
+
 class Budget(Definition):
     """What one change may take; None is no limit.
 
@@ -134,7 +143,9 @@ class Environment(Definition):
 
     `subject` are the spine columns whose values decide the cohort. A service whose
     decision unit is coarser is refused unless it is named in `mixed_decisions`.
-    `warehouse` is where tables live; `online` are the online stores, the first preferred.
+    `warehouse` is where tables live, and `pointers_one_by_one` is needed where it cannot move
+    all names at one instant; services follow the Route and never notice. `online` are the
+    online stores, the first preferred.
     `record` is where changes, the Route and the audit are kept. `signing_key` signs checkpoints
     and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
@@ -146,6 +157,7 @@ class Environment(Definition):
 
     clock: Literal["wall", "replay"] = "wall"
     warehouse: WarehouseAddress = "duckdb://"
+    pointers_one_by_one: OneByOne | None = None
     online: tuple[StoreAddress, ...] = ("lmdb://",)
     record: RecordAddress = "sqlite://"
     signing_key: Secret | None = None

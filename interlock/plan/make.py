@@ -90,7 +90,9 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
         objections=(
             *_broken(reached), *ended, *unsigned, *(mixing if stable else ()), *_late(where),
         ),
-        notes=(*(notes if stable else ()), *fading, *remarks, *_edited(rules)),
+        notes=(
+            *(notes if stable else ()), *fading, *remarks, *_moving(environment), *_edited(rules)
+        ),
         estimate=_estimate(steps, where.rows),
         slot=where.slot if found or rules else None,
         rules=rules,
@@ -256,6 +258,15 @@ def _leads(other: Reached, one: Reached) -> bool:
     """Whether `one` breaks only because `other`, nearer to the cause, does."""
     on_the_way = any(hop.source == str(other.ref) for hop in one.path)
     return other.verdict == "breaks" and on_the_way
+
+
+def _moving(environment: Environment) -> Iterator[str]:
+    """Who signs reads what readers of the warehouse may meet."""
+    if accepted := environment.pointers_one_by_one:
+        yield (
+            "names in the warehouse move one after the other: who reads two of them meanwhile may "
+            f"meet two releases, accepted by {accepted.by}: {accepted.reason.strip()}"
+        )
 
 
 def _late(where: Where) -> Iterator[str]:

@@ -15,18 +15,20 @@ from interlock.define.refs import Ref
 from interlock.serve.spec import ServingSpec
 
 INTO = "ops.late_scores"
-COLUMNS = (
-    "flight_id, carrier, flight, origin, dest, tailnum, sched_dep, local_hour, hour_band, dow, "
-    "distance, block_min, plane_age, plane_seats, local_date"
-)
+COLUMNS = {
+    "flight_id": "flight_id, carrier, flight, origin, dest, tailnum, sched_dep, local_hour, "
+    "hour_band, dow, distance, block_min, plane_age, plane_seats, local_date",
+    "trip_id": "trip_id, place",
+}
 
 
 def due(workspace: Workspace, days: int = 3) -> str:
-    """Every flight of the next days, as it is to be scored now."""
+    """Every flight (or trip) of the next days, as it is to be scored now."""
+    model = workspace.project.models[world.MODEL]
     now = f"{workspace.now():%Y-%m-%d %H:%M:%S}"
     return (
-        f"SELECT {COLUMNS}, CAST('{now}' AS TIMESTAMP) AS cutoff FROM wh.spine "
-        f"WHERE cutoff >= CAST('{now}' AS TIMESTAMP) "
+        f"SELECT {COLUMNS[model.key]}, CAST('{now}' AS TIMESTAMP) AS cutoff "
+        f"FROM {model.spine} AS s WHERE cutoff >= CAST('{now}' AS TIMESTAMP) "
         f"AND cutoff < CAST('{now}' AS TIMESTAMP) + INTERVAL '{days} days'"
     )
 
@@ -36,17 +38,17 @@ def scored(workspace: Workspace, days: int = 3, into: str = INTO) -> Batch:
 
 
 def shown(workspace: Workspace, into: str = INTO) -> dict[int, dict[str, Any]]:
-    """What people see, by flight."""
+    """What people see, by key."""
     rows = workspace.warehouse.query(f"SELECT * FROM {into}").to_pylist()
-    found = {row["flight_id"]: row for row in rows}
+    found = {row[workspace.project.models[world.MODEL].key]: row for row in rows}
     assert len(found) == len(rows) > 0, "each row of the spine once"
     return found
 
 
 def rows_due(workspace: Workspace, days: int = 3) -> pa.Table:
     """The rows of `due`."""
-    sql = due(workspace, days).replace("wh.spine", "wh.spine AS s")
-    return workspace.warehouse.query(f"{sql} ORDER BY flight_id")
+    key = workspace.project.models[world.MODEL].key
+    return workspace.warehouse.query(f"{due(workspace, days)} ORDER BY {key}")
 
 
 def asked_for(
@@ -71,7 +73,7 @@ def asked_for(
             )
             assert answer.status_code == 200, answer.text
             said = {one["name"]: one["data"] for one in answer.json()["outputs"]}
-            for place, key in enumerate(part["flight_id"]):
+            for place, key in enumerate(part[workspace.project.models[world.MODEL].key]):
                 found[key] = {name: values[place] for name, values in said.items()}
     return found
 
@@ -82,5 +84,5 @@ def same(batch: dict[int, dict[str, Any]], asked: dict[int, dict[str, Any]]) -> 
     for key, row in batch.items():
         answer = asked[key]
         for name in ("release", "score", "reason", "stale"):
-            assert row[name] == answer[name], f"{name} of flight {key}"
+            assert row[name] == answer[name], f"{name} of {key}"
     return len({row["release"] for row in batch.values()})

@@ -15,8 +15,10 @@ import pytest
 from interlock.adapters.duckdb import DuckDBWarehouse, source_sql
 from interlock.app.build import Builder
 from interlock.app.datasets import Ask, read_dataset, write_dataset
+from interlock.app.engines import refuse_unable
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
+from interlock.app.refresh import refresh
 from interlock.app.sample import Asked, sample
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Push
@@ -286,7 +288,7 @@ def test_what_another_engine_cannot_say_is_refused_and_never_left_out(
     workspace.close()
 
 
-def test_a_release_is_refused_where_its_rollout_could_not_be_judged(
+def test_what_an_engine_cannot_do_is_refused_and_says_what_to_write_down(
     shop: Path, spark_warehouse: SparkWarehouse
 ) -> None:
     workspace = Workspace(shop, "cluster")
@@ -295,7 +297,19 @@ def test_a_release_is_refused_where_its_rollout_could_not_be_judged(
     assert plan.steps
     with pytest.raises(Refused, match="cannot be released on spark") as refused:
         possible(workspace, plan)
-    assert "one transaction" in refused.value.objections[0]
+    (said,) = refused.value.objections
+    assert "write reason and name under pointers_one_by_one of cluster" in said
+    pushed = {"push": Push(), "source": None}
+    table = workspace.project.tables["raw.orders"].model_copy(update=pushed)
+    tables = {**workspace.project.tables, "raw.orders": table}
+    project = workspace.project.model_copy(update={"tables": tables})
+    with pytest.raises(Refused, match="takes pushed rows runs on DuckDB and Postgres only"):
+        Builder(workspace, project, workspace.facts).table("raw.orders")
+    with pytest.raises(Refused) as refused:
+        refuse_unable(project, "cluster", spark_warehouse)
+    assert len(refused.value.objections) == 2
+    with pytest.raises(Refused, match="a refresh runs on DuckDB and Postgres only"):
+        refresh(workspace)
 
 
 PRIVACY = """
@@ -356,20 +370,6 @@ def test_people_see_the_same_masked_rows_whatever_the_warehouse(
         assert len(mine) == len(theirs)
     with pytest.raises(NotFound, match="no table pg_stats"):
         sample(Workspace(folder, "server"), Asked("eve", sql="SELECT * FROM pg_stats"))
-
-
-def test_what_one_engine_alone_can_do_is_refused_by_name(
-    shop: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SHOP_WAREHOUSE", postgres_url)
-    workspace = Workspace(shop, "server")
-    pushed = {"push": Push(), "source": None}
-    table = workspace.project.tables["raw.orders"].model_copy(update=pushed)
-    tables = {**workspace.project.tables, "raw.orders": table}
-    project = workspace.project.model_copy(update={"tables": tables})
-    with pytest.raises(Refused, match="takes pushed rows runs on DuckDB only"):
-        Builder(workspace, project, workspace.facts).table("raw.orders")
-    workspace.close()
 
 
 def test_an_address_that_is_not_set_or_not_there_is_said(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import app_world as world
 import pytest
+import trips_world
+from adbc_driver_postgresql import dbapi
 
+from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.pushlog import PushLog
 from interlock.app.feed import keep_online, live_lookups
-from interlock.app.push import Full, push_rows, take_in
+from interlock.app.push import Full, push_rows, spec_of, take_in
 from interlock.app.versions import definitions, stored
 from interlock.app.workspace import WallClock, Workspace
 from interlock.define.digest import canonical
@@ -102,6 +110,43 @@ def taking(live: Workspace, buffer: float = 8.0) -> Workspace:
     return live
 
 
+ENGINES = ("duckdb", "postgres")
+WAREHOUSE = '    warehouse: "${TRIPS_WAREHOUSE}"\n'
+
+
+@pytest.fixture(scope="module")
+def running(postgres_database: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A small project whose first release runs, on each engine. Copy it before you write."""
+    found = {}
+    for engine, address in zip(ENGINES, ("duckdb://", postgres_database), strict=True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRIPS_WAREHOUSE", address)
+            folder = tmp_path_factory.mktemp(engine) / "project"
+            found[engine] = trips_world.released(folder, WAREHOUSE)
+    return found
+
+
+@pytest.fixture(params=ENGINES)
+def live(
+    request: pytest.FixtureRequest, running: Mapping[str, Path], tmp_path: Path,
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Workspace]:  # fmt: skip
+    """CR-1 is live, in a folder and a database of the test's own."""
+    address = "duckdb://"
+    if request.param == "postgres":
+        whole, _, asked = postgres_database.partition("?")
+        server, _, template = whole.rpartition("/")
+        name = f"push_{uuid4().hex[:10]}"
+        opened = dbapi.connect(f"{server}/postgres?{asked}", autocommit=True)
+        with opened, opened.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        address = f"{server}/{name}?{asked}"
+    monkeypatch.setenv("TRIPS_WAREHOUSE", address)
+    folder = world.copied(running[request.param], tmp_path / "project")
+    with world.opened(folder) as workspace:
+        yield workspace
+
+
 @pytest.fixture
 def takes(live: Workspace) -> Iterator[Workspace]:
     yield taking(live)
@@ -129,7 +174,9 @@ def offline(workspace: Workspace, gates: Sequence[str]) -> list[Any]:
     now = f"TIMESTAMP '{workspace.now():%Y-%m-%d %H:%M:%S.%f}'"
     spine = ", ".join(f"({n}, '{gate}', {now})" for n, gate in enumerate(gates))
     spine = f"(SELECT * FROM (VALUES {spine}) AS v(id, gate, t))"
-    return workspace.warehouse.query(point_in_time_sql(spine, "id", "t", built)).to_pylist()
+    sql = point_in_time_sql(spine, "id", "t", built, how=builder.join(spine))
+    found = workspace.warehouse.query(sql).to_pylist()
+    return sorted(found, key=lambda row: row["id"])
 
 
 def both(workspace: Workspace, gates: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -175,12 +222,12 @@ def test_replays_and_duplicates_change_nothing(takes: Workspace) -> None:
     assert online(takes, live_lookups(takes)[0], ["A1"]) == [(3.0, 2.0, 1.0)]
     keep_online(takes)
     assert both(takes, ["A1", "B2"])[0][:2] == (3.0, 2.0)
-    before = takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY ALL").to_pylist()
+    before = takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY il_id").to_pylist()
     assert len(before) == 3
     for one in (wrong, corrected, wrong):
         push_rows(takes, TABLE, [one])
     keep_online(takes)
-    assert takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY ALL").to_pylist() == before
+    assert takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY il_id").to_pylist() == before
 
 
 def test_late_and_future_rows_do_not_hide_the_one_that_counts(takes: Workspace) -> None:
@@ -235,6 +282,78 @@ def test_a_full_buffer_says_so_until_it_was_read(live: Workspace) -> None:
     take_in(takes)
     assert push_rows(takes, TABLE, [row("H1")]).accepted == 1
     takes.__dict__.pop("pusher").close()
+
+
+def old_rows(takes: Workspace) -> tuple[Any, Any]:
+    """A wrong row and its correction, ten days old and in the warehouse; their process is gone."""
+    wrong = row(minutes_ago=14410, wait_min=99.0)
+    right = {**wrong, "wait_min": 2.0}
+    spec = spec_of(
+        [ServingSpec.from_json(takes.record.get(Ref("serving", str(takes.route().stable))).body)],  # type: ignore[union-attr]  # it is released
+        TABLE,
+    )
+    for one in (wrong, right):
+        takes.pusher.push(spec, [one], WallClock().now() - timedelta(days=10))
+    keep_online(takes)
+    takes.__dict__.pop("pusher").close()
+    for file in segments(takes):
+        os.utime(file, (datetime.now().timestamp() - 10 * 86400,) * 2)  # noqa: TID251  # a file's own time
+    push_rows(takes, TABLE, [row("B2")])
+    return wrong, right
+
+
+def segments(workspace: Workspace) -> list[Path]:
+    return sorted((workspace.state / "push" / TABLE).glob("*.jsonl"))
+
+
+def test_what_was_read_long_ago_is_given_up_and_changes_nothing_when_it_comes_again(
+    takes: Workspace,
+) -> None:
+    wrong, right = old_rows(takes)
+    gone, used = segments(takes)[0], segments(takes)[1]
+    keep_online(takes)
+    assert segments(takes) == [used] or segments(takes) == [gone], "the one in use stays"
+    before = takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY il_id").to_pylist()
+    assert len(before) == 3
+    for one in (right, wrong):
+        again = push_rows(takes, TABLE, [one])
+        assert (again.accepted, again.online) == (1, 0), "only the warehouse knows the old ones"
+    assert push_rows(takes, TABLE, [row("B2")]).online == 1
+    assert keep_online(takes) == ""
+    after = takes.warehouse.query("SELECT * FROM push.wh_gates ORDER BY il_id").to_pylist()
+    assert [one for one in after if one in before] == before
+    assert len(after) == 4
+    assert both(takes, ["A1", "B2"])[1][:2] == (3.0, 1.5)
+    rows = takes.online.read([(live_lookups(takes)[0].fingerprint, "A1")])
+    assert rows[0] is not None
+    assert rows[0].values[1] == 2.0, "a forgotten mistake does not undo its correction"
+
+
+@pytest.mark.parametrize("cut", [(JsonLinesLog, "give_up"), (PushLog, "forget")])
+def test_a_kill_while_it_is_given_up_loses_nothing(takes: Workspace, cut: tuple[type, str]) -> None:
+    wrong, _ = old_rows(takes)
+    takes.close()
+    child = os.fork()
+    if not child:
+        done = getattr(cut[0], cut[1])
+
+        def dying(*given: Any) -> None:
+            done(*given)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(cut[0], cut[1], dying)
+        with world.opened(takes.folder) as other:
+            take_in(other)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with world.opened(takes.folder) as again:
+        again.__dict__["clock"] = WallClock()
+        assert keep_online(again) == ""
+        push_rows(again, TABLE, [wrong])
+        keep_online(again)
+        count = again.warehouse.query("SELECT count(*) AS n FROM push.wh_gates").to_pylist()
+        assert count == [{"n": 3}]
+        assert both(again, ["B2"])[0][:2] == (3.0, 1.5)
 
 
 PUSHING = """

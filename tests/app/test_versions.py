@@ -283,7 +283,7 @@ def test_only_a_table_or_view_of_one_version_is_retired(over: Path) -> None:
 KILLS = {
     "before anything": ("interlock.adapters.lmdb.LmdbOnlineStore", "drop", ""),
     "before the name": ("interlock.adapters.duckdb.DuckDBWarehouse", "execute", "DROP VIEW"),
-    "before the table": ("interlock.adapters.duckdb.DuckDBWarehouse", "execute", "DROP TABLE"),
+    "before the table": ("interlock.adapters.duckdb.DuckDBWarehouse", "drop", ""),
     "before it is noted": ("interlock.adapters.sqlrecord.SqlRecord", "write", "'done'"),
 }
 DYING = """

@@ -27,7 +27,7 @@ from shop_project import (
 )
 
 from interlock.define.definitions import Service
-from interlock.define.environment import Environment, MixedDecision, Owner
+from interlock.define.environment import Environment, MixedDecision, OneByOne, Owner
 from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Refused, Unusable
@@ -236,6 +236,13 @@ def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
     note, rules = plan.notes
     assert rules.startswith("environments decide about changes")
     assert "mixed for at least 2d of ramp, allowed by cy: judged on mirrored scores only" in note
+
+
+def test_who_accepts_that_names_move_one_by_one_is_named_in_the_plan() -> None:
+    accepted = OneByOne(reason="readers wait for the notes", by="cy")
+    prod = PROD.model_copy(update={"pointers_one_by_one": accepted})
+    note = planned(environments={"prod": prod}).notes[0]
+    assert "may meet two releases, accepted by cy: readers wait for the notes" in note
 
 
 def test_the_common_unit_is_the_finest_that_mixes_no_decision() -> None:

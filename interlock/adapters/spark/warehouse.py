@@ -1,7 +1,7 @@
 """The warehouse on Spark: local with several partitions, or a cluster by its URL. Never pandas.
 
-Three gaps, all declared: a part of a table cannot be replaced, pointers move one after the
-other, and of a table that is replaced a reader may meet the moment between old and new.
+Two gaps, both declared: pointers move one after the other, and of a plain table that is built
+or loaded anew a reader may meet the moment between old and new.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from interlock.adapters.spark.pieces import Pieces, address
 from interlock.errors import Unavailable, Unusable
 from interlock.features.dialect import SPARK
 from interlock.ports import Abilities, Replacement
@@ -41,7 +42,7 @@ class SparkWarehouse:
     `spark-defaults.conf` says. One session per process: Spark knows no more.
     """
 
-    abilities = Abilities(dialect=SPARK.name)
+    abilities = Abilities(dialect=SPARK.name, parts_atomic=True)
 
     def __init__(self, master: str, folder: Path) -> None:
         logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
@@ -65,6 +66,7 @@ class SparkWarehouse:
         with self._translated():
             self._spark = builder.getOrCreate()
             self._spark.sparkContext.setLogLevel("OFF")
+        self._pieces = Pieces(self._spark)
 
     def query(self, sql: str) -> pa.Table:
         with self._translated():
@@ -94,10 +96,12 @@ class SparkWarehouse:
             return int(self._spark.table(staged).count())
 
     def replace(self, parts: Sequence[Replacement]) -> None:
-        raise Unusable(
-            "Spark's tables here have no transaction in which a part could be replaced",
-            help="build the table whole",
-        )
+        with self._translated():
+            self._pieces.replace(parts)
+
+    def drop(self, name: str) -> None:
+        with self._translated():
+            self._pieces.drop(name)
 
     def point(self, pointers: Mapping[str, str]) -> None:
         with self._translated():
@@ -106,10 +110,12 @@ class SparkWarehouse:
             lost = [target for target in pointers.values() if not self.has(target)]
             if lost:
                 raise Unusable(f"there is no table {', '.join(lost)}", help="build it first")
+            if tables := [name for name in pointers if self._pieces.shown(name)]:
+                raise Unusable(f"{', '.join(tables)} is a table", help="name the pointer otherwise")
             for name, physical in pointers.items():
                 # A view is not made in the place of a table: Spark refuses that itself.
-                view = f"CREATE OR REPLACE VIEW {_address(name)}"
-                self._spark.sql(f"{view} AS SELECT * FROM {_address(physical)}")
+                view = f"CREATE OR REPLACE VIEW {address(name)}"
+                self._spark.sql(f"{view} AS SELECT * FROM {address(physical)}")
 
     def columns(self, sql: str) -> dict[str, str]:
         with self._translated():
@@ -117,7 +123,7 @@ class SparkWarehouse:
 
     def has(self, name: str) -> bool:
         with self._translated():
-            return bool(self._spark.catalog.tableExists(_address(name)))
+            return self._pieces.has(name)
 
     def load(self, name: str, rows: pa.Table, append: bool = False) -> None:
         with self._translated():
@@ -125,13 +131,24 @@ class SparkWarehouse:
             if append and self.has(name):
                 view = f"incoming_{secrets.token_hex(6)}"
                 incoming.createOrReplaceTempView(view)
-                columns = ", ".join(SPARK.quoted(column) for column in incoming.columns)
-                into = f"INSERT INTO {_address(name)} ({columns})"
-                self._spark.sql(f"{into} SELECT {columns} FROM {view}")
+                self._append(name, incoming.columns, view)
                 self._spark.catalog.dropTempView(view)
                 return
             with self._staged(name) as staged:
                 incoming.write.format("parquet").saveAsTable(staged)
+
+    def _append(self, name: str, given: Sequence[str], incoming: str) -> None:
+        """The rows of view `incoming` behind those of `name`, by column name."""
+        columns = ", ".join(map(SPARK.quoted, given))
+        if self._pieces.shown(name) is None:
+            into = f"INSERT INTO {address(name)} ({columns})"
+            self._spark.sql(f"{into} SELECT {columns} FROM {incoming}")
+            return
+        there = self._spark.table(address(name)).columns
+        if unknown := [one for one in given if one not in there]:
+            raise Unusable(f"{name} has no column {', '.join(unknown)}", help=", ".join(there))
+        rows = ", ".join(SPARK.quoted(one) if one in given else "NULL" for one in there)
+        self._pieces.replace([Replacement(name, "FALSE", f"SELECT {rows} FROM {incoming}")])
 
     def close(self) -> None:
         self._spark.stop()
@@ -141,11 +158,14 @@ class SparkWarehouse:
         """A table beside `name` that takes its place once it is whole; removed if it never is."""
         self._make_schema(name)
         schema = name.rpartition(".")[0] or "default"
-        staged = _address(f"{schema}.staged_{secrets.token_hex(6)}")
+        staged = address(f"{schema}.staged_{secrets.token_hex(6)}")
         try:
             yield staged
-            self._spark.sql(f"DROP TABLE IF EXISTS {_address(name)}")
-            self._spark.sql(f"ALTER TABLE {staged} RENAME TO {_address(name)}")
+            if self._pieces.shown(name):
+                self._pieces.put(name, staged)
+                return
+            self._spark.sql(f"DROP TABLE IF EXISTS {address(name)}")
+            self._spark.sql(f"ALTER TABLE {staged} RENAME TO {address(name)}")
         finally:
             self._spark.sql(f"DROP TABLE IF EXISTS {staged}")
 
@@ -191,10 +211,6 @@ def _local(folder: Path, master: str) -> dict[str, str]:
         ),
         "spark.driver.extraJavaOptions": derby,
     }
-
-
-def _address(name: str) -> str:
-    return ".".join(SPARK.quoted(part.strip("`")) for part in name.split(".", 1))
 
 
 def _spelled(type: str) -> str:

@@ -1,0 +1,89 @@
+"""Parts of tables on Spark: at every statement all old or all new, and never stuck afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from interlock.adapters.spark.pieces import Pieces
+from interlock.ports import Replacement
+
+if TYPE_CHECKING:
+    from interlock.adapters.spark import SparkWarehouse
+
+S = "pieces_of_tests"
+
+
+class Cut(Exception):
+    """Here the process ends."""
+
+
+class Watched:
+    """A session that looks at both tables before it writes, and ends where a text begins so."""
+
+    def __init__(self, warehouse: SparkWarehouse, end: str = "nowhere") -> None:
+        self.warehouse, self.end = warehouse, end
+        self.seen: list[tuple[list[int], list[int]]] = []
+
+    def sql(self, text: str) -> Any:
+        if text.startswith(self.end) or text.endswith(self.end):
+            raise Cut
+        if self.end == "nowhere" and text.startswith("CREATE OR REPLACE VIEW"):
+            self.seen.append(both(self.warehouse))
+        return self.warehouse._spark.sql(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.warehouse._spark, name)
+
+
+def both(warehouse: SparkWarehouse) -> tuple[list[int], list[int]]:
+    one = " UNION ALL ".join(f"SELECT '{name}' AS t, x FROM {S}.{name}" for name in "ab")
+    rows = warehouse.query(one).to_pylist()
+    a, b = (sorted(row["x"] for row in rows if row["t"] == name) for name in "ab")
+    return a, b
+
+
+def more(number: int) -> list[Replacement]:
+    """One more row in a, and it alone in b."""
+    row = f"SELECT CAST({number} AS BIGINT) AS x"
+    return [Replacement(f"{S}.a", "FALSE", row), Replacement(f"{S}.b", "TRUE", row)]
+
+
+def cut(warehouse: SparkWarehouse, end: str, parts: list[Replacement]) -> None:
+    """They are replaced until the statement that begins, or ends, like `end`."""
+    with pytest.raises(Cut):
+        Pieces(Watched(warehouse, end)).replace(parts)  # type: ignore[arg-type]  # as below
+
+
+def test_a_cut_at_any_statement_leaves_all_or_nothing_and_nothing_to_mend_by_hand(
+    spark_warehouse: SparkWarehouse,
+) -> None:
+    for name in "ab":
+        spark_warehouse.load(f"{S}.{name}", pa.table({"x": pa.array([0], pa.int64())}))
+    try:
+        # Tables become views: whoever was killed between the two is mended by a question.
+        cut(spark_warehouse, f"CREATE OR REPLACE VIEW `{S}`.`b`", more(1))
+        for name in "ab":
+            assert spark_warehouse.has(f"{S}.{name}")
+        assert both(spark_warehouse) == ([0], [0])
+
+        watched = Watched(spark_warehouse)
+        Pieces(watched).replace(more(1))  # type: ignore[arg-type]  # as much of a session as is asked
+        old, new = ([0], [0]), ([0, 1], [1])
+        turned = watched.seen.index(new)
+        assert watched.seen == [old] * turned + [new] * (len(watched.seen) - turned)
+        assert 3 < turned < len(watched.seen) - 1
+
+        cut(spark_warehouse, "SELECT turned FROM", more(2))
+        assert both(spark_warehouse) == ([0, 1, 2], [2])
+        cut(spark_warehouse, "SELECT true AS turned", more(3))
+        assert both(spark_warehouse) == ([0, 1, 2], [2])
+        spark_warehouse.replace(more(4))
+        assert both(spark_warehouse) == ([0, 1, 2, 4], [4])
+        left = spark_warehouse.query(f"SHOW TABLES IN {S}").column("tableName").to_pylist()
+        assert not [name for name in left if name.startswith("turning_")]
+        assert len(left) < 10, "what nobody shows is swept"
+    finally:
+        spark_warehouse.execute(f"DROP SCHEMA {S} CASCADE")
