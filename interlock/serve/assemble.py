@@ -8,7 +8,7 @@ one comparison; only rows that are missing, too old or of another width are look
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +121,12 @@ class Assembler:
         self._value = np.array([[_FRONT + one.value] for _, one in looked], dtype=np.intp)
         sent = [at for at, one in inputs if isinstance(one, RequestInput)]
         self._sent = np.array(sent, dtype=np.intp)
+        ends = list(accumulate((len(step.used) for step in self._steps), initial=0))
+        cells = {
+            at: ends[step_of[one.lookup]] + self._steps[step_of[one.lookup]].used.index(one.value)
+            for at, one in looked
+        } | {at: ends[-1] + place for place, at in enumerate(sent)}
+        self._order = np.array([cells[at] for at, _ in inputs], dtype=np.intp)
 
     def assemble(self, columns: Columns, count: int, at: float, read: Read) -> Assembled:
         """The matrix of `count` rows at instant `at`, with one call of `read` for all of them."""
@@ -128,6 +134,8 @@ class Assembler:
         keys = [join_parts([parts[name] for name in entity]) for entity in self._entities]
         known = [{key: place for place, key in enumerate(dict.fromkeys(one))} for one in keys]
         found = self._read(known, read)
+        if count == 1:
+            return self._one(columns, found, at)
         counts = [len(known[step.entity]) for step in self._steps]
         places = [
             list(map(all_of.__getitem__, one)) for all_of, one in zip(known, keys, strict=True)
@@ -135,6 +143,22 @@ class Assembler:
         which = np.array(places, dtype=np.intp).reshape(-1, count)[self._entity]
         rows = _Rows(found, counts, self._flat(found, counts), np.full(len(found), at))
         return self._assembled(columns, which + _firsts(counts)[:, None], rows)
+
+    def _one(self, columns: Columns, found: Sequence[bytes | None], at: float) -> Assembled:
+        """A lone row: nothing is shared, and setting up arrays costs more than they spare."""
+        cells: list[object] = []
+        told: list[list[Notes]] = []
+        oldest = -1.0
+        for step, data in zip(self._steps, found, strict=True):
+            age, values, note = step.cells(None if data is None else unpack(data), at)
+            cells += values
+            oldest = max(age, oldest)
+            if note is not _QUIET:
+                told.append([note])
+        for one in self._request:
+            cells += self._numbers_sent(one.name, columns[one.name])
+        matrix = np.array([cells], dtype=np.float64).take(self._order, axis=1)
+        return Assembled(matrix, [None if oldest < 0 else oldest], *_told(told, 1))
 
     def of_rows(
         self, columns: Columns, found: Sequence[Sequence[OnlineRow | None]], at: Sequence[float]
