@@ -120,10 +120,14 @@ def _flat_mirror(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def packed(workspace: Workspace) -> str:
-    """Old segments of the logs as Parquet, one of each at a look; why not, when that failed."""
+    """Old segments of the logs as Parquet, one of each at a look, and to where old ones are kept.
+
+    Why not, when that failed.
+    """
     try:
-        workspace.predictions.pack()
-        workspace.mirrored.pack()
+        for log in (workspace.predictions, workspace.mirrored):
+            log.pack()
+            log.ship()
     except Unavailable as error:
         return error.message
     return ""

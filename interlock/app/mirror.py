@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 
 from interlock.adapters.files import FileArtifacts
-from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.predictions import JsonLinesLog, new_writer
 from interlock.app.mirroring import DONE, LENGTH
 from interlock.app.releases import LOADERS, load_release
 from interlock.app.stores import Places, Reading, open_online
@@ -44,7 +44,7 @@ def run(
     loaded = {spec.release: load_release(spec, kept, loaders) for spec in specs}
     places = said["places"]
     online = open_online(places["stores"], Places(Path(places["folder"]), places["prefix"]), "read")
-    log = JsonLinesLog(places["log"], f"mirror-{os.getpid()}")
+    log = JsonLinesLog(places["log"], new_writer("mirror"))
     shutil.rmtree(home, ignore_errors=True)  # a gateway that is killed leaves nothing behind
     _tell(link, 0)
     for number, message in enumerate(_messages(link), 1):

@@ -9,7 +9,6 @@ error of the release that scored it.
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import struct
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from interlock.adapters.files import FileArtifacts
-from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.predictions import JsonLinesLog, new_writer
 from interlock.app.releases import Live
 from interlock.errors import InterlockError
 from interlock.ports import Artifacts
@@ -126,7 +125,7 @@ class Mirrors:
         self._places = places
         self._artifacts = artifacts
         self._command = tuple(command)
-        self._log = JsonLinesLog(places.log, f"gateway-{os.getpid()}")
+        self._log = JsonLinesLog(places.log, new_writer("gateway"))
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._ending: list[_Worker] = []

@@ -21,6 +21,7 @@ from interlock.ports import Json, OnlineRow, OnlineStore, Span
 from interlock.serve.packed import unpack_all
 
 if TYPE_CHECKING:
+    from interlock.adapters.objects import ObjectFolder
     from interlock.app.workspace import Workspace
     from interlock.serve.assemble import Read
 
@@ -61,6 +62,15 @@ def expanded(url: str, what: str = "the online store") -> str:
         return os.environ[found[1]]
 
     return _VARIABLE.sub(value, url)
+
+
+def open_elsewhere(url: str | None, name: str) -> ObjectFolder | None:
+    """The files `name` at `url`; None where everything stays here. Raises `Unavailable`."""
+    if url is None:
+        return None
+    from interlock.adapters.objects import ObjectFolder
+
+    return ObjectFolder(expanded(url, "the log"), name)
 
 
 def _lmdb(folder: Path, readonly: bool) -> OnlineStore:

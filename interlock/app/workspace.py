@@ -255,16 +255,20 @@ class Workspace:
 
     @cached_property
     def predictions(self) -> JsonLinesLog:
-        from interlock.adapters.predictions import JsonLinesLog
-
-        return JsonLinesLog(self.state / "predictions", name="reader")
+        """Every answer that was given by request."""
+        return self._log("predictions")
 
     @cached_property
     def mirrored(self) -> JsonLinesLog:
         """What the other release would have said, by the id of the answer that was given."""
-        from interlock.adapters.predictions import JsonLinesLog
+        return self._log("mirrored")
 
-        return JsonLinesLog(self.state / "mirrored", name="reader")
+    def _log(self, name: str) -> JsonLinesLog:
+        from interlock.adapters.predictions import JsonLinesLog
+        from interlock.app.stores import open_elsewhere
+
+        elsewhere = open_elsewhere(self.declared.log, name)
+        return JsonLinesLog(self.state / name, name="reader", elsewhere=elsewhere)
 
     @cached_property
     def clock(self) -> Clock:

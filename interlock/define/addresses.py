@@ -16,4 +16,5 @@ WarehouseAddress = Annotated[
 RecordAddress = Annotated[
     str, StringConstraints(pattern=r"^(\$\{\w+\}|sqlite://|postgres(ql)?://)")
 ]
+LogAddress = Annotated[str, StringConstraints(pattern=r"^(\$\{\w+\}|(s3|gs|file)://)")]
 Secret = Annotated[str, StringConstraints(pattern=r"^\$\{\w+\}$")]

@@ -9,7 +9,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from interlock.define.addresses import RecordAddress, Secret, StoreAddress, WarehouseAddress
+from interlock.define.addresses import (
+    LogAddress,
+    RecordAddress,
+    Secret,
+    StoreAddress,
+    WarehouseAddress,
+)
 from interlock.define.base import Definition, Name
 from interlock.define.durations import Duration
 from interlock.define.keys import key_part
@@ -146,7 +152,8 @@ class Environment(Definition):
     `warehouse` is where tables live, and `pointers_one_by_one` is needed where it cannot move
     all names at one instant; services follow the Route and never notice. `online` are the
     online stores, the first preferred.
-    `record` is where changes, the Route and the audit are kept. `signing_key` signs checkpoints
+    `record` is where changes, the Route and the audit are kept, `log` where old parts of the
+    prediction log go; without it they stay in the state folder. `signing_key` signs checkpoints
     and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
     `strategy` says which of the `stages` are walked; `hooks` are asked before one begins,
@@ -160,6 +167,7 @@ class Environment(Definition):
     pointers_one_by_one: OneByOne | None = None
     online: tuple[StoreAddress, ...] = ("lmdb://",)
     record: RecordAddress = "sqlite://"
+    log: LogAddress | None = None
     signing_key: Secret | None = None
     refresh: Schedule | None = None
     subject: tuple[Name, ...]

@@ -23,7 +23,7 @@ import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from interlock.adapters.predictions import JsonLinesLog
+from interlock.adapters.predictions import JsonLinesLog, new_writer
 from interlock.app.mirroring import mirrors_of
 from interlock.app.push import Pusher
 from interlock.app.serving import Gateway
@@ -64,7 +64,7 @@ def application(folder: Path, environment: str, rules: Rules | None = None) -> A
     takes = any(table.push for table in desk.ledger.project().tables.values())
     online = workspace.open_online("push" if takes else "read")
     workspace.__dict__["online"] = online  # LMDB opens a folder once: who asks here gets this one
-    log = JsonLinesLog(workspace.state / "predictions", name=f"gateway-{os.getpid()}")
+    log = JsonLinesLog(workspace.state / "predictions", name=new_writer("gateway"))
     gateway = Gateway(
         workspace.record, workspace.artifacts, online, log, environment, replay_clock=replayed
     )
