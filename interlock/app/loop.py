@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from interlock.app import alerts
+from interlock.app.alerts import Wrong
 from interlock.app.build import Say, midnight, quiet
 from interlock.app.changes import all_changes
 from interlock.app.ingest import LOG, ingest
@@ -98,9 +100,11 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
             change = retrain(workspace, version, model, found, progress)
             found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
         seen.append(found)
-    budgets = keep(workspace, version)
-    late, lost = _late_tables(workspace, version, now), _lost_days(workspace, version, now)
-    said = [*stores_now(workspace).sentences, *lost, *late]
+    budgets, stores = keep(workspace, version), stores_now(workspace).sentences
+    wrong = _late_tables(workspace, version, now), _lost_days(workspace, version, now)
+    alerts.keep(workspace, (*(Wrong(one, one) for one in stores), *wrong[0], *wrong[1]))
+    late, lost = ([one.sentence for one in each] for each in wrong)
+    said = [*stores, *lost, *late]
     said += [line for one in seen for line in _sentences(one)]
     said += [one.sentence for one in budgets.services]
     return Watched(now, tuple(seen), tuple(late), tuple(lost), tuple(said))
@@ -201,24 +205,29 @@ def _drift(
     )
 
 
-def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[str]:
+def _late_tables(workspace: Workspace, version: Version, now: datetime) -> list[Wrong]:
     """Tables whose rows are older than promised or do not come in time, with who is behind them."""
-    said = []
+    said: list[Wrong] = []
     for table in version.project.tables.values():
-        age = age_of(workspace, table, now)
-        late = [age.sentence] if age is not None and age.status != "ok" else []
-        late += behind_time(workspace, table, now)
-        said += [f"{sentence}; {_at_risk(version, table)}" for sentence in late]
+        age, risk = age_of(workspace, table, now), _at_risk(version, table)
+        late = {f"old {table.ref}": age.sentence} if age is not None and age.status != "ok" else {}
+        for n, sentence in enumerate(behind_time(workspace, table, now)):
+            late[f"late {table.ref} {n}"] = sentence
+        said += [Wrong(name, f"{it}; {risk}", table.owner) for name, it in late.items()]
     return said
 
 
-def _lost_days(workspace: Workspace, version: Version, now: datetime) -> list[str]:
+def _lost_days(workspace: Workspace, version: Version, now: datetime) -> list[Wrong]:
     """Days of the last week that a table lacks rows of, with what stands behind it."""
-    said = []
-    for table in version.project.tables.values():
-        found = missing_days(workspace.warehouse, table, table.name, now)
-        said += [f"{gap.sentence}; {_at_risk(version, table)}" for gap in found]
-    return said
+    return [
+        Wrong(
+            f"lost {table.ref} {gap.day}",
+            f"{gap.sentence}; {_at_risk(version, table)}",
+            table.owner,
+        )
+        for table in version.project.tables.values()
+        for gap in missing_days(workspace.warehouse, table, table.name, now)
+    ]
 
 
 def _at_risk(version: Version, table: Table) -> str:
@@ -257,6 +266,8 @@ def retrain(
         return str(entry.body["change"])
     body = {
         "model": model.model,
+        "environment": workspace.environment,
+        "teams": [model.owner],
         "at": now.isoformat(),
         "fired_at": now.isoformat(),
         "sentence": proposal.sentence,

@@ -1,4 +1,6 @@
-"""Tells people and systems what happened to changes: read the record, write down, send, write down.
+"""Tells people and systems what happened: read the record, write down, send, write down.
+
+Of changes every transition, of triggers that they fired, of alerts that they came and went.
 
 A transition and what is to be told of it are one row of the record, so a kill between a
 transition and its telling loses nothing. An attempt is written down before it is made: a kill
@@ -14,9 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.app.alerts import address
 from interlock.app.leases import leased
 from interlock.app.stores import expanded
 from interlock.app.workspace import Workspace
+from interlock.change.alerted import notes_of
 from interlock.change.change import Change
 from interlock.change.notes import Note, moments, note
 from interlock.change.outbox import Delivery, Outbox, begun, ended, queued, revived
@@ -78,7 +82,7 @@ def places_of(workspace: Workspace) -> Mapping[str, Notification]:
 
 @dataclass(frozen=True)
 class Behind:
-    """A change with something to tell: its newest entry, its outbox, and the outbox's version."""
+    """Something with something to tell: its newest entry, its outbox, and the outbox's version."""
 
     entry: Entry
     outbox: Outbox
@@ -88,36 +92,55 @@ class Behind:
 def _behind(workspace: Workspace, now: float) -> Iterator[Behind]:
     record = workspace.record
     known = {entry.ref.name: entry for entry in record.list("outbox")}
-    mine = [e for e in record.list("change") if e.body["environment"] == workspace.environment]
+    mine = _subjects(workspace)
     begun_at = known.get(workspace.environment)
     since: Json = begun_at.body if begun_at else _begin(workspace, mine)
     for entry in mine:
-        kept = known.get(entry.ref.name)
-        fresh = Outbox(entry.ref.name, told=since.get(entry.ref.name, 0))
+        name = _name(entry.ref)
+        kept = known.get(name)
+        fresh = Outbox(name, told=since.get(name, 0))
         outbox = Outbox.from_json(kept.body) if kept else fresh
         if outbox.told < entry.version or outbox.due(now):
             yield Behind(entry, outbox, kept.version if kept else 0)
 
 
+def _subjects(workspace: Workspace) -> list[Entry]:
+    """Whatever may have something to tell here: changes, triggers, alerts."""
+    record, here = workspace.record, workspace.environment
+    many = (*record.list("change"), *record.list("trigger"))
+    alerts = record.get(address(here))
+    mine = [entry for entry in many if entry.body.get("environment") == here]
+    return [*mine, alerts] if alerts else mine
+
+
+def _name(ref: Ref) -> str:
+    """Of the outbox of what stands under `ref`."""
+    return ref.name if ref.kind == "change" else f"{ref.kind}-{ref.name}"
+
+
 def _begin(workspace: Workspace, changes: Sequence[Entry]) -> Json:
     """The first pass ever: of what is closed nothing is told, of what is open the last moment."""
-    since = {entry.ref.name: _skipped(workspace, entry) for entry in changes}
+    since = {_name(entry.ref): _skipped(workspace, entry) for entry in changes}
     put = Put(Ref("outbox", workspace.environment), since, 0)
     workspace.record.write([put], by=WRITER, at=workspace.now())
     return since
 
 
 def _skipped(workspace: Workspace, entry: Entry) -> int:
+    if entry.ref.kind != "change":
+        return entry.version
     told = _notes(workspace, entry, 0) if Change.from_json(entry.body).open else []
     return told[-1].version - 1 if told else entry.version
 
 
 def _notes(workspace: Workspace, entry: Entry, after: int) -> list[Note]:
-    """What happened to a change in its versions newer than `after`, up to `entry`."""
+    """What happened in the versions newer than `after`, up to `entry`."""
     record = workspace.record
     history = [
         h for h in record.history(entry.ref, max(after - 1, 0)) if h.version <= entry.version
     ]
+    if entry.ref.kind != "change":
+        return notes_of(history, after)
     judgements = record.history(Ref("judgement", entry.ref.name))
     before = Change.from_json(history[0].body) if after and history else None
     found = []
@@ -145,7 +168,7 @@ def story(workspace: Workspace, id: str) -> tuple[Note, ...]:
 def _tell(
     workspace: Workspace, behind: Behind, places: Mapping[str, Notification], wall: Wall
 ) -> tuple[int, int, int]:
-    """One change: written down, sent, written down. Delivered, not taken, given up."""
+    """One of them: written down, sent, written down. Delivered, not taken, given up."""
     now, outbox = wall(), behind.outbox
     after = min([outbox.told, *(one.version - 1 for one in outbox.due(now))])
     notes = _notes(workspace, behind.entry, after)
@@ -194,9 +217,11 @@ def _message(workspace: Workspace, one: Delivery, place: Notification, said: Not
     data: Json = {**said.to_json(), "environment": workspace.environment}
     return Message(
         id=one.id,
-        type=f"interlock.change.{said.moment.lower()}",
+        type=f"interlock.{said.moment.lower()}"
+        if said.about
+        else f"interlock.change.{said.moment.lower()}",
         source=f"/interlock/{workspace.environment}",
-        subject=f"change:{said.change}",
+        subject=said.subject,
         at=said.at,
         title=said.title,
         text=said.text_for(place.audience),

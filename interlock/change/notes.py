@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.change.change import Change
-from interlock.define.notifications import Moment
+from interlock.define.notifications import Moment, Occasion
 
 Json = Mapping[str, Any]
 
@@ -36,18 +36,25 @@ _SILENT = "Nobody notices anything of it yet."
 class Note:
     """What is said of one moment. `at` is the time of the environment, an aware UTC instant.
 
-    `teams` are those who are asked to agree: the owners of what the change touches.
+    `teams` are those who are asked to agree: the owners of what the change touches. `about` is
+    an address where it is no change.
     """
 
     change: str
     version: int
-    moment: Moment
+    moment: Moment | Occasion
     at: datetime
     by: str
     title: str
     summary: str
     detail: str
     teams: tuple[str, ...]
+    about: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The address of what it is about."""
+        return self.about or f"change:{self.change}"
 
     def text_for(self, audience: str) -> str:
         """The words for `executive`, `engineer` or `both`."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from interlock.change.notes import Note
-from interlock.define.notifications import Moment, Notification
+from interlock.define.notifications import Moment, Notification, Occasion
 
 MOST_ATTEMPTS = 10
 _FIRST_S, _FACTOR, _LONGEST_S = 5.0, 3.0, 6 * 3600.0
@@ -30,7 +30,7 @@ class Delivery:
     id: str
     place: str
     version: int
-    moment: Moment
+    moment: Moment | Occasion
     due: float
     attempts: int = 0
     said: str = ""
@@ -84,7 +84,9 @@ def wanted(place: Notification, note: Note) -> bool:
 
 def delivery_id(note: Note, place: str) -> str:
     """The same for every attempt, another for anything else; letters, digits and `_` only."""
-    made_of = "\x00".join((note.change, str(note.version), note.moment, str(note.at), place))
+    made_of = "\x00".join(
+        (note.about or note.change, str(note.version), note.moment, str(note.at), place)
+    )
     return f"msg_{hashlib.sha256(made_of.encode()).hexdigest()[:24]}"
 
 

@@ -24,22 +24,24 @@ Moment = Literal[
     "ABORTING", "REVERTING", "ABORTED", "WITHDRAWN",
 ]  # fmt: skip
 """A state that a change enters, or what may happen inside one: HOLD, RESUMED, REJECTED."""
+Occasion = Literal["TRIGGER", "ALERT"]
+"""What is told that is no transition: a model is due, something is wrong or over."""
 
 
 class Notification(Definition):
     """One place that is told: a `url` of Apprise (chat, mail, ...) or a signed `webhook`.
 
     `transitions` and `owners` narrow what is told: to these moments, and to changes that ask
-    these teams to agree. Nothing named is everything. `secrets` of a webhook are `whsec_`
-    texts, or `whsk_` (Ed25519); with two, each signs, so that a receiver may move from one to
-    the other.
+    these teams to agree, or triggers and alerts of what they own. Nothing named is everything.
+    `secrets` of a webhook are `whsec_` texts, or `whsk_` (Ed25519); with two, each signs, so
+    that a receiver may move from one to the other.
     """
 
     url: Variable | None = None
     webhook: WebAddress | None = None
     secrets: tuple[Variable, ...] = ()
     audience: Audience = "both"
-    transitions: tuple[Moment, ...] = ()
+    transitions: tuple[Moment | Occasion, ...] = ()
     owners: tuple[str, ...] = ()
     timeout: Duration = timedelta(seconds=10)
 

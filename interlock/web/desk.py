@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
+from interlock.app import alerts
 from interlock.app.journeys import asked
 from interlock.app.scheduled import planned
 from interlock.app.workspace import Workspace
@@ -273,6 +274,11 @@ class RecordDesk:
             model = entry.body.get("model", "")
             title = f"Retraining of {model} is due" if model else "A trigger fired"
             yield Alert(when, "wait", title, said, change=entry.body.get("change"))
+        wrong = alerts.standing(self.workspace.record, self.workspace.environment)
+        for found in wrong.values():
+            when = datetime.fromisoformat(found["since"])
+            title, _, said = found["sentence"].partition("; ")
+            yield Alert(when, "bad", title, said, owner=found["team"])
         for one in stored:
             change, held = one.change, shown.hold_sentence(one.change)
             if held:

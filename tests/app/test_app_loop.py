@@ -57,6 +57,7 @@ def test_a_model_that_is_due_gets_a_change_with_its_facts(due: Path, tmp_path: P
         assert change.because is not None
         assert change.because["trigger"] == str(trigger.ref)
         assert trigger.body["change"] == "CR-4"
+        assert (trigger.body["environment"], trigger.body["teams"]) == ("prod", ["data-science"])
         facts = trigger.body["facts"]
         assert [one["metric"] for one in facts["triggers"]] == ["age", "ece"]
         days = (workspace.now().date() - datetime(2013, 2, 5).date()).days

@@ -10,6 +10,7 @@ from pathlib import Path
 import app_world as world
 import pytest
 
+from interlock.app.alerts import address, standing
 from interlock.app.build import Builder
 from interlock.app.checks import contract, values
 from interlock.app.ingest import ingest
@@ -115,6 +116,12 @@ def test_a_missing_day_is_found_at_the_source_with_who_suffers(live: Workspace) 
     assert gap.startswith(f"wh.departures has 0 rows for {day}, usually ")
     assert gap.endswith(f"at risk: model:late, {', '.join(SERVICES)}")
     assert gap in seen.sentences
+    kept = standing(live.record, "prod")
+    assert {(name, one["sentence"], one["team"]) for name, one in kept.items()} == {
+        (f"lost table:wh.departures {day}", gap, "data-eng")
+    }
+    look_after(live)
+    assert len(live.record.history(address("prod"))) == 1, "what goes on is written once"
     # What is computed from the table has no hole of its own: it speaks of older flights.
     average = profile(live, "origin_dep_delay_24h@1", since=str(day))
     assert average.whole.columns["origin_dep_delay_24h"].nulls == 0
