@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from interlock.app import alerts
+from interlock.app import alerts, health
 from interlock.app.alerts import Wrong
 from interlock.app.build import Say, midnight, quiet
 from interlock.app.changes import all_changes
@@ -101,6 +101,7 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
             found = Seen(found.model, found.calibration, found.drift, found.ruling, change)
         seen.append(found)
     budgets, stores = keep(workspace, version), stores_now(workspace).sentences
+    health.keep(workspace, version)
     wrong = _late_tables(workspace, version, now), _lost_days(workspace, version, now)
     alerts.keep(workspace, (*(Wrong(one, one) for one in stores), *wrong[0], *wrong[1]))
     late, lost = ([one.sentence for one in each] for each in wrong)

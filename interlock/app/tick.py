@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from interlock.app import health
 from interlock.app.booking import Waits, footprint_of, moved_along, waits
 from interlock.app.changes import Held, all_changes, held, save, told
 from interlock.app.dependents import follow
@@ -310,7 +311,9 @@ def _judged(
     if state.gate is None or state.stage is None:
         return [], [], None
     ingest(workspace)
-    keep_budgets(workspace, stored(workspace, state.stable or change.release), EVERY)
+    running = stored(workspace, state.stable or change.release)
+    keep_budgets(workspace, running, EVERY)
+    health.keep(workspace, running, EVERY)
     agreed = change.details["judge"]
     guardrails = [Guardrail.from_json(body) for body in agreed["guardrails"]]
     version = stored(workspace, change.release)

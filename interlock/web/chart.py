@@ -15,6 +15,7 @@ from interlock.web.svg import drawing, el, label
 from interlock.web.words import number, tick
 
 _H, _TOP, _FOOT = 270, 14, 34
+_NAME = 16  # from one name beside a line to the next
 WIDE, SLIM = 660, 440
 _STEPS = [timedelta(minutes=m) for m in (5, 15, 30, 60, 120, 180, 360, 720)] + [
     timedelta(days=d) for d in (1, 2, 7, 14, 28, 91, 365)
@@ -28,7 +29,7 @@ def line_chart(chart: Chart, wide: int = WIDE) -> Markup:
     if frame is None:
         empty = label(wide / 2, 60, "No measurements yet.", "muted", "middle")
         return drawing(chart.title, "No measurements yet.", [empty], css, (wide, 110))
-    parts = [*_y_axis(frame), *_x_axis(frame), *_bound(chart, frame)]
+    parts = [*_y_axis(frame), *_x_axis(frame), *_marks(chart, frame), *_bound(chart, frame)]
     ordered = sorted(chart.lines, key=lambda line: line.role == "candidate")
     for line in ordered:
         parts += _band(line, frame)
@@ -57,9 +58,8 @@ class _Frame:
         ticks = _ticks(low, high)
         longest = max(len(_name(line)) for line in chart.lines)
         left = 10 + 7.0 * max(len(number(t)) for t in ticks)
-        times = [p.at.timestamp() for p in drawn]
-        last = max(times)
-        return cls(left, wide - 18 - 7.4 * longest, min(times), last, ticks)
+        times = [at.timestamp() for at in (chart.span or [p.at for p in drawn])]
+        return cls(left, wide - 18 - 7.4 * longest, min(times), max(times), ticks)
 
     @property
     def room(self) -> int:
@@ -125,6 +125,22 @@ def _x_axis(frame: _Frame) -> Iterator[Markup]:
         at += size
 
 
+def _marks(chart: Chart, frame: _Frame) -> Iterator[Markup]:
+    """A line for each thing that happened, its name beside it, lower where two would touch."""
+    taken = [frame.left] * 3  # how far to the right each row of names is written
+    for mark in sorted(chart.marks, key=lambda one: one.at):
+        if not frame.first <= mark.at.timestamp() <= frame.last:
+            continue
+        x, wide = frame.x(mark.at), 5.6 * len(mark.label) + 8
+        row = next((n for n, until in enumerate(taken) if until <= x), None)
+        yield el("line", x1=x, x2=x, y1=_TOP, y2=_H - _FOOT, class_=f"mark-line {mark.tone}")
+        if row is not None:
+            ends = x + wide > frame.right
+            place, anchor = (x - 4, "end") if ends else (x + 4, "start")
+            taken[row] = x + (0 if ends else wide)
+            yield label(place, _TOP + 10 + 13 * row, mark.label, "small mark-name", anchor)
+
+
 def _bound(chart: Chart, frame: _Frame) -> Iterator[Markup]:
     if chart.bound is not None:
         y = frame.y(chart.bound)
@@ -180,14 +196,23 @@ def _names(lines: list[Line], frame: _Frame) -> list[Markup]:
     """Labels beside the ends of the lines, pushed apart until they do not touch."""
     ends = [(last, line) for line in lines if (last := _last(line))]
     placed = sorted(ends, key=lambda pair: frame.y(pair[0].value or 0.0))
-    written, lowest = [], _TOP - 10.0
-    for last, line in placed:
-        lowest = max(lowest + 16, frame.y(last.value or 0.0) + 4)
-        written.append(label(frame.right + 10, lowest, _name(line), f"line-name {line.role}"))
-    return written
+    heights: list[float] = []
+    lowest = _TOP - 10.0
+    for last, _ in placed:
+        lowest = max(lowest + _NAME, frame.y(last.value or 0.0) + 4)
+        heights.append(lowest)
+    # What was pushed below the time axis moves up, and moves up what it touches then.
+    highest = float(_H - _FOOT + 4 + _NAME)
+    for at in reversed(range(len(heights))):
+        highest = heights[at] = min(heights[at], highest - _NAME)
+    return [
+        label(frame.right + 10, y, _name(line), f"line-name {line.role}")
+        for y, (_, line) in zip(heights, placed, strict=True)
+    ]
 
 
 def _summary(chart: Chart) -> str:
     said = [f"{_name(line)} {chart.unit}".strip() for line in chart.lines if _last(line)]
     limit = f"; {chart.bound_label} {number(chart.bound)}" if chart.bound is not None else ""
-    return f"Latest: {', '.join(said)}{limit}."
+    marks = f" Marked: {', '.join(mark.label for mark in chart.marks)}." if chart.marks else ""
+    return f"Latest: {', '.join(said)}{limit}.{marks}"

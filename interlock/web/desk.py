@@ -25,6 +25,7 @@ from interlock.web import (
     desk_charts,
     desk_evidence,
     desk_lookback,
+    desk_service,
     desk_standing,
 )
 from interlock.web import desk_change as shown
@@ -35,6 +36,7 @@ from interlock.web.figures import Chart
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage
 from interlock.web.prediction_views import PredictionPage, prediction_page
+from interlock.web.service_views import ServicePage
 from interlock.web.views import (
     Alert,
     CalendarPage,
@@ -172,6 +174,9 @@ class RecordDesk:
 
     def scorecard(self, team: str) -> ScorecardPage:
         return desk_lookback.scorecard_page(self.workspace, self.ledger, team)
+
+    def service(self, name: str) -> ServicePage | None:
+        return desk_service.service_page(self.ledger, name)
 
     def version(self, id: str) -> str:
         entry, judged, review = (

@@ -52,8 +52,21 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something that happened at an instant of the time axis, as `CR-6 committed`."""
+
+    at: datetime
+    label: str
+    change: str
+    tone: Tone = "quiet"
+
+
+@dataclass(frozen=True)
 class Chart:
-    """A metric over time. `metric` is its address in `?metric=`; `bound` a dashed limit."""
+    """A metric over time. `metric` is its address in `?metric=`; `bound` a dashed limit.
+
+    `marks` stand on the time axis, which is `span` where several charts share one.
+    """
 
     metric: str
     title: str
@@ -62,6 +75,8 @@ class Chart:
     bound: float | None = None
     bound_label: str = ""
     note: str = ""
+    marks: tuple[Mark, ...] = ()
+    span: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True)

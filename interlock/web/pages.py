@@ -125,6 +125,8 @@ class Pages:
                         lambda request, _: self.desk.notes(request.path_params["about"])),
             *self._page("/scorecard", "scorecard.html",
                         lambda _, asked: self.desk.scorecard(asked.team)),
+            *self._page("/services/{name}", "service.html",
+                        lambda request, _: self.desk.service(request.path_params["name"])),
             *self._page("/evidence/{digest}", "evidence.html",
                         lambda request, _: self.desk.evidence(request.path_params["digest"])),
             Route("/predictions", self.look_for),

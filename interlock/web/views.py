@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ReviewPart, ScorecardPage
+from interlock.web.service_views import ServicePage
 
 if TYPE_CHECKING:
     from interlock.web.prediction_views import PredictionPage
@@ -365,6 +366,7 @@ class Desk(Protocol):
     def inbox(self, by: str) -> InboxPage: ...
     def notes(self, about: str) -> NotesPage | None: ...
     def scorecard(self, team: str) -> ScorecardPage: ...
+    def service(self, name: str) -> ServicePage | None: ...
     def version(self, id: str) -> str:
         """Moves whenever the page of `id` would look different; `NotFound` if there is none.
 

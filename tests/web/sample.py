@@ -22,10 +22,11 @@ from sample_change import (
 from interlock.change.releasenotes import Agreed, ReleaseNote, Test
 from interlock.change.scorecard import FIGURES, Figure
 from interlock.errors import NotFound, Refused, Stale, Unusable
-from interlock.web.figures import Booking, Chart, Line, Point
+from interlock.web.figures import Booking, Chart, Line, Mark, Point
 from interlock.web.inbox_views import InboxPage, InboxRow, Option, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
 from interlock.web.prediction_views import PredictionPage, StageRow
+from interlock.web.service_views import ServicePage
 from interlock.web.views import (
     Alert,
     Budget,
@@ -272,6 +273,25 @@ class SampleDesk:
             (Agreed("priya", "change_sponsor", "product-ops", NOW),), "", (),
         )  # fmt: skip
         return NotesPage(about, (note,)) if about == "CR-4" else None
+
+    def service(self, name: str) -> ServicePage | None:
+        if name != "rebooking":
+            return None
+        marks = (Mark(NOW - 96 * HOUR, "CR-4 answers", "CR-4"),
+                 Mark(NOW - 90 * HOUR, "CR-4 committed", "CR-4", "good"),
+                 Mark(NOW - 40 * HOUR, "CR-5 went back", "CR-5", "bad"))  # fmt: skip
+        points = tuple(Point(NOW - 24 * HOUR * i, 5.0 + i) for i in range(9, 0, -1))
+        span = (NOW - 240 * HOUR, NOW)
+        charts = tuple(
+            Chart(name, title, (Line(name, "candidate", points),), marks=marks, span=span)
+            for name, title in (("failed", "Answers that failed"), ("rows", "Rows per day"))
+        )
+        return ServicePage(
+            name, "ops", 1, "99.9 % of answers without error, within 250 ms", NOW,
+            budget="81 % of its error budget is left", marks=marks, answers=charts[:1],
+            data=charts[1:], missing=("raw.weather has 0 rows for 2013-06-12, usually 72",),
+            further=("raw.planes",),
+        )  # fmt: skip
 
     def scorecard(self, team: str) -> ScorecardPage:
         figures = tuple(Figure(n, w, u, 0.25 if n[0] == "c" else None, 8) for n, w, u, _ in FIGURES)

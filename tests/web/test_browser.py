@@ -38,7 +38,8 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-dev-shm-usage")  # fmt: skip
 PAGES = ("/", "/changes/CR-4", "/changes/CR-4/rollback", "/calendar", "/catalog", "/nothing",
-         "/notes/CR-4", "/scorecard", "/inbox?by=ana", "/changes/CR-4/reject",
+         "/notes/CR-4", "/scorecard", "/services/rebooking", "/inbox?by=ana",
+         "/changes/CR-4/reject",
          f"/evidence/{EVIDENCE[2].digest}", f"/predictions/{ANSWER}")  # fmt: skip
 PROBE = """<!doctype html><title>probe</title>
 <iframe id="page" src="/ui{path}" width="{width}" height="900" {sandbox}></iframe>{wait}

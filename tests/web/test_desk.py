@@ -26,6 +26,7 @@ from starlette.testclient import TestClient
 
 from interlock.app import decide
 from interlock.app.inbox import inbox
+from interlock.app.loop import look_after
 from interlock.app.tick import tick
 from interlock.app.weighing import layers_of, objections
 from interlock.app.workspace import Workspace
@@ -205,6 +206,29 @@ def test_services_carry_the_number_they_were_released_with(desk: RecordDesk) -> 
     assert all(row.value is not None and row.health == "as released" for row in page.services)
     assert [row.state for row in page.recent if row.id == "CR-1"] == ["Committed"]
     assert [row.id for row in page.open] == ["CR-2"]
+
+
+# R-C12
+def test_a_service_shows_its_data_its_models_and_its_answers(
+    mirroring: Path, tmp_path: Path
+) -> None:
+    with opened(copied(mirroring, tmp_path / "project")) as workspace:
+        look_after(workspace)
+        page = RecordDesk(workspace).service("rebooking")
+        assert page is not None
+        assert page.counted is not None
+        logged = [row for row in workspace.predictions.read({})[0] if "inputs" in row]
+        names = {chart.metric for chart in page.answers}
+        assert names == {"troubles", "answers"}
+        (answers,) = (chart for chart in page.answers if chart.metric == "answers")
+        counted = sum(point.value or 0 for point in answers.lines[0].points)
+        assert 0 < counted <= len(logged)
+        assert page.data
+        assert {chart.span for chart in (*page.answers, *page.data)} == {answers.span}
+        assert all(point.value for point in page.data[0].lines[0].points[-3:])
+        assert "of its error budget is left" in page.budget
+        assert "CR-1 committed" in [mark.label for mark in page.marks]
+        assert RecordDesk(workspace).service("nobody") is None
 
 
 @at("released")

@@ -20,7 +20,7 @@ from interlock.web.pages import pages_app
 from interlock.web.views import Booking, CalendarPage, ChangePage, Overview, RouteView
 
 PAGES = ("/", "/changes/CR-4", "/calendar", "/catalog", f"/evidence/{EVIDENCE[2].digest}",
-         "/notes/CR-4", "/scorecard", f"/predictions/{ANSWER}")  # fmt: skip
+         "/notes/CR-4", "/scorecard", "/services/rebooking", f"/predictions/{ANSWER}")  # fmt: skip
 ACTS = ("hold", "rollback", "promote", "approve", "reject", "withdraw")
 FORMS = (*(f"/changes/CR-4/{act}" for act in ACTS), "/inbox", "/inbox?by=ana", "/inbox?by=wei")
 HOSTILE = '<script>alert("x")</script>\' onload="y" {{ 7 * 7 }}'
