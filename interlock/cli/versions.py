@@ -112,6 +112,7 @@ def _places(one: Label) -> Iterator[tuple[str, object]]:
     yield "training", "; ".join(sets) or "in no training set"
     yield "answers", "; ".join(a.sentence for a in one.answers) or "none lately"
     yield "read by", ", ".join(one.readers) or "nothing"
+    yield "waiting", "; ".join(change.sentence for change in one.waiting)
 
 
 def _deprecated(found: Deprecated) -> str:

@@ -254,6 +254,8 @@ def test_a_change_that_has_no_release_yet_is_a_reader(over: Path, both: Path, st
         with pytest.raises(Refused) as refused:
             retire(workspace, two.ONE, by="amina")
         (said,) = (one for one in refused.value.objections if id in one)
+        (label,) = labels(workspace, two.ONE)
+        assert [(one.change, one.state) for one in label.waiting] == [(id, state)]
         if state == "DRAFT":
             assert f"what {id} reads is not known yet: it is DRAFT" in said
         else:
