@@ -42,6 +42,9 @@ class Aftermath:
     folder: Path
     change: str
 
+    def __post_init__(self) -> None:
+        self._specs: dict[str, ModelSpec] = {}
+
     @cached_property
     def workspace(self) -> Workspace:
         return Workspace(self.folder)
@@ -80,6 +83,11 @@ class Aftermath:
         return rows
 
     def spec(self, release: str) -> ModelSpec:
+        if release not in self._specs:
+            self._specs[release] = self._spec(release)
+        return self._specs[release]
+
+    def _spec(self, release: str) -> ModelSpec:
         entry = self.workspace.record.get(Ref("serving", release))
         assert entry is not None, f"release {release[:12]} was answered and has no serving spec"
         return ServingSpec.from_json(entry.body).models[MODEL]
@@ -146,6 +154,14 @@ def one_question_one_release(after: Aftermath, asked: Travellers) -> Counter[str
         seen["candidate" if one.release == route.candidate else "stable"] += 1
         seen["again"] += one.release != cohort
     return seen
+
+
+def answers_after_the_end(after: Aftermath, asked: Travellers, release: str) -> float:
+    """Seconds from when somebody saw the Route leave `release` to the last answer from it."""
+    left = next(e for e, route in after.routes.items() if release in route.blocked)
+    return (
+        max(row["served_at"] for row in after.log if row["release"] == release) - asked.moved[left]
+    )
 
 
 def _cohort(route: Route, subject: str) -> str | None:

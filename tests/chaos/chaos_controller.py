@@ -3,7 +3,7 @@
     python chaos_controller.py FOLDER URL CHANGE LAST_DAY HOURS
 
 It plays on from the moment the replayed clock has reached, looks every HOURS of recorded
-time, and ends when the change has.
+time, and ends when the change has. In a place where it is to be killed it stands still.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from chaos_world import place_of, where_to_stand_still
 
 from interlock.app import tick
 from interlock.app.changes import held
@@ -32,10 +34,14 @@ def main(folder: str, url: str, change: str, last_day: str, hours: str) -> None:
     last = datetime.fromisoformat(last_day).replace(tzinfo=UTC)
 
     def ended(_: datetime) -> bool:
-        return held(workspace.record, change).change.state in ENDS
+        here = place_of(held(workspace.record, change).change)
+        while here in where_to_stand_still(Path(folder)):
+            time.sleep(0.02)
+        return here in ENDS
 
     every = timedelta(hours=float(hours))
-    replayer = Replayer(workspace, url, "late")
+    # Half an hour is one request: what is killed here is not the load.
+    replayer = Replayer(workspace, url, "late", step=timedelta(minutes=30))
     for _ in range(200):
         try:
             play_through(replayer, workspace.now(), last, until=ended, every=every)

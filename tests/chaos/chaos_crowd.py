@@ -150,7 +150,7 @@ class Crowd:
             if len(pending) > PENDING:
                 self._finish(pending.popleft())
             # Not flat out: two cores are shared with the processes under test.
-            time.sleep(0.04)
+            time.sleep(0.1)
 
     def _finish(self, begun: Pending) -> None:
         """The other services, each with the release that the first one was given."""

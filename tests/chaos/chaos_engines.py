@@ -42,7 +42,8 @@ class Engines:
     def use(self, patch: pytest.MonkeyPatch) -> Engines:
         """From now on this process, and those it starts, find these."""
         patch.setenv(RECORD, self.server.replace("/postgres?", f"/{self.database}?"))
-        patch.setenv(ONLINE, self.online.url)
+        # What is tried here is not how long a machine with too much to do takes for one read.
+        patch.setenv(ONLINE, f"{self.online.url}?socket_timeout=10&socket_connect_timeout=10")
         return self
 
     def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from interlock.app import decide
@@ -15,17 +16,19 @@ from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.change.request import Request
 from interlock.plan.plan import Plan
+from interlock.rollout.state import RolloutState
 
 DAYS, FLIGHTS_PER_DAY, SEED = 75, 900, 1
-EVALUATION = ("2013-01-28", "2013-02-10")  # traffic begins where it ends
+# Calm days, so that high scores are not rare in the traffic, which begins where they end.
+EVALUATION = ("2013-02-20", "2013-02-25")
 LAST_DAY = "2013-03-16"
-STAGES = ("shadow", "step_5", "step_25", "step_50", "soak")
+STAGES = ("shadow", "step_20", "step_50", "soak")
+# With wide margins: what is tried is not how long evidence takes.
 RAMP = """\
-      - {name: shadow, weight: 0, hold: 12h}
-      - {name: step_5, weight: 0.05, hold: 6h}
-      - {name: step_25, weight: 0.25, hold: 6h}
-      - {name: step_50, weight: 0.5, hold: 6h}
-      - {name: soak, weight: 1, hold: 24h}
+      - {name: shadow, weight: 0, hold: 12h, margins: 6}
+      - {name: step_20, weight: 0.2, hold: 6h, margins: 6}
+      - {name: step_50, weight: 0.5, hold: 6h, margins: 6}
+      - {name: soak, weight: 1, hold: 24h, margins: 6}
 """
 # Straight to real subjects, so that harm is met where it hurts.
 STRAIGHT = """\
@@ -73,6 +76,27 @@ def edit(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
     assert old in text, f"{old!r} is not in {file.name}"
     file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def place_of(change: Change) -> str:
+    """The stage that a change is in; outside of one its state."""
+    if change.state not in ("SHADOW", "STEP", "SOAKING"):
+        return change.state
+    state = RolloutState.from_json(change.details["rollout"])
+    assert state.stage is not None
+    return state.stage.name
+
+
+def stand_still_in(folder: Path, places: Sequence[str]) -> None:
+    """The controller goes on from none of `places`: it is to be killed there."""
+    aside = folder / "stand-still.new"
+    aside.write_text(" ".join(places), encoding="utf-8")
+    aside.replace(folder / "stand-still")
+
+
+def where_to_stand_still(folder: Path) -> list[str]:
+    """As `stand_still_in` said."""
+    return (folder / "stand-still").read_text(encoding="utf-8").split()
 
 
 def edit_good(folder: Path) -> None:
