@@ -23,7 +23,6 @@ from interlock.adapters.predictions import JsonLinesLog
 from interlock.adapters.pushlog import PushLog, Taken
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Unavailable, about
-from interlock.features.dialect import POSTGRES, Dialect, dialect_of
 from interlock.ports import Json, OnlineStore, Replacement
 from interlock.serve.push import PushSpec, checked_rows, identity, online_rows
 from interlock.serve.request import instant
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.app.build import Builder
     from interlock.app.workspace import Workspace
     from interlock.define.definitions import Table
+    from interlock.features.dialect import Dialect
 
 RETRY_AFTER = 5  # seconds; a look of the controller makes room
 SCHEMA, CURSORS = "push", "il.push_read"
@@ -182,6 +182,7 @@ def push_rows(workspace: Workspace, table: str, rows: Sequence[Mapping[str, Any]
 def log_table(builder: Builder, table: Table) -> str:
     """The table that holds everything ever pushed, made with the columns declared now."""
     from interlock.app.engines import embedded_only
+    from interlock.features.dialect import POSTGRES
 
     warehouse, dialect = builder.workspace.warehouse, builder.dialect
     embedded_only(warehouse, "a table that takes pushed rows", POSTGRES)
@@ -266,6 +267,8 @@ def _read(builder: Builder, table: Table) -> bool:
 
 
 def _kept(workspace: Workspace, name: str, cursor: Json) -> Replacement:
+    from interlock.features.dialect import dialect_of
+
     text = dialect_of(workspace.warehouse).text
     return Replacement(
         CURSORS, f"name = {text(name)}", f"SELECT {text(name)}, {text(json.dumps(cursor))}"
