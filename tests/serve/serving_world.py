@@ -160,7 +160,11 @@ def mirrors(folder: Path, artifacts: MemoryArtifacts, command: Sequence[str] = C
     return Mirrors(places, artifacts, command)
 
 
-def world(folder: Path, pace: Pace = Pace(retry=0.0)) -> World:  # noqa: B008  # immutable
+# A busy machine may not answer for seconds: who tests what a lease does brings one of its own.
+STEADY = Pace(lease=120.0, retry=0.0)
+
+
+def world(folder: Path, pace: Pace = STEADY) -> World:
     record, artifacts = MemoryReader(), MemoryArtifacts()
     store = LmdbOnlineStore(folder / "online", sync=False)
     log = JsonLinesLog(folder / "predictions", "one")

@@ -47,7 +47,7 @@ def read(store: OnlineStore) -> None:
     from interlock.web import oip
 
     with tempfile.TemporaryDirectory() as folder:
-        made = world(Path(folder), Pace(retry=0.0))
+        made = world(Path(folder), Pace(lease=120.0, retry=0.0))
         gateway = Gateway(made.record, made.artifacts, store, made.log, "flights", True)
         made.route()
         gateway.releases.poll()
