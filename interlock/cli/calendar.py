@@ -80,7 +80,7 @@ def shown(found: Shown) -> str:
     others = [line for line in found.lines if line.kind != "change"]
     parts: list[Any] = []
     if changes:
-        names = ("change", "state", "from (UTC)", "to (UTC)", "by", "owners", "with or after")
+        names = ("change", "state", "from (UTC)", "to (UTC)", "by", "owners", "after")
         parts.append(table(names, [_row(line) for line in changes]))
         parts += [text for line in changes for text in _more(line)]
     else:

@@ -21,6 +21,7 @@ TONES = {
     "inconclusive": "yellow", "needs data": "yellow",
 }  # fmt: skip
 _NARROWEST = 60
+_LONGEST = 14  # letters of a word that a column of a table makes room for
 _LINE_STYLES = (
     (re.compile(r"^  \+ "), "green"),
     (re.compile(r"^  ~ "), "yellow"),
@@ -74,16 +75,23 @@ def _styled(line: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table without lines; the last column takes what is left and wraps."""
+    """A table without lines; the last column takes what is left and wraps.
+
+    A column is as wide as its longest word where that is not too long: words are not cut.
+    """
     from rich.table import Table
     from rich.text import Text
 
+    written = [[str(cell) for cell in row] for row in rows]
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns[:-1]:
-        made.add_column(name, overflow="fold")
-    made.add_column(columns[-1], overflow="fold", ratio=1)
-    for row in rows:
-        made.add_row(*(Text(str(cell), TONES.get(str(cell), "")) for cell in row))
+    for at, name in enumerate(columns):
+        name, last = name.replace("_", " "), at + 1 == len(columns)
+        words = [word for row in (*written, [name] * len(columns)) for word in row[at].split()]
+        least = min(max(map(len, words), default=1), _LONGEST)
+        wraps = last and max((len(row[at]) for row in written), default=0) > _LONGEST
+        made.add_column(name, overflow="fold", ratio=1 if wraps else None, min_width=least)
+    for row in written:
+        made.add_row(*(Text(cell, TONES.get(cell, "")) for cell in row))
     return made
 
 

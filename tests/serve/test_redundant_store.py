@@ -191,7 +191,13 @@ def served(redis_first: RedundantStore, tmp_path: Path) -> Iterator[World]:
     ):
         redis_first.write(view.fingerprint, rows, (None, NOW))
     gateway = Gateway(
-        made.record, made.artifacts, redis_first, made.log, "flights", True, Pace(lease=120.0, retry=0.0)
+        made.record,
+        made.artifacts,
+        redis_first,
+        made.log,
+        "flights",
+        True,
+        Pace(lease=120.0, retry=0.0),
     )
     made = replace(made, gateway=gateway)
     made.route()
