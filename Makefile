@@ -27,7 +27,7 @@ demo: setup
 # run one after the other, files beside each other.
 JOBS ?= 2
 test: setup
-	$(BIN)/pytest -rs -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -rs -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # With every engine; nothing that is missing is skipped.
 check: export INTERLOCK_EVERY_ENGINE = 1

@@ -20,7 +20,7 @@ from scoring_world import INTO, asked_for, due, rows_due, same, scored, shown
 
 from interlock.app import decide, spines
 from interlock.app.scoring import Asked, score
-from interlock.app.shown import follow_route, ref_of, shares_of
+from interlock.app.shown import Place, follow_route, ref_of, shares_of
 from interlock.app.tick import tick
 from interlock.app.workspace import Workspace
 from interlock.define.release import Route
@@ -276,16 +276,22 @@ def test_a_first_scoring_that_is_killed_shows_nothing(
             assert shown(workspace)
 
 
+PLACE = Place("ops.x", {})
+
+
 def test_what_is_due_and_was_never_scored_is_stood_in_for_and_said() -> None:
     route = Route("prod", 7, "s", "c", 0.25, salt="CR-1", blocked=("b",))
-    assert [s.release for s in shares_of(route, ["s", "c"])] == ["c", "s"]
-    assert [(s.release, s.behind) for s in shares_of(route, ["s"])] == [("s", True), ("s", False)]
-    assert [s.release for s in shares_of(route, ["old", "b"])] == ["old", "old"]
-    assert all(s.behind for s in shares_of(route, ["old", "b"]))
-    assert shares_of(route, ["b"]) == ()
+    assert [s.release for s in shares_of(route, ["s", "c"], PLACE)] == ["c", "s"]
+    assert [(s.release, s.behind) for s in shares_of(route, ["s"], PLACE)] == [
+        ("s", True),
+        ("s", False),
+    ]
+    assert [s.release for s in shares_of(route, ["old", "b"], PLACE)] == ["old", "old"]
+    assert all(s.behind for s in shares_of(route, ["old", "b"], PLACE))
+    assert shares_of(route, ["b"], PLACE) == ()
     by_hand = replace(route, weight=7.0)
-    assert [s.release for s in shares_of(by_hand, ["s", "c"])] == ["s"]
-    assert shares_of(Route("prod"), ["s"]) == ()
+    assert [s.release for s in shares_of(by_hand, ["s", "c"], PLACE)] == ["s"]
+    assert shares_of(Route("prod"), ["s"], PLACE) == ()
 
 
 def test_the_command_says_who_scored_and_what_is_seen(

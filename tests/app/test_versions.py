@@ -111,7 +111,7 @@ def test_one_label_in_catalog_store_training_set_and_answer(both: Path, tmp_path
 
             sources = version.models[model].manifest["sources"]
             assert {s["ref"]: s["fingerprint"] for s in sources}[ref] == print_
-            assert next(s["snapshot"] for s in sources if s["ref"] == ref) == label
+            assert print_.startswith(label)
 
             with world.serving(workspace) as (_, url):
                 answer = ask(workspace, model, url)
