@@ -77,7 +77,7 @@ def serve(kind: str, folder: Path, listening: int) -> None:
     """A server process: `gateway`, or `starlette`."""
     import uvicorn
 
-    app = _gateway(folder) if kind == "gateway" else _starlette()
+    app = _gateway(folder, kind) if kind == "gateway" else _starlette()
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", log_level="warning", access_log=False,
         timeout_keep_alive=60,
@@ -128,7 +128,7 @@ def flags(folder: Path, rounds: int, seconds: float) -> float:
         for server in (gateway, bare):
             server.measure(wires, 0.3)
         for _ in range(rounds):
-            (mine, mine_cpu), (theirs, theirs_cpu) = (
+            (mine, mine_cpu, _), (theirs, theirs_cpu, _) = (
                 one.measure(wires, seconds) for one in (gateway, bare)
             )
             found.append((theirs / mine, mine, theirs, mine_cpu, theirs_cpu))
