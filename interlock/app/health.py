@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.ingest import LOG
+from interlock.app.reliability import fresh
 from interlock.define.definitions import Service, Table
 from interlock.define.refs import Ref
 from interlock.features.dialect import dialect_of
@@ -32,7 +33,7 @@ def kept(record: RecordReader, environment: str) -> Json:
 def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)) -> None:
     """Count the days of `version`, unless that was done less than `every` ago."""
     before, now = workspace.record.get(_ref(workspace.environment)), workspace.now()
-    if before is not None and _fresh(before.body, now, every):
+    if before and fresh(datetime.fromisoformat(before.body["at"]), now, every):
         return
     body = {
         "at": now.isoformat(),
@@ -46,12 +47,6 @@ def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)
 
 def _ref(environment: str) -> Ref:
     return Ref("note", f"health-{environment}")
-
-
-def _fresh(body: Json, now: datetime, every: timedelta) -> bool:
-    # One that is later than now was written before a clock went back.
-    last = datetime.fromisoformat(body["at"])
-    return last <= now < last + every
 
 
 def _services(

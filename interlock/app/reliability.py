@@ -6,7 +6,7 @@ or `watch` measured last is kept, and is what the calendar asks.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.ingest import LOG
@@ -46,14 +46,18 @@ def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)
     now = workspace.now()
     if before is not None:
         last = Reliability.from_json(before.body)
-        # One that is later than now was written before a clock went back.
-        if last.at <= now < last.at + every:
+        if fresh(last.at, now, every):
             return last
     found = Reliability(now, measured(workspace, version))
     if before is None or before.body != found.to_json():
         put = Put(_ref(workspace.environment), found.to_json(), before.version if before else 0)
         workspace.record.write([put], by="watch", at=now)
     return found
+
+
+def fresh(last: datetime, now: datetime, every: timedelta) -> bool:
+    """Was it done less than `every` ago? Later than now it is from before a clock went back."""
+    return last <= now < last + every
 
 
 def measured(workspace: Workspace, version: Version) -> tuple[Spent, ...]:
