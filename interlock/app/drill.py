@@ -20,6 +20,7 @@ from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes, held
 from interlock.app.copies import copied
 from interlock.app.decide import refuse_rollback, rollback
+from interlock.app.feed import lookups_of
 from interlock.app.predictions import Prediction, latest
 from interlock.app.releases import load_release
 from interlock.app.serving import Gateway
@@ -178,13 +179,8 @@ def _parts(copy: Workspace, release: str) -> dict[str, Held]:
         "serving, flags and services": {"specification": digest(serving.body)},
         "artifacts": {name: _bytes(copy, named) for name, named in artifacts.items()},
         "tables and views": dict(_tables(copy, release)),
-        "online rows": {one.view: _online(copy, one) for one in _lookups(spec)},
+        "online rows": {one.view: _online(copy, one) for one in lookups_of([spec])},
     }
-
-
-def _lookups(spec: ServingSpec) -> Iterator[Lookup]:
-    found = {one.fingerprint: one for model in spec.models.values() for one in model.lookups}
-    yield from found.values()
 
 
 def _bytes(copy: Workspace, named: str) -> str:
