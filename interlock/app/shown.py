@@ -18,7 +18,7 @@ from interlock.define.release import Filter, Route
 from interlock.features.compile import physical
 from interlock.features.dialect import Dialect, dialect_of
 from interlock.ports import Entry, Json, Replacement, Warehouse
-from interlock.rollout.cohort import Range, cohort_sql, key_sql, ranges
+from interlock.rollout.cohort import BITS, Range, cohort_sql, key_sql, ranges
 from interlock.serve.published import only_stable
 
 # What stands in the table beside the columns of the spine; `inputs` is the matrix row.
@@ -203,11 +203,11 @@ def shown_sql(dialect: Dialect, place: Place) -> str:
     own = ", ".join(f"c.{q(name)}" for name in place.keys)
     shown = ", ".join(f"c.{q(name)}" for name in _SHOWN)
     salts = f"(SELECT DISTINCT salt FROM {place.shares} AS k)"
-    cases = ["WHEN c.bucket IS NULL THEN a.arm = 'stable'"]
+    # Of several ranges the one that `ranges` keeps for those without a cohort: each row once.
+    cases = [f"WHEN c.bucket IS NULL THEN a.arm = 'stable' AND a.high = {2**BITS}"]
     if place.about:
-        cases.insert(
-            0, f"WHEN NOT ({' AND '.join(_let_in(dialect, place))}) THEN a.arm = 'outside'"
-        )
+        out = f"a.arm = 'outside' AND a.low = {2**BITS}"
+        cases.insert(0, f"WHEN NOT ({' AND '.join(_let_in(dialect, place))}) THEN {out}")
     return (
         f"SELECT {own}, c.subject, {shown}, c.bucket AS cohort, a.arm, a.assigned, a.epoch "
         f"FROM (SELECT s.*, {cohort} AS bucket FROM {place.scores} AS s CROSS JOIN {salts} AS r) "

@@ -14,7 +14,7 @@ from interlock.client.elapsed import elapsed
 from interlock.client.follow import Follower, Pace
 from interlock.define.release import Route
 from interlock.errors import NotFound, Unavailable
-from interlock.rollout.cohort import NOTHING, arm, unknown
+from interlock.rollout.cohort import NOTHING, seen, unknown
 from interlock.serve.carried import Carried
 from interlock.serve.flags import Flag, flag_of, keys_of
 from interlock.serve.published import Published
@@ -49,7 +49,7 @@ class Held(NamedTuple):
     route: Route
     until: float
     stable: Assignment
-    by_arm: dict[str, Assignment]
+    by_seen: dict[tuple[str, str | None], Assignment]
     by_release: dict[str, Assignment]
     flags: frozenset[str]
 
@@ -126,7 +126,7 @@ class Client:
             return held.stable
         if held.route.filter and unknown(held.route.filter, about):
             self.counts["no_attribute"] += 1
-        return held.by_arm[arm(held.route, subject, about)]
+        return held.by_seen[seen(held.route, subject, about)]
 
     def accept(self, said: Carried | None) -> Assignment:
         """The release that upstream decided on. Never a split of our own.
@@ -185,7 +185,7 @@ class Client:
             "epoch": self.epoch,
             "leased": self.leased,
             "stable": held.stable.release if held else None,
-            "candidate": held.route.candidate if held else None,
+            "candidates": [one.release for one in held.route.candidates] if held else [],
             "weight": held.route.weight if held else None,
             "following": self._follower.following,
             "error": self._follower.error,
@@ -196,11 +196,13 @@ class Client:
 def _made_ready(published: Published, until: float) -> Held:
     route, epoch = published.route, published.epoch
     stable = Assignment(str(route.stable), epoch, "stable")
-    by_arm = {"stable": stable, "outside": stable._replace(arm="outside")}
-    if route.candidate is not None:
-        by_arm["candidate"] = Assignment(route.candidate, epoch, "candidate")
+    made = [stable._replace(arm="outside"), stable]
+    made += [Assignment(one.release, epoch, "candidate") for one in route.candidates]
+    by_seen: dict[tuple[str, str | None], Assignment] = {
+        (one.arm, one.release): one for one in made
+    }
     pinned = {name: Assignment(name, epoch, "pinned") for name in published.known}
     allowed = {name: one for name, one in pinned.items() if name not in route.blocked}
-    by_release = {**allowed, **{one.release: one for one in reversed(by_arm.values())}}
+    by_release = {**allowed, **{one.release: one for one in made}}
     flags = frozenset(keys_of(published.services))
-    return Held(published, route, until, stable, by_arm, by_release, flags)
+    return Held(published, route, until, stable, by_seen, by_release, flags)

@@ -41,13 +41,25 @@ def said_of(filter: Filter) -> str:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One candidate beside others: its release, and the change that brings it."""
+
+    release: str
+    change: str
+
+
+@dataclass(frozen=True)
 class Route:
     """The ONE mutable row of an environment; `epoch` is raised by every change to it.
 
     `weight` is the share of subjects (0 to 1) whose answers come from `candidate`, of those
     whom `filter` lets in; everybody else is answered by `stable` and judged by nobody.
-    `mirror` asks gateways to score every request with the other release too, without
+    `mirror` asks gateways to score every request with the other releases too, without
     showing the result. `blocked` digests may never become a candidate again.
+
+    In an experiment `arms` stand there in place of `candidate`: its places, each with the same
+    part of `weight`; None is a place that is empty or given up. `change` is then the experiment,
+    by the id of its first change, which may have gone back itself.
     """
 
     environment: str
@@ -61,13 +73,27 @@ class Route:
     stage: str | None = None
     blocked: tuple[str, ...] = field(default=())
     filter: Filter = ()
+    arms: tuple[Arm | None, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Arm, ...]:
+        """Everything that is on its way, in both forms; a lone one may not say its change."""
+        if self.candidate is not None:
+            return (Arm(self.candidate, self.change or ""),)
+        return tuple(one for one in self.arms if one is not None)
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Every release that may answer now, the stable one first."""
+        stable = () if self.stable is None else (self.stable,)
+        return (*stable, *(one.release for one in self.candidates))
 
     def to_json(self) -> dict[str, Any]:
         body = {**self.__dict__, "blocked": list(self.blocked)}
-        del body["filter"]
-        # Said only where there is one: who does not know the word answers from stable.
-        only = {column: list(values) for column, values in self.filter}
-        return {**body, "filter": only} if only else body
+        # Said only where there are any: who does not know the word answers from stable.
+        only = {column: list(values) for column, values in body.pop("filter")}
+        arms = [one and dict(one.__dict__) for one in body.pop("arms")]
+        return body | ({"filter": only} if only else {}) | ({"arms": arms} if arms else {})
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Route:
@@ -77,7 +103,8 @@ class Route:
             if not isinstance(blocked, list | tuple):
                 raise Corrupt(f"this is no Route: its blocked releases are {blocked!r}")
             only = tuple((name, _texts(said)) for name, said in body.get("filter", {}).items())
-            return cls(**{**body, "blocked": tuple(blocked), "filter": only})
+            arms = _arms(body.get("arms", ()))
+            return cls(**{**body, "blocked": tuple(blocked), "filter": only, "arms": arms})
         except (TypeError, AttributeError) as error:
             raise Corrupt(f"this is no Route: {error}") from error
 
@@ -86,17 +113,35 @@ class Route:
         share = type(self.weight) in (int, float) and 0 <= self.weight <= 1
         told_of = (self.stable, self.candidate, self.change, *self.blocked)
         named = [one for one in told_of if one is not None]
+        routed = [one.release for one in self.candidates]
+        changes = [one.change for one in self.candidates]
         told = {
             "its weight is not between 0 and 1": share,
-            "a weight stands there without a candidate": bool(self.candidate) or not self.weight,
+            "a weight stands there without a candidate": bool(routed) or not self.weight,
             "a release or change is not named by text": all(type(o) is str and o for o in named),
             "its salt is not text": type(self.salt) is str,
             "mirror is neither true nor false": type(self.mirror) is bool,
-            "its candidate is blocked": self.candidate not in self.blocked,
-            "a filter stands there without a candidate": bool(self.candidate) or not self.filter,
+            "its candidate is blocked": not any(one in self.blocked for one in routed),
+            "a filter stands there without a candidate": bool(routed) or not self.filter,
             "its filter names a column without values": all(said for _, said in self.filter),
+            "arms stand there beside a candidate": self.candidate is None or not self.arms,
+            "arms stand there, and each of them is empty": bool(routed) or not self.arms,
+            "two of its arms are one release or one change": _differ(routed) and _differ(changes),
         }
         return tuple(flaw for flaw, well in told.items() if not well)
+
+
+def _differ(names: list[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def _arms(said: object) -> tuple[Arm | None, ...]:
+    if not isinstance(said, list | tuple):
+        raise Corrupt(f"this is no Route: its arms are {said!r}")
+    arms = tuple(None if one is None else Arm(**one) for one in said)
+    if odd := [one for one in arms if one and {type(one.release), type(one.change)} != {str}]:
+        raise Corrupt(f"this is no Route: an arm of it is {odd[0]!r}")
+    return arms
 
 
 def _texts(said: object) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ Light on purpose: the request path imports this module.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -33,16 +35,55 @@ def cohort(salt: str, subject: str) -> int:
 
 
 def arm(route: Route, subject: str | None, about: Mapping[str, object] = NOTHING) -> Arm:
-    """A larger weight only ever adds subjects to the candidate; nobody goes back and forth.
+    """A larger weight only ever adds subjects to a candidate; nobody goes back and forth.
 
     `about` is what is known of the subject, for the filter. Whom the filter does not let in is
-    `outside`: answered by stable, and judged by nobody. None is no subject: stable.
+    `outside`, and so is whose place nobody holds: answered by stable, and judged by nobody.
+    None is no subject: stable. Which of several candidates it is says `seen`.
     """
     if route.filter and not inside(route.filter, about):
         return "outside"
-    if route.candidate is None or subject is None:
+    if subject is None:
+        return "stable"
+    if route.arms:
+        return _held(route, subject)[0]
+    if route.candidate is None:
         return "stable"
     return "candidate" if cohort(route.salt, subject) < route.weight * 2**BITS else "stable"
+
+
+def seen(
+    route: Route, subject: str | None, about: Mapping[str, object] = NOTHING
+) -> tuple[Arm, str | None]:
+    """The arm of a subject and the release that answers it; None where there is no release."""
+    let_in = not route.filter or inside(route.filter, about)
+    if route.arms and let_in and subject is not None:
+        return _held(route, subject)
+    name = arm(route, subject, about)
+    return name, route.candidate if name == "candidate" else route.stable
+
+
+def _held(route: Route, subject: str) -> tuple[Arm, str | None]:
+    """Of a subject that is let in, where there are several places."""
+    parts = bisect_right(edges(route.weight, len(route.arms)), cohort(route.salt, subject))
+    if parts % 2 == 0:
+        return "stable", route.stable
+    held = route.arms[parts // 2]
+    return ("outside", route.stable) if held is None else ("candidate", held.release)
+
+
+@lru_cache(maxsize=64)
+def edges(weight: float, places: int) -> tuple[int, ...]:
+    """Where each place begins and ends, as cohorts: [0] to [1] is the first, [2] to [3] the next.
+
+    Each has its own `1 / places` of all cohorts and holds the first `weight` of that. So a larger
+    weight takes from the control alone, and nobody goes from one arm to another. One place is
+    what a lone candidate has. Exact: a float is a fraction, and edges are rounded up once.
+    """
+    top, bottom = min(max(weight, 0.0), 1.0).as_integer_ratio()
+    whole = 2**BITS
+    ends = ((place * bottom, place * bottom + top) for place in range(places))
+    return tuple(-(-part * whole // (bottom * places)) for pair in ends for part in pair)
 
 
 def inside(filter: Filter, about: Mapping[str, object]) -> bool:
@@ -72,20 +113,36 @@ class Range(NamedTuple):
 
 
 def ranges(route: Route) -> tuple[Range, ...]:
-    """`arm` for all cohorts at once, where a table and not a request asks; none without stable.
+    """`arm` and `seen` for all cohorts at once, where a table and not a request asks.
 
-    The stable release is always the last one, if only for those who have no subject. Under a
-    filter another follows for those outside, whatever their cohort: its range holds none.
+    None without a stable release. Its last range is always there and ends the cohorts, if only
+    for those who have no subject. Under a filter another follows for those outside, whatever
+    their cohort: it holds none.
     """
     if route.stable is None:
         return ()
-    share = 0.0 if route.candidate is None else min(max(route.weight, 0.0), 1.0)
-    edge = ceil(share * 2**BITS)  # exact: the product only moves the exponent
-    found: tuple[Range, ...] = (Range("stable", route.stable, edge, 2**BITS),)
-    if route.candidate is not None and edge:
-        found = (Range("candidate", route.candidate, 0, edge), *found)
+    found = tuple(_several(route, route.stable) if route.arms else _one(route, route.stable))
     outside = Range("outside", route.stable, 2**BITS, 2**BITS)
     return (*found, outside) if route.filter else found
+
+
+def _one(route: Route, stable: str) -> Iterator[Range]:
+    share = 0.0 if route.candidate is None else min(max(route.weight, 0.0), 1.0)
+    edge = ceil(share * 2**BITS)  # exact: the product only moves the exponent
+    if route.candidate is not None and edge:
+        yield Range("candidate", route.candidate, 0, edge)
+    yield Range("stable", stable, edge, 2**BITS)
+
+
+def _several(route: Route, stable: str) -> Iterator[Range]:
+    marks = (*edges(route.weight, len(route.arms)), 2**BITS)
+    for place, held in enumerate(route.arms):
+        low, high, end = marks[2 * place : 2 * place + 3]
+        if low < high:
+            name: Arm = "candidate" if held else "outside"
+            yield Range(name, held.release if held else stable, low, high)
+        if high < end or end == 2**BITS:
+            yield Range("stable", stable, high, end)
 
 
 def cohort_sql(dialect: Dialect, salt: str, subject: str) -> str:

@@ -55,5 +55,5 @@ def sound(route: Route) -> Route:
 
 
 def only_stable(route: Route) -> Route:
-    """`route` without its candidate: what may be answered while the rest cannot be trusted."""
-    return replace(route, candidate=None, weight=0.0, mirror=False, filter=())
+    """`route` without candidates: what may be answered while the rest cannot be trusted."""
+    return replace(route, candidate=None, weight=0.0, mirror=False, filter=(), arms=())

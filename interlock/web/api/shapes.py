@@ -88,6 +88,7 @@ WRITTEN: Mapping[str, Shape] = MappingProxyType(
             weight=_a("number"), mirror=_YES, salt=_TEXT, change=_or_null(_TEXT),
             stage=_or_null(_TEXT), blocked=_TEXTS,
             filter_={"type": "object", "additionalProperties": _TEXTS},
+            arms_=_some(_or_null(_object(release=_TEXT, change=_TEXT))),
         ),
         "Layer": _object(
             layer=_TEXT, state=_TEXT, checks=_TEXTS, lacks=_TEXTS, accountable=_TEXTS,
