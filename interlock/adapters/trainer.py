@@ -2,8 +2,9 @@
 
 The child is this module run with `python -m`. A project's train file defines
 
-    def train(X, y, inputs, categorical, options) -> lightgbm.Booster | onnx.ModelProto
+    def train(X, y, inputs, categorical, options)
 
+that gives a `lightgbm.Booster`, an `xgboost.Booster` or an `onnx.ModelProto`.
 `X` float64 [rows, inputs] with NaN for missing, `y` float64, `inputs` names in column
 order, `categorical` the indexes of columns that hold codes, `options` the declared
 parameters. With one thread the same rows give the same bytes; that is the default.
@@ -18,7 +19,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from interlock.errors import InterlockError, Unavailable, Unusable
 from interlock.models.dataset import categories_of, matrix
 from interlock.ports import Trained
 
-LIGHTGBM, ONNX = "lightgbm-text", "onnx"
+LIGHTGBM, XGBOOST, ONNX = "lightgbm-text", "xgboost-json", "onnx"
 LABEL = "label"
 _LAST = 12
 """Lines of the child's output that an error quotes."""
@@ -191,9 +192,12 @@ def _write_result(
     elif hasattr(model, "model_to_string"):
         format, data = LIGHTGBM, model.model_to_string().encode()
         importance = _importance(model, inputs)
+    elif hasattr(model, "save_raw"):
+        format, data = XGBOOST, bytes(model.save_raw("json"))
+        importance = _gains(model, inputs)
     else:
         kind = type(model).__name__
-        wanted = "lightgbm.Booster or onnx.ModelProto"
+        wanted = "lightgbm.Booster, xgboost.Booster or onnx.ModelProto"
         raise SystemExit(f"the train function gave {kind}, not {wanted}")
     (work / "model").write_bytes(data)
     result = {"categories": categories, "importance": importance, "format": format}
@@ -201,10 +205,25 @@ def _write_result(
 
 
 def _importance(booster: Any, inputs: list[str]) -> dict[str, float]:
-    if booster.num_feature() != len(inputs):
-        raise SystemExit(f"the model has {booster.num_feature()} inputs, the rows {len(inputs)}")
-    gains = booster.feature_importance(importance_type="gain")
-    total = float(gains.sum()) or 1.0
+    _same_width(booster.num_feature(), inputs)
+    return _shares(inputs, booster.feature_importance(importance_type="gain"))
+
+
+def _gains(booster: Any, inputs: list[str]) -> dict[str, float]:
+    """XGBoost tells gains by the names that its rows had, and of inputs it used."""
+    _same_width(booster.num_features(), inputs)
+    told = booster.get_score(importance_type="total_gain")
+    names = booster.feature_names or [f"f{i}" for i in range(len(inputs))]
+    return _shares(inputs, [told.get(name, 0.0) for name in names])
+
+
+def _same_width(width: int, inputs: list[str]) -> None:
+    if width != len(inputs):
+        raise SystemExit(f"the model has {width} inputs, the rows {len(inputs)}")
+
+
+def _shares(inputs: list[str], gains: Sequence[float]) -> dict[str, float]:
+    total = float(sum(gains)) or 1.0
     return {n: float(gain) / total for n, gain in zip(inputs, gains, strict=True)}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 
-from interlock.adapters import lightgbm, onnx
+from interlock.adapters import lightgbm, onnx, xgboost
 from interlock.client.elapsed import elapsed
 from interlock.define.refs import Ref
 from interlock.define.release import Route
@@ -27,7 +27,7 @@ from interlock.serve.scoring import Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
 
 LOADERS: Mapping[str, Callable[[bytes], Scorer]] = MappingProxyType(
-    {lightgbm.FORMAT: lightgbm.load, onnx.FORMAT: onnx.load}
+    {lightgbm.FORMAT: lightgbm.load, xgboost.FORMAT: xgboost.load, onnx.FORMAT: onnx.load}
 )
 ALLOWED = "INTERLOCK_MODEL_FORMATS"
 """The variable in which a host names the formats it loads; unset, all that are known."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,12 @@ from interlock.ports import Json, Scorer, Trained
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LIBRARIES = {
+    "lightgbm-text": ("lightgbm",),
+    "xgboost-json": ("xgboost", "xgboost-cpu"),  # one library, two distributions
+    "onnx": ("onnx",),
+}
 
 
 @dataclass(frozen=True)
@@ -187,8 +194,11 @@ def inputs_and_labels(table: pa.Table, trained: TrainedModel) -> tuple[Floats, F
 
 def made_with(trained: TrainedModel) -> dict[str, str]:
     """The versions of what may make other bytes of the same rows."""
-    libraries = ("numpy", "onnx" if trained.format == "onnx" else "lightgbm")
-    return {"python": python_version(), **{name: version(name) for name in libraries}}
+    found = {"python": python_version(), "numpy": version("numpy")}
+    for name in _LIBRARIES[trained.format]:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def sources_of(builder: Builder, model: Model) -> tuple[Source, ...]:
