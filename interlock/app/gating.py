@@ -12,7 +12,7 @@ from interlock.define.environment import Environment
 from interlock.plan.plan import GateNeed, Plan
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.planner import Need, needs
-from interlock.rollout.state import apart_of, ladder_of, shares_of, stages_of
+from interlock.rollout.state import apart_of, ladder_of, shares_of, split_of, stages_of
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
@@ -29,7 +29,8 @@ def with_gates(plan: Plan, environment: Environment, judging: Mapping[str, Any])
     stages = stages_of(environment)
     guardrails = [_on(Guardrail.from_json(body), environment) for body in judging["guardrails"]]
     per_day = daily(guardrails, judging["units_per_day"])
-    needed = needs(guardrails, stages, per_day, judging.get("inside", {}))
+    inside = judging.get("inside", {})
+    needed = needs(guardrails, stages, per_day, inside, environment.arms)
     against = [need.objection for need in needed if need.objection]
     gates = tuple(map(_told, needed))
     notes = tuple(note for note in plan.notes if not note.startswith(FORESEEN))
@@ -62,7 +63,9 @@ def _on(guardrail: Guardrail, environment: Environment) -> Guardrail:
     """`guardrail` in the stages as they are declared now."""
     stages = stages_of(environment)
     if guardrail.form == "split":
-        return replace(guardrail, shares=shares_of(stages) or guardrail.shares)
+        weights = shares_of(stages)
+        shares = {name: split_of(share, environment.arms) for name, share in weights.items()}
+        return replace(guardrail, shares=shares or guardrail.shares)
     apart = apart_of(stages, guardrail.slice) if guardrail.slice else ()
     return replace(guardrail, ladder=ladder_of(stages), apart=apart)
 

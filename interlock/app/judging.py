@@ -43,9 +43,11 @@ CALM = timedelta(days=28)
 def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured]) -> dict[str, Any]:
     """Guardrails with margins, weights and widths fixed from history, as JSON with its digest."""
     environment = new.project.environments[workspace.environment]
+    # Of all that run beside each other no more than alpha are taken back without harm.
+    alpha = environment.alpha / environment.arms
     if not measured:
         # Nothing that answers differs, so nothing is compared: it has no stages to be judged in.
-        return {"guardrails": [], "alpha": environment.alpha, "beta": environment.beta,
+        return {"guardrails": [], "alpha": alpha, "beta": environment.beta,
                 "digest": ""}  # fmt: skip
     model, found = next(iter(measured.items()))
     builder, declared = new.builder(workspace), new.project.models[model]
@@ -62,13 +64,14 @@ def agreed(workspace: Workspace, new: Version, measured: Mapping[str, Measured])
     )
     return {
         "guardrails": [one.to_json() for one in guardrails],
-        "alpha": environment.alpha,
+        "alpha": alpha,
         "beta": environment.beta,
-        "digest": registered_digest(guardrails, environment.alpha, environment.beta),
+        "digest": registered_digest(guardrails, alpha, environment.beta),
         "model": model,
         "noise": {name: [found.seconds, found.likeness] for name, found in widths.items()},
         "units_per_day": units.per_day,
         **({"inside": inside} if inside else {}),
+        **({"arms": environment.arms} if environment.arms > 1 else {}),
         "units": cost(builder, declared, environment, guardrails),
     }
 
@@ -87,6 +90,7 @@ def _planned(
         shares=shares_of(stages),
         ladder=ladder_of(stages),
         kinds=kinds_of(stages),
+        arms=environment.arms,
         log_loss=float(loss_old.mean()),
         log_loss_variance=float(loss_old.var()),
         log_loss_difference_variance=max(float(np.var(difference)), 1e-6),

@@ -115,12 +115,12 @@ def _gauges(
     judging: Mapping[str, Any], judged: Mapping[str, Any], stage: Stage | None
 ) -> Iterator[Gauge]:
     agreed = [Guardrail.from_json(body) for body in judging.get("guardrails", ())]
-    by = {one.name: one for one in agreed}
+    by, arms = {one.name: one for one in agreed}, judging.get("arms", 1)
     for ruling in judged.get("per_guardrail", ()):
         one, seen = by.get(ruling["name"]), (ruling["n_candidate"], ruling["n_stable"])
         left = inf
         if one is not None and stage is not None and ruling["required"]:
-            left = 0.0 if ruling["verdict"] == "safe" else to_go(one, stage, seen)
+            left = 0.0 if ruling["verdict"] == "safe" else to_go(one, stage, seen, arms)
         yield Gauge(
             ruling["name"], ruling["verdict"], ruling["required"], ruling["e_fail"] or 1.0,
             ruling["e_pass"] or 1.0, min(seen), None if left == inf else round(left),

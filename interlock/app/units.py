@@ -80,7 +80,8 @@ def cost(
     ):
         units = counted(builder, model, columns) if columns else Units((), 1.0, 1.0)
         stages = stages_of(environment)
-        takes = lasts(stages, needs(guardrails, stages, daily(guardrails, units.per_day), inside))
+        per_day = daily(guardrails, units.per_day)
+        takes = lasts(stages, needs(guardrails, stages, per_day, inside, environment.arms))
         days = round(takes.total_seconds() / 86400, 1)
         found[name] = {"columns": list(columns), "per_day": units.per_day, "days": days}
     return found

@@ -295,6 +295,9 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
     yield from _filters(scope, base, environment)
     if problem := _unwalkable(environment):
         yield scope.at(_MAIN, (*base, "strategy"), *problem)
+    if environment.arms > 1 and environment.strategy != "ab":
+        message = f"{environment.arms} arms, and the strategy is {environment.strategy}"
+        yield scope.at(_MAIN, (*base, "arms"), message, "only `strategy: ab` has several arms")
     stages = [stage.name for stage in environment.stages]
     for i in (i for i, stage in enumerate(stages) if stage in stages[:i]):
         path = (*base, "stages", i, "name")

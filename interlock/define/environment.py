@@ -157,7 +157,9 @@ class Environment(Definition):
     and bundles; without it a key is made in the state folder.
     `refresh` is when the files of tables that say nothing of it are looked at again.
     `strategy` says which of the `stages` are walked; `hooks` are asked before one begins,
-    `series` are looked at while a stage divides.
+    `series` are looked at while a stage divides. `arms` are the places for candidates that an A/B
+    has: a stage's weight is the share of all of them together, and each place is as large as if
+    every one was taken.
     Signatures count for `signoffs_last`. An emergency change needs one more, of somebody of
     another team than its author's who holds `emergency_role`.
     """
@@ -174,6 +176,7 @@ class Environment(Definition):
     mixed_decisions: tuple[MixedDecision, ...] = ()
     stages: tuple[Stage, ...]
     strategy: Strategy = "canary"
+    arms: int = Field(default=1, ge=1)
     hooks: tuple[Hook, ...] = ()
     series: tuple[Series, ...] = ()
     alpha: float = 0.05

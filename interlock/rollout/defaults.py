@@ -8,6 +8,7 @@ from math import log
 from typing import Literal
 
 from interlock.rollout.metrics import GATES, Gate, Guardrail
+from interlock.rollout.state import balance_of, split_of
 
 # Shares of alpha: safety 0.5, model quality 0.35, business 0.15.
 SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
@@ -74,8 +75,9 @@ class SlicePlan:
 class Planned:
     """What is known before the rollout, from evaluation and recent traffic.
 
-    `units_per_bucket` counts all units of both arms; `shares` is the candidate's share
-    per ramp stage, `ladder` how many times its margin a guardrail must be shown within there.
+    `units_per_bucket` counts all units; `shares` is the share of all candidates together
+    per ramp stage, each of which has one of `arms` places in it, `ladder` how many times its
+    margin a guardrail must be shown within there.
     `score_threshold` is the incumbent's p90, `slow_us` the promised latency in microseconds.
     `mean_weight` of a KPI that is a share divides its differences.
     """
@@ -96,6 +98,7 @@ class Planned:
     slices: Sequence[SlicePlan] = ()
     ladder: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[Gate, ...] = GATES
+    arms: int = 1
 
     @property
     def two_arm_units(self) -> float:
@@ -107,7 +110,7 @@ class Planned:
     def two_arm_share(self) -> float | None:
         """Effective units per unit, where the ramp is smallest; None where nothing divides."""
         smallest = min((s for s in self.shares.values() if 0 < s < 1), default=None)
-        return None if smallest is None else smallest * (1 - smallest)
+        return None if smallest is None else balance_of(smallest, self.arms)
 
 
 def default_guardrails(planned: Planned) -> tuple[Guardrail, ...]:
@@ -202,7 +205,7 @@ def _split(planned: Planned) -> Guardrail:
     # Promises hold for rollouts whose split was SHOWN, not merely never caught broken.
     return Guardrail(
         "split", "units", "split", margin=0.25, weight=0.0, gate=("ramp",),
-        shares=dict(planned.shares),
+        shares={name: split_of(share, planned.arms) for name, share in planned.shares.items()},
     )  # fmt: skip
 
 

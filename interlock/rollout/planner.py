@@ -6,7 +6,7 @@ argue about, never a promise. Evidence adds up from stage to stage, as the judge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil, inf, log
@@ -16,7 +16,7 @@ from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
 from interlock.rollout.defaults import KpiPlan
 from interlock.rollout.metrics import GATES, Gate, Guardrail
-from interlock.rollout.state import State, state_of
+from interlock.rollout.state import State, balance_of, split_of, state_of
 
 # Effective units (n1*n0/(n1+n0), or pairs) to resolve one standard deviation.
 _PER_EFFECT = 8.0
@@ -30,6 +30,8 @@ _NOT_WHILE_MIRRORED: Mapping[str, tuple[Gate, ...]] = {
 }  # fmt: skip
 _DAY = 86400.0
 EVERYBODY: Mapping[str, float] = MappingProxyType({})
+Cost = Callable[[Guardrail, Stage], tuple[float, float]]
+"""Units and days that a guardrail takes in a stage."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ def needs(
     stages: Sequence[Stage],
     units_per_day: float | Mapping[str, float],
     inside: Mapping[str, float] = EVERYBODY,
+    arms: int = 1,
 ) -> tuple[Need, ...]:
     """For every stage and each guardrail it waits for; `units_per_day` may differ by metric.
 
     `inside` is the share of units that take part in a stage, or are of a slice, where that is
-    not all of them.
+    not all of them. `arms` are the places that share a stage's weight.
     """
     every = {g.name: _daily(units_per_day, g.metric) * inside.get(g.slice, 1.0) for g in guardrails}
     known = dict.fromkeys((g.name for g in guardrails), 0.0)
@@ -66,7 +69,7 @@ def needs(
     for stage in stages:
         daily = {name: units * inside.get(stage.name, 1.0) for name, units in every.items()}
         here = [
-            _need(one, stage, daily[one.name], known[one.name])
+            _need(one, stage, daily[one.name], known[one.name], arms)
             for one in guardrails
             if one.asked(_gate(stage), stage.name)
         ]
@@ -74,16 +77,16 @@ def needs(
         lasts = _lasts(stage, here)
         for one in guardrails:
             there = stage.name not in one.apart
-            known[one.name] += there * lasts * daily[one.name] * _balance(one, stage)
+            known[one.name] += there * lasts * daily[one.name] * _balance(one, stage, arms)
     return tuple(found)
 
 
-def to_go(one: Guardrail, stage: Stage, seen: tuple[float, float]) -> float:
-    """Units of both arms still to come in `stage`, when `seen` are those of each arm so far."""
+def to_go(one: Guardrail, stage: Stage, seen: tuple[float, float], arms: int = 1) -> float:
+    """Units still to come in `stage`, when `seen` are those of each arm so far."""
     n1, n0 = seen
     met = n1 if one.form == "paired" else n1 * n0 / (n1 + n0) if n1 + n0 else 0.0
-    balance = _balance(one, stage)
-    left = max(_effective(one.at(stage.name), stage.weight or 0.5) - met, 1.0)
+    balance = _balance(one, stage, arms)
+    left = max(_effective(one.at(stage.name), _split(stage, arms)) - met, 1.0)
     return left / balance if balance else inf
 
 
@@ -112,27 +115,40 @@ def _daily(units: float | Mapping[str, float], metric: str) -> float:
     return units.get(metric, 0.0) if isinstance(units, Mapping) else units
 
 
-def _balance(one: Guardrail, stage: Stage) -> float:
-    """Effective units per unit of traffic: mirrored requests are in both arms, every one."""
+def _split(stage: Stage, arms: int) -> float:
+    return split_of(stage.weight or 0.5, arms)
+
+
+def _balance(one: Guardrail, stage: Stage, arms: int) -> float:
+    """Effective units per unit of traffic: mirrored requests are in both arms, every one.
+
+    Except those that another candidate answered, which are in neither.
+    """
+    divides = 0 < stage.weight < 1
     if one.form == "paired":
-        return 1.0
-    if 0 < stage.weight < 1:
-        return stage.weight * (1 - stage.weight)
+        return 1 - stage.weight + stage.weight / arms if divides and arms > 1 else 1.0
+    if divides:
+        return balance_of(stage.weight, arms)
     mute = one.form == "split" or _gate(stage) in _NOT_WHILE_MIRRORED.get(one.metric, ())
     return 0.0 if mute else 0.5
 
 
-def _need(one: Guardrail, stage: Stage, daily: float, known: float) -> Need:
-    units, days = _cost(one, stage, daily, known)
+def _need(one: Guardrail, stage: Stage, daily: float, known: float, arms: int) -> Need:
+    def cost(one: Guardrail, there: Stage) -> tuple[float, float]:
+        return _cost(one, there, daily, known, arms)
+
+    units, days = cost(one, stage)
     sentence = _sentence(one, stage, units, days)
-    against = _objection(one, stage, (units, days), daily, known)
+    against = _objection(one, stage, cost)
     return Need(stage.name, one.name, units, days, sentence, against)
 
 
-def _cost(one: Guardrail, stage: Stage, daily: float, known: float) -> tuple[float, float]:
-    """Units of both arms and days, when `known` effective units were seen before."""
-    balance = _balance(one, stage)
-    left = max(_effective(one.at(stage.name), stage.weight or 0.5) - known, 0.0)
+def _cost(
+    one: Guardrail, stage: Stage, daily: float, known: float, arms: int
+) -> tuple[float, float]:
+    """Units of all arms and days, when `known` effective units were seen before."""
+    balance = _balance(one, stage, arms)
+    left = max(_effective(one.at(stage.name), _split(stage, arms)) - known, 0.0)
     units = max(left / balance if balance else inf, float(one.min_units))
     days = units / daily if daily > 0 else inf
     return units, days + (one.maturity_s / _DAY if one.labels else 0.0)
@@ -180,27 +196,25 @@ def _sentence(one: Guardrail, stage: Stage, units: float, days: float) -> str:
     return f"{one.name} in {stage.name} needs about {ceil(units):,} units, {days:.1f} days{late}"
 
 
-def _objection(
-    one: Guardrail, stage: Stage, cost: tuple[float, float], daily: float, known: float
-) -> str:
-    units, days = cost
+def _objection(one: Guardrail, stage: Stage, cost: Cost) -> str:
+    units, days = cost(one, stage)
     if inf in (units, days):
         return _sentence(one, stage, units, days)
     if stage.deadline is None or days * _DAY <= stage.deadline.total_seconds():
         return ""
-    ways = ", or ".join(_ways(one, stage, daily, known))
+    ways = ", or ".join(_ways(one, stage, cost))
     return f"{_sentence(one, stage, units, days)}: {ways}"
 
 
-def _ways(one: Guardrail, stage: Stage, daily: float, known: float) -> Iterator[str]:
+def _ways(one: Guardrail, stage: Stage, cost: Cost) -> Iterator[str]:
     """What would do, each alone: a longer stage, a wider margin, a larger share."""
-    _, days = _cost(one, stage, daily, known)
+    _, days = cost(one, stage)
     yield f"give the stage a deadline of {ceil(days)}d"
     assert stage.deadline is not None
     most = stage.deadline.total_seconds() / _DAY
 
     def in_time(guardrail: Guardrail, there: Stage) -> bool:
-        return _cost(guardrail, there, daily, known)[1] <= most
+        return cost(guardrail, there)[1] <= most
 
     rung = one.ladder.get(stage.name, 1.0)
     wider = (

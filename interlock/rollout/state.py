@@ -175,5 +175,18 @@ def apart_of(stages: Sequence[Stage], slice: str) -> tuple[str, ...]:
 
 
 def shares_of(stages: Sequence[Stage]) -> dict[str, float]:
-    """The planned candidate share of each stage, for the split guardrail."""
+    """The planned share of each stage that divides, of all its candidates together."""
     return {stage.name: stage.weight for stage in stages if 0 < stage.weight < 1}
+
+
+def split_of(weight: float, arms: int = 1) -> float:
+    """One candidate's part of those whom it or the stable release answers, of `arms` places."""
+    one = weight / arms
+    return weight if arms == 1 else one / (one + 1 - weight)
+
+
+def balance_of(weight: float, arms: int = 1) -> float:
+    """What one unit of traffic is worth to the comparison of one candidate with stable."""
+    split = split_of(weight, arms)
+    # Who is answered by another candidate is in neither of the two.
+    return split * (1 - weight)
