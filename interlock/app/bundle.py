@@ -64,6 +64,7 @@ def bundle(workspace: Workspace, id: str) -> bytes:
         rows,
         pinned.names,
         pinned.checkpoint,
+        workspace.artifacts.get(change.drawing) if change.drawing else b"",
     )
     return bundled(contents, log_key(workspace), signer_of(workspace).sign)
 

@@ -22,9 +22,17 @@ from interlock.app.reviews import high_risk
 from interlock.app.stored import as_promised
 from interlock.app.training import TrainedModel, train
 from interlock.app.units import notes as unit_notes
-from interlock.app.versions import Version, calendar_over, keep_definitions, release_body, stored
+from interlock.app.versions import (
+    Version,
+    calendar_over,
+    keep_definitions,
+    keep_graph,
+    release_body,
+    stored,
+)
 from interlock.app.workspace import Workspace
 from interlock.change.change import (
+    GRAPH,
     Change,
     Planned,
     moved,
@@ -270,7 +278,7 @@ def _plan_it(proof: Proof, judging: Mapping[str, Any]) -> Held:
         "writes": [str(ref) for ref in plan.writes],
         "footprint": touched.to_json(),
         "judge": judging,
-        "graph": graph(old.facts if old else None, new.facts).to_json(),
+        GRAPH: keep_graph(workspace, graph(old.facts if old else None, new.facts)),
         "high_risk": high_risk(plan, new.project, workspace.environment),
         **reached(new, plan),
     }

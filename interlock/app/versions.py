@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from interlock.app.workspace import Workspace
+from interlock.change.change import GRAPH, Change
 from interlock.define.calendar import Calendar
 from interlock.define.digest import canonical
 from interlock.define.project import Project
@@ -19,8 +20,8 @@ from interlock.ports import Json
 if TYPE_CHECKING:
     from interlock.app.build import Builder, Say
     from interlock.app.training import TrainedModel
-    from interlock.change.change import Change
     from interlock.impact.facts import Facts
+    from interlock.impact.picture import GraphData
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,22 @@ def definitions(workspace: Workspace, digest: str) -> Mapping[str, str]:
     """The texts that `keep_definitions` kept."""
     texts: Mapping[str, str] = orjson.loads(workspace.artifacts.get(digest))
     return texts
+
+
+def keep_graph(workspace: Workspace, drawn: GraphData) -> str:
+    """What a change reaches, as drawn, as one artifact: every version of it holds the digest."""
+    return workspace.artifacts.put(canonical(drawn.to_json()))
+
+
+def graph_of(workspace: Workspace, change: Change) -> Json | None:
+    """The drawing that `change` kept; None before there is one.
+
+    Raises `NotFound` or `Corrupt` when the artifact is lost. Changes of before hold it themselves.
+    """
+    if change.drawing:
+        drawn: Json = orjson.loads(workspace.artifacts.get(change.drawing))
+        return drawn
+    return change.details.get(GRAPH)
 
 
 def release_body(

@@ -27,6 +27,7 @@ from interlock.ports import Checkpoint, Json, Named
 DOCUMENTS = (
     "request", "impact", "rollback", "evidence", "signoffs", "decisions", "timeline",
 )  # fmt: skip
+_GRAPH = "graph.json"
 _ROWS, _CHECKPOINT, _KEY, _WHOLE = "audit.json", "checkpoint.txt", "key.txt", "bundle"
 _REQUEST = (
     "id", "title", "author", "environment", "state", "said", "reason", "expected",
@@ -36,7 +37,10 @@ _REQUEST = (
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle is made of. `rows` are proven up to `checkpoint`, a signed note."""
+    """What a bundle is made of. `rows` are proven up to `checkpoint`, a signed note.
+
+    `graph`: the drawing that the change holds the digest of, where it holds one.
+    """
 
     change: Change
     evidence: tuple[Evidence, ...]
@@ -45,6 +49,7 @@ class Contents:
     rows: tuple[Proven, ...]
     names: tuple[Named, ...]
     checkpoint: str
+    graph: bytes = b""
 
 
 def documents(contents: Contents) -> dict[str, Any]:
@@ -96,6 +101,8 @@ def bundled(contents: Contents, key: Key, sign: Sign) -> bytes:
     files[_ROWS] = canonical(rows)
     files[_CHECKPOINT] = contents.checkpoint.encode()
     files[_KEY] = f"{key}\n".encode()
+    if change.drawing:
+        files[_GRAPH] = contents.graph
     whole = {name: digest_bytes(data) for name, data in files.items()}
     said = statement(whole, _WHOLE, {"change": change.id})
     return packed({**files, _seal(_WHOLE): sealed(said, key, sign)})
@@ -203,6 +210,8 @@ def _against_record(
     whole = not pseudonyms_in(canonical(change.plan).decode())
     if change.plan is not None and whole and digest(change.plan) != change.plan_digest:
         yield "the plan is not the one whose digest was signed"
+    if change.drawing and digest_bytes(_part(files, _GRAPH)) != change.drawing:
+        yield f"{_GRAPH} is not the drawing that the change holds the digest of"
     yield from _against_timeline(said["timeline"], rows, known)
 
 

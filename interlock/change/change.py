@@ -57,6 +57,10 @@ NEXT: Mapping[State, tuple[State, ...]] = {
 }
 
 
+GRAPH = "graph"
+"""Detail of a planned change: the digest of the artifact that draws what it reaches."""
+
+
 @dataclass(frozen=True)
 class Change:
     """`plan` is the plan as JSON and `plan_digest` its address; `made_against` the stable release.
@@ -94,6 +98,12 @@ class Change:
     @property
     def ref(self) -> Ref:
         return Ref("change", self.id)
+
+    @property
+    def drawing(self) -> str:
+        """The digest of the drawing of what it reaches; "" where it keeps none by its digest."""
+        kept = self.details.get(GRAPH)
+        return kept if isinstance(kept, str) else ""
 
     @property
     def under_way(self) -> bool:

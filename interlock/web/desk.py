@@ -13,12 +13,13 @@ from datetime import datetime
 from interlock.app import alerts
 from interlock.app.journeys import asked
 from interlock.app.scheduled import planned
+from interlock.app.versions import graph_of
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.define.definitions import Service
 from interlock.define.environment import Owner
 from interlock.define.release import Route, said_of
-from interlock.errors import NotFound, Unusable
+from interlock.errors import Corrupt, NotFound, Unavailable, Unusable
 from interlock.ports import Json
 from interlock.web import (
     desk_budgets,
@@ -32,7 +33,7 @@ from interlock.web import desk_change as shown
 from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_inbox import inbox_page
 from interlock.web.desk_ledger import Ledger, Stored
-from interlock.web.figures import Chart
+from interlock.web.figures import Chart, Graph
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage
 from interlock.web.prediction_views import PredictionPage, prediction_page
@@ -123,7 +124,7 @@ class RecordDesk:
             charts=desk_charts.charts(self.workspace.record.buckets(id)),
             judged=shown.judged(judgement),
             judged_at=datetime.fromisoformat(judgement["at"]) if judgement else None,
-            graph=shown.graph(change),
+            graph=self._graph(change),
             differences=shown.differences(change),
             evidence=desk_evidence.evidence_rows(change, self.ledger.evidence_of(change)),
             signoffs=desk_standing.signoff_rows(change, owners),
@@ -135,6 +136,14 @@ class RecordDesk:
             budgets=desk_budgets.at_risk(self.ledger, change),
             review=desk_lookback.review_part(self.workspace, self.ledger, change),
         )
+
+    def _graph(self, change: Change) -> Graph | None:
+        # Who comes to take a change back must find the page, whatever became of its drawing.
+        try:
+            drawn = graph_of(self.workspace, change)
+        except (NotFound, Corrupt, Unavailable) as error:
+            return Graph(lost=error.message)
+        return shown.graph(drawn) if drawn else None
 
     def calendar(self) -> CalendarPage:
         return calendar_page(self.ledger)
@@ -159,7 +168,7 @@ class RecordDesk:
         if release is None or route.stable is None:
             return CatalogPage("nothing is released yet")
         made = self.ledger.change(release["change"])
-        drawn: Json = (made.change.details.get("graph") if made else None) or {}
+        drawn = (graph_of(self.workspace, made.change) if made else None) or {}
         project = self.ledger.project_of(route.stable)
         rows = desk_evidence.catalog_rows(release, project, drawn)
         fresh = {f"table:{one.table}": one for one in planned(self.workspace, project)}

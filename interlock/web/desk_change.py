@@ -275,11 +275,8 @@ def _of(cause: str) -> str:
 # --- the graph ------------------------------------------------------------------------
 
 
-def graph(change: Change) -> Graph | None:
+def graph(drawn: Json) -> Graph:
     """What is touched, and what that reads directly; the rest of the project is left out."""
-    drawn = change.details.get("graph")
-    if not drawn:
-        return None
     owner = {c["id"]: node["id"] for node in drawn["nodes"] for c in node["columns"]}
     pairs: dict[tuple[str, str], bool] = {}
     for edge in drawn["edges"]:

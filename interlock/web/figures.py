@@ -111,10 +111,11 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """What this change touches, drawn."""
+    """What this change touches, drawn. `lost`: why what was drawn cannot be shown."""
 
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
+    lost: str = ""
 
 
 @dataclass(frozen=True)

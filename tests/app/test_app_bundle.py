@@ -29,6 +29,7 @@ from interlock.errors import NotFound, Unavailable
 from interlock.ports import Put
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
+DRAWN = {"nodes": [{"id": "model:late", "columns": []}], "edges": []}
 PLAN = {"steps": ["build"], "differences": [], "why": "dana asked for it"}
 
 
@@ -49,6 +50,7 @@ def _change(workspace: Workspace) -> None:
         "CR-1", "A better model", "dana", "prod", NOON, plan=PLAN, plan_digest=digest(PLAN),
         release="c" * 64, made_against="b" * 64, evidence=(made.digest,), signoffs=(signed,),
         waivers=(waived,), rollback_criteria="errors over 2 %", reason="it drifts",
+        details={"graph": workspace.artifacts.put(canonical(DRAWN))},
     )  # fmt: skip
     ended = replace(change, state="WITHDRAWN", said="withdrawn: not needed any more")
     record = workspace.record
@@ -57,7 +59,8 @@ def _change(workspace: Workspace) -> None:
     record.write([Put(change.ref, ended.to_json(), 1)], by="noor", at=NOON)
     ruled = {"change": "CR-1", "action": "start", "by": "noor", "said": ["frozen"]}
     record.write([Put(Ref("decision", "CR-1-abc"), ruled, 0)], by="controller", at=NOON)
-    record.write([Put(Ref("change", "CR-11"), change.to_json(), 0)], by="eve", at=NOON)
+    own = {**change.to_json(), "id": "CR-11", "details": {"graph": DRAWN}}
+    record.write([Put(Ref("change", "CR-11"), own, 0)], by="eve", at=NOON)
 
 
 @pytest.fixture
@@ -74,7 +77,8 @@ def test_a_bundle_tells_everything_about_a_change(made: Shown, tmp_path: Path) -
     files = unpacked(made.data)
     seals = {f"attestations/{name}.dsse.json" for name in (*DOCUMENTS, "bundle")}
     plain = {f"{name}.json" for name in DOCUMENTS}
-    assert set(files) == {*seals, *plain, "audit.json", "checkpoint.txt", "key.txt"}
+    assert set(files) == {*seals, *plain, "audit.json", "checkpoint.txt", "graph.json", "key.txt"}
+    assert json.loads(files["graph.json"]) == DRAWN
     read = {name: json.loads(files[f"{name}.json"]) for name in DOCUMENTS}
     assert read["request"]["author"] == "dana"
     assert read["impact"] == {"plan": PLAN, "plan_digest": digest(PLAN)}
@@ -93,6 +97,18 @@ def test_a_bundle_tells_everything_about_a_change(made: Shown, tmp_path: Path) -
     ]
     found = checked(made.data, made.key, verified)
     assert (found.objections, found.change, found.rows) == ((), "CR-1", 4)
+
+
+def test_a_change_that_holds_its_drawing_itself_is_bundled_as_before(made: Shown) -> None:
+    data = bundle(made.workspace, "CR-11")
+    assert "graph.json" not in unpacked(data)
+    assert checked(data, made.key, verified).objections == ()
+
+
+def test_a_drawing_that_is_lost_is_not_left_out_in_silence(made: Shown) -> None:
+    shutil.rmtree(made.workspace.state / "artifacts")
+    with pytest.raises(NotFound, match="no artifact"):
+        bundle(made.workspace, "CR-1")
 
 
 def test_the_same_log_gives_the_same_bytes(made: Shown) -> None:
@@ -175,6 +191,10 @@ def test_the_holder_of_the_key_cannot_tell_another_story_than_the_record(made: S
         told[f"attestations/{name}.dsse.json"] = sealed(claim, made.key, signer.sign)
         found = _said(made, _again(made, told, signer, made.key))
         assert any("record" in said for said in found), (name, found)
+    other = _again(made, {**files, "graph.json": b"{}"}, signer, made.key)
+    assert "graph.json is not the drawing that the change holds the digest of" in _said(made, other)
+    none = _again(made, {n: d for n, d in files.items() if n != "graph.json"}, signer, made.key)
+    assert any("graph.json is missing" in said for said in _said(made, none))
     rows = json.loads(files["audit.json"])
     rows["names"][0]["name"] = "mara"
     found = _said(made, _again(made, {**files, "audit.json": canonical(rows)}, signer, made.key))

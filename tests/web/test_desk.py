@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk_world import (
@@ -36,6 +37,7 @@ from interlock.ports import Put
 from interlock.watch.reliability import PERIOD, Reliability, Spent
 from interlock.web import desk_standing
 from interlock.web.desk import RecordDesk
+from interlock.web.figures import Graph
 from interlock.web.inbox_views import Seen
 from interlock.web.pages import pages_app
 
@@ -174,6 +176,41 @@ def test_what_does_not_pass_is_shown_first_and_a_waiver_stays_visible(desk: Reco
     assert row.verdict == "waived"
     assert "accepted for the first release" in row.sentence
     assert page.state == "Needs sign-off"
+
+
+@at("mirroring")
+def test_what_a_change_reaches_is_kept_once_and_a_lost_drawing_hides_no_page(
+    desk: RecordDesk,
+) -> None:
+    change, graph, listed = held(desk.workspace, "CR-2"), _graph(desk), desk.catalog()
+    assert [node.ref for node in graph.nodes if node.mark == "changed"] == ["model:late"]
+    file = desk.workspace.state / "artifacts" / change.drawing[:2] / change.drawing
+    drawn = json.loads(file.read_bytes())
+    for id in ("CR-1", "CR-2"):  # as changes were written before: each holds its own drawing
+        _holding(desk.workspace, id, drawn)
+        assert not held(desk.workspace, id).drawing
+    assert (_graph(desk), desk.catalog()) == (graph, listed)
+    _holding(desk.workspace, "CR-2", change.drawing)
+    assert _graph(desk) == graph
+    file.unlink()
+    html = TestClient(pages_app(desk)).get("/changes/CR-2").text
+    assert "was drawn and cannot be shown: no artifact" in html
+    assert "Roll back" in html
+
+
+def _graph(desk: RecordDesk) -> Graph:
+    page = desk.change("CR-2")
+    assert page is not None
+    assert page.graph is not None
+    return page.graph
+
+
+def _holding(workspace: Workspace, id: str, drawn: str | dict[str, Any]) -> None:
+    before = decide.held(workspace.record, id)
+    body = before.change.to_json()
+    again = {**body, "details": {**body["details"], "graph": drawn}}
+    put = Put(before.change.ref, again, before.version)
+    workspace.record.write([put], by=AUTHOR, at=workspace.now())
 
 
 @at("released")
