@@ -36,14 +36,16 @@ def lookups_of(specs: Sequence[ServingSpec]) -> tuple[Lookup, ...]:
     return tuple(found.values())
 
 
-def live_lookups(workspace: Workspace) -> tuple[Lookup, ...]:
+def live_lookups(workspace: Workspace, unfit: Collection[str] = ()) -> tuple[Lookup, ...]:
     """Every view version that the releases on the Route read, and those it may go back to.
 
-    Whoever goes back must not find rows of the day on which the change was committed.
+    Whoever goes back must not find rows of the day on which the change was committed. What only
+    releases in `unfit` read is left where it stands: its rows in the warehouse are not whole.
     """
     route = workspace.route()
     releases = (route.stable, route.candidate, *may_go_back_to(workspace))
-    entries = [workspace.record.get(Ref("serving", digest)) for digest in releases if digest]
+    wanted = [digest for digest in releases if digest and digest not in unfit]
+    entries = [workspace.record.get(Ref("serving", digest)) for digest in wanted]
     return lookups_of([ServingSpec.from_json(entry.body) for entry in entries if entry])
 
 
@@ -53,10 +55,10 @@ def keep_online(workspace: Workspace) -> str:
     Rows that were pushed are read first. Replayed time is not ours to follow: whoever plays
     it pushes rows as they became known.
     """
-    lookups = live_lookups(workspace)
-    if not lookups:
+    if not live_lookups(workspace):
         return ""
     taken = take_in(workspace)
+    lookups = live_lookups(workspace, taken.unfit)
     if not isinstance(workspace.clock, WallClock):
         fed_on(workspace, taken.tables)
         return ""
@@ -65,7 +67,7 @@ def keep_online(workspace: Workspace) -> str:
     except Unavailable as error:
         return error.message
     fed_on(workspace, taken.tables)
-    return "; ".join(stores_now(workspace).sentences)
+    return "; ".join([*taken.unfit.values(), *stores_now(workspace).sentences])
 
 
 @dataclass

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -22,7 +23,7 @@ import orjson
 from interlock.adapters.predictions import JsonLinesLog
 from interlock.adapters.pushlog import PushLog, Taken
 from interlock.define.refs import Ref
-from interlock.errors import NotFound, Unavailable, about
+from interlock.errors import Corrupt, NotFound, Unavailable, about
 from interlock.ports import Json, OnlineStore, Replacement
 from interlock.serve.push import PushSpec, checked_rows, identity, online_rows
 from interlock.serve.request import instant
@@ -30,6 +31,7 @@ from interlock.serve.spec import ServingSpec
 
 if TYPE_CHECKING:
     from interlock.app.build import Builder
+    from interlock.app.versions import Version
     from interlock.app.workspace import Workspace
     from interlock.define.definitions import Table
     from interlock.features.dialect import Dialect
@@ -204,30 +206,50 @@ def log_table(builder: Builder, table: Table) -> str:
 class TakenIn(NamedTuple):
     """Up to `until` nothing pushed is missing in the warehouse; `changed` are views (by
     fingerprint) of which rows that were fed long ago may say something else now, because of
-    `tables`."""
+    `tables`. `unfit`: releases that one may go back to and cannot make anew, and why not."""
 
     until: datetime
     changed: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
+    unfit: Mapping[str, str] = MappingProxyType({})
 
 
 def take_in(workspace: Workspace) -> TakenIn:
     """Read every segment into the warehouse, and make anew what stands on it.
 
+    So in releases that one may go back to: rows of the time since must not be missing there.
     Until `fed_on` says that the stores have it too, each look does it again.
     """
     from interlock.app.versions import stored
 
     route, until = workspace.route(), workspace.now()
     versions = [stored(workspace, digest) for digest in (route.stable, route.candidate) if digest]
-    builders = [version.builder(workspace) for version in versions]
-    done: set[str] = set()
-    for builder in builders:
-        for table in builder.project.tables.values():
-            if table.push and table.name not in done and _read(builder, table):
-                done.add(table.name)
-    changed = [_make_anew(builder, done) for builder in builders if done]
-    return TakenIn(until, frozenset().union(*changed), frozenset(done))
+    older, unfit = _older(workspace)
+    builders = [version.builder(workspace) for version in (*versions, *older)]
+    # The newest declaration of a table reads it: it knows every column that came in.
+    pushed = {t.name: (b, t) for b in reversed(builders) for t in _taking(b)}
+    done = {name for name, (builder, table) in pushed.items() if _read(builder, table)}
+    made: set[str] = set()
+    changed = [_make_anew(builder, done, made) for builder in builders if done]
+    return TakenIn(until, frozenset().union(*changed), frozenset(done), unfit)
+
+
+def _older(workspace: Workspace) -> tuple[list[Version], dict[str, str]]:
+    """Releases that one may go back to; of those whose definitions are lost, why."""
+    from interlock.app.changes import may_go_back_to
+    from interlock.app.versions import stored
+
+    found, unfit = [], {}
+    for release in may_go_back_to(workspace):
+        try:
+            found.append(stored(workspace, release))
+        except (NotFound, Corrupt) as error:
+            unfit[release] = f"release {release[:12]} gets no rows any more: {error.message}"
+    return found, unfit
+
+
+def _taking(builder: Builder) -> list[Table]:
+    return [table for table in builder.project.tables.values() if table.push]
 
 
 def fed_on(workspace: Workspace, tables: Iterable[str]) -> None:
@@ -325,15 +347,17 @@ def _cast(name: str, table: Table, dialect: Dialect) -> str:
     return dialect.cast(f"rtrim({text}, 'Z')" if kind == "timestamp" else text, kind)
 
 
-def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
-    """Tables and views of this version that stand on `changed`, sources first, if built.
+def _make_anew(builder: Builder, taken: set[str], made: set[str]) -> set[str]:
+    """Tables and views of this version that stand on tables of `taken`, sources first, if built.
 
     Those views whose rows may change afterwards: all but the ones that only rename columns.
+    What another version shares is in `made` and is not made twice.
     """
     from interlock.features.compile import build_view_sql, physical
     from interlock.features.plain import plain_table
     from interlock.impact.sql import tables_read
 
+    changed = taken & {table.name for table in _taking(builder)}
     warehouse, moved = builder.workspace.warehouse, set(changed)
     waiting = [one for one in builder.project.tables.values() if one.sql]
     while ready := [one for one in waiting if moved & tables_read(str(one.sql))]:
@@ -341,15 +365,18 @@ def _make_anew(builder: Builder, changed: set[str]) -> set[str]:
         waiting.remove(one)
         moved.add(one.name)
         target = physical(one.name, builder.facts.fingerprint(one.ref))
-        if warehouse.has(target):
+        if target not in made and warehouse.has(target):
+            made.add(target)
             warehouse.build(target, builder.table_sql(str(one.sql)))
     found = set()
     for view in builder.project.views.values():
         print_ = builder.facts.fingerprint(view.ref)
         target = physical(f"{view.view}@{view.version}", print_)
         if moved & tables_read(view.sql) and warehouse.has(target):
-            bound = builder.bindings(tables_read(view.sql))
-            warehouse.build(target, build_view_sql(view, bound, builder.dialect))
+            if target not in made:
+                made.add(target)
+                bound = builder.bindings(tables_read(view.sql))
+                warehouse.build(target, build_view_sql(view, bound, builder.dialect))
             if plain_table(view.sql) not in changed:
                 found.add(print_)
     return found

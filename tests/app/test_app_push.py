@@ -24,6 +24,7 @@ from interlock.app.feed import keep_online, live_lookups
 from interlock.app.push import Full, push_rows, spec_of, take_in
 from interlock.app.versions import definitions, stored
 from interlock.app.workspace import WallClock, Workspace
+from interlock.change.change import Change
 from interlock.define.digest import canonical
 from interlock.define.refs import Ref
 from interlock.errors import NotFound, Unusable
@@ -95,19 +96,55 @@ def taking(live: Workspace, buffer: float = 8.0) -> Workspace:
     body = {**entry.body, "definitions": live.artifacts.put(canonical(texts))}
     live.record.write([Put(entry.ref, body, entry.version)], by="test", at=live.now())
     live.versions.clear()
+    spec = answering(live, digest, ServingSpec.from_json(serving.body))
+    live.record.write([Put(serving.ref, spec.to_json(), serving.version)], by="test", at=live.now())
+    live.__dict__["clock"] = WallClock()
+    return live
+
+
+def answering(live: Workspace, digest: str, spec: ServingSpec) -> ServingSpec:
+    """`spec` of a model that reads both views of release `digest`, which are built."""
     version = stored(live, digest)
     prints = {str(v.ref): version.facts.fingerprint(v.ref) for v in version.project.views.values()}
     views = [version.project.views[name] for name in ("gate_now@1", "gate_longest@1")]
-    lookups = tuple(lookup_of(view, prints) for view in views)
-    spec = ServingSpec.from_json(serving.body)
-    gate = ModelSpec("gate", "1", "", "", "gate", (), lookups, {})
-    spec = replace(spec, models={"gate": gate}, pushes=pushes_of(version.project, prints))
-    live.record.write([Put(serving.ref, spec.to_json(), serving.version)], by="test", at=live.now())
-    builder = version.builder(live)
     for view in views:
-        builder.view(view)
-    live.__dict__["clock"] = WallClock()
-    return live
+        version.builder(live).view(view)
+    lookups = tuple(lookup_of(view, prints) for view in views)
+    gate = ModelSpec("gate", "1", "", "", "gate", (), lookups, {})
+    return replace(
+        spec, release=digest, models={"gate": gate}, pushes=pushes_of(version.project, prints)
+    )
+
+
+NEWER = "e" * 64
+
+
+def committed_over(live: Workspace) -> str:
+    """Both views were changed and committed, and may be taken back to what ran, which is told."""
+    before = str(live.route().stable)
+    entry, serving = (live.record.get(Ref(kind, before)) for kind in ("release", "serving"))
+    assert entry is not None
+    assert serving is not None
+    texts = {
+        **definitions(live, entry.body["definitions"]),
+        "features/gate_now.sql": PLAIN.replace("ttl: 2h", "ttl: 3h"),
+        "features/gate_longest.sql": MADE.replace("max(wait_min)", "min(wait_min)"),
+    }
+    body = {**entry.body, "definitions": live.artifacts.put(canonical(texts)), "change": "CR-9"}
+    change = Change("CR-9", "More", "ann", "prod", live.now(), "COMMITTED",
+                    made_against=before, release=NEWER)  # fmt: skip
+    live.record.write([Put(Ref("release", NEWER), body, 0), Put(change.ref, change.to_json(), 0)],
+                      by="test", at=live.now())  # fmt: skip
+    spec = answering(live, NEWER, ServingSpec.from_json(serving.body))
+    live.record.write([Put(Ref("serving", NEWER), spec.to_json(), 0)], by="test", at=live.now())
+    routed(live, NEWER)
+    return before
+
+
+def routed(live: Workspace, digest: str) -> None:
+    route = live.route()
+    put = Put(live.route_ref, {**route.to_json(), "stable": digest}, route.epoch)
+    live.record.write([put], by="test", at=live.now())
 
 
 ENGINES = ("duckdb", "postgres")
@@ -181,7 +218,7 @@ def offline(workspace: Workspace, gates: Sequence[str]) -> list[Any]:
 
 def both(workspace: Workspace, gates: Sequence[str]) -> list[tuple[Any, ...]]:
     """(queue, waiting, open, longest) of every gate, held to be the same on both sides."""
-    now, longest = live_lookups(workspace)
+    now, longest = live_lookups(workspace)[:2]
     left, right = online(workspace, now, gates), online(workspace, longest, gates)
     known = [(*a, *b) for a, b in zip(left, right, strict=True)]
     said = [
@@ -246,6 +283,43 @@ def test_rows_pushed_between_two_looks_are_never_missed(takes: Workspace) -> Non
         keep_online(takes)
     gates = [f"{letter}{number}" for number in range(5) for letter in "GH"]
     assert all(values[3] is not None for values in both(takes, gates))
+
+
+def test_rows_that_came_since_a_release_are_there_right_after_it_was_taken_back(
+    takes: Workspace,
+) -> None:
+    # R-A14
+    push_rows(takes, TABLE, [row("A1", wait_min=2.0)])
+    keep_online(takes)
+    before = committed_over(takes)
+    for gate, waits in (("B2", 7.0), ("C3", 5.0)):
+        push_rows(takes, TABLE, [row(gate, wait_min=waits)])
+        assert keep_online(takes) == ""
+    routed(takes, before)
+    assert [values[1::2] for values in both(takes, ["A1", "B2", "C3"])] == [
+        (2.0, 7.0), (7.0, 7.0), (5.0, 7.0),
+    ]  # fmt: skip
+
+
+def test_an_older_release_whose_definitions_are_lost_is_named_and_stops_nothing(
+    takes: Workspace,
+) -> None:
+    before = committed_over(takes)
+    entry = takes.record.get(Ref("release", before))
+    assert entry is not None
+    lost = str(entry.body["definitions"])
+    file = takes.state / "artifacts" / lost[:2] / lost
+    kept = file.read_bytes()
+    file.unlink()
+    takes.versions.clear()
+    push_rows(takes, TABLE, [row("A1")])
+    assert keep_online(takes).startswith(f"release {before[:12]} gets no rows any more: no artif")
+    assert both(takes, ["A1"])[0][0] == 3.0, "what answers has them"
+    file.write_bytes(kept)
+    push_rows(takes, TABLE, [row("B2")])
+    assert keep_online(takes) == ""
+    routed(takes, before)
+    assert [values[0] for values in both(takes, ["A1", "B2"])] == [3.0, 3.0]
 
 
 def test_every_bad_row_is_named_and_none_is_taken(takes: Workspace) -> None:
