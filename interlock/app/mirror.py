@@ -1,6 +1,6 @@
 """The process that scores mirrored rows: `python -m interlock.app.mirror HOME SOCKET`.
 
-It is told two releases and where rows are, scores what comes, logs it and says how far it is.
+It is told the releases and where rows are, scores what comes, logs it and says how far it is.
 It ends when nobody sends any more. A model that hangs is ended by the kernel's alarm, so that
 nothing of it outlives the gateway.
 """

@@ -1,4 +1,4 @@
-"""What the other release would have said: handed on after the answer was logged, never waited for.
+"""What the other releases would have said: handed on after the answer was logged, never waited for.
 
 Mirrored rows are scored by a process of their own (`interlock.app.mirror`). What hangs,
 crashes or is slow there costs the caller a message to a socket and nothing else. A row that
@@ -77,9 +77,12 @@ class _Sent(NamedTuple):
 
 @dataclass
 class _Worker:
-    """One process for one pair of releases, our end of the socket, and what it has not done."""
+    """One process for the releases of a Route, our end of the socket, and what it has not done.
 
-    pair: tuple[str, str]
+    The stable one is the first of `releases`.
+    """
+
+    releases: tuple[str, ...]
     process: subprocess.Popen[bytes]
     link: socket.socket
     home: tempfile.TemporaryDirectory[str]
@@ -107,6 +110,11 @@ class _Worker:
             except OSError:
                 return False
         return True
+
+    def holds(self, wanted: Sequence[str]) -> bool:
+        """Whether it can score by all of them. One that was given up is no reason to end it:
+        the rows of the others would be missing while the next process starts."""
+        return wanted[:1] == self.releases[:1] and set(wanted) <= set(self.releases)
 
     def end(self) -> None:
         """No more is sent; what was sent is scored, and then the process ends by itself."""
@@ -137,7 +145,7 @@ class Mirrors:
         self.error: str | None = None
 
     def start(self, live: Callable[[], Live | None], replayed: bool = False) -> None:
-        """Follow `live`: while it mirrors, a process for its two releases stands ready.
+        """Follow `live`: while it mirrors, a process for its releases stands ready.
 
         Answers come first on the machine, except in replayed time, where they wait for it.
         """
@@ -158,20 +166,23 @@ class Mirrors:
         `at` is the asking instant (seconds since 1970 UTC). With `wait` this returns when
         they are scored: replayed time must not run ahead of them.
         """
-        said = orjson.dumps({"model": model, "at": at, "rows": [one._asdict() for one in rows]})
         with self._lock:
             if wait:
                 self._look(live)
-            number = self._handed(live, said, rows)
-            if number is None:
-                self.counts["mirror_drops"] += sum(len(one.ids) for one in rows)
-            elif wait:
-                self._settle(number)
+            # One message for each release: the one that breaks the process is told apart.
+            for release in dict.fromkeys(one.release for one in rows):
+                mine = [one for one in rows if one.release == release]
+                number = self._handed(live, model, at, mine)
+                if number is None:
+                    self.counts["mirror_drops"] += sum(len(one.ids) for one in mine)
+                elif wait:
+                    self._settle(number)
 
-    def _handed(self, live: Live, said: bytes, rows: Sequence[Mirrored]) -> int | None:
+    def _handed(self, live: Live, model: str, at: float, rows: Sequence[Mirrored]) -> int | None:
         worker = self._worker
-        if worker is None or worker.pair != _pair(live):
+        if worker is None or not worker.holds(live.releases):
             return None
+        said = orjson.dumps({"model": model, "at": at, "rows": [one._asdict() for one in rows]})
         # What is done is found out by the look: asking the socket here would cost the caller.
         if not worker.send(LENGTH.pack(len(said)) + said):
             return None
@@ -200,16 +211,16 @@ class Mirrors:
             worker.flush()
             self._collect(worker)
         self._bury_dead()
-        wanted = _pair(live) if live and live.route.mirror and live.candidate else None
-        if self._worker and self._worker.pair != wanted:
+        wanted = live.releases if live and live.route.mirror and live.candidates else ()
+        if self._worker and not (wanted and self._worker.holds(wanted)):
             self._ending.append(self._worker)
             self._worker = None
         for worker in self._ending:
             worker.end()
         if live and wanted and self._worker is None and time.monotonic() >= self._again:
-            self._begin(live, wanted)
+            self._begin(live)
 
-    def _begin(self, live: Live, pair: tuple[str, str]) -> None:
+    def _begin(self, live: Live) -> None:
         home = tempfile.TemporaryDirectory(prefix="interlock-mirror-", ignore_cleanup_errors=True)
         try:
             self._pack(live, Path(home.name))
@@ -225,13 +236,12 @@ class Mirrors:
             )
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
-        self._worker, self.error = _Worker(pair, process, ours, home), None
+        self._worker, self.error = _Worker(live.releases, process, ours, home), None
 
     def _pack(self, live: Live, home: Path) -> None:
-        """Both releases and every place, for a process that asks nobody else."""
-        assert live.candidate is not None
+        """The releases and every place, for a process that asks nobody else."""
         kept = FileArtifacts(home / "artifacts")
-        releases = [live.stable.spec, live.candidate.spec]
+        releases = [one.spec for one in (live.stable, *live.candidates.values())]
         for spec in releases:
             for model in spec.models.values():
                 kept.put(self._artifacts.get(model.artifact))
@@ -319,8 +329,3 @@ def mirrors_of(workspace: Workspace) -> Mirrors:
     log = str(workspace.state / "mirrored")
     found = MirrorPlaces(urls, str(places.folder), places.prefix, log)
     return Mirrors(found, workspace.artifacts)
-
-
-def _pair(live: Live) -> tuple[str, str]:
-    other = live.candidate.spec.release if live.candidate else ""
-    return live.stable.spec.release, other

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from types import MappingProxyType
 
 from interlock.adapters import lightgbm, onnx, xgboost
@@ -19,9 +20,9 @@ from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
 from interlock.ports import Artifacts, Entry, Json, RecordReader, Scorer
-from interlock.rollout.cohort import NOTHING, arm
+from interlock.rollout.cohort import NOTHING, seen
 from interlock.serve.assemble import Assembler
-from interlock.serve.published import Published, only_stable
+from interlock.serve.published import Published, only_stable, within
 from interlock.serve.request import Signature
 from interlock.serve.scoring import Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
@@ -49,12 +50,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class Live:
-    """What is answered right now. Swapped as one value, so a request never sees half of it."""
+    """What is answered right now. Swapped as one value, so a request never sees half of it.
+
+    `candidates` are those that are loaded, by their digest; `route` names no other.
+    """
 
     route: Route
     epoch: int
     stable: Loaded
-    candidate: Loaded | None
+    candidates: Mapping[str, Loaded]
     ready: bool
     known: Mapping[str, Loaded]
     takes: Mapping[str, Signature]
@@ -63,23 +67,40 @@ class Live:
         self, subject: str | None, about: Mapping[str, object] = NOTHING
     ) -> tuple[str, Loaded]:
         """(arm, release) of one subject, by the cohort; None has no cohort."""
-        chosen = arm(self.route, subject, about)
-        if chosen != "candidate":
-            return chosen, self.stable
-        return ("stable", self.stable) if self.candidate is None else (chosen, self.candidate)
+        name, release = seen(self.route, subject, about)
+        return name, self.candidates[str(release)] if name == "candidate" else self.stable
+
+    @property
+    def splits(self) -> bool:
+        """Whether some subjects are not answered as the control is."""
+        return self.route.weight > 0 and bool(self.candidates or self.route.arms)
+
+    @cached_property
+    def releases(self) -> tuple[str, ...]:
+        """The digests of all that answer, the stable one first."""
+        return (self.stable.spec.release, *self.candidates)
+
+    def others(self, one: Loaded) -> tuple[str, ...]:
+        """By which releases the rows that `one` answered are scored too."""
+        return self.releases[1:] if one is self.stable else self.releases[:1]
+
+    def alone(self) -> Live:
+        """Without candidates: what counts when nobody knows whether the Route still stands."""
+        known = {self.stable.spec.release: self.stable}
+        return replace(self, route=within(self.route, ()), candidates={}, known=known)
 
     def carried(self, release: str) -> tuple[str, Loaded] | None:
         """(arm, release) for a digest that upstream decided on; None when nobody knows it here."""
         found = self.known.get(release)
         if found is None or found is self.stable:
             return None if found is None else ("stable", found)
-        return ("candidate" if found is self.candidate else "pinned"), found
+        return ("candidate" if release in self.candidates else "pinned"), found
 
     @cached_property
     def published(self) -> Published:
         """What services are told: only what is loaded here."""
         route = replace(self.route, epoch=self.epoch, stable=self.stable.spec.release)
-        if self.candidate is None:
+        if not self.candidates:
             route = only_stable(route)
         return Published(route, tuple(self.known), self.stable.spec.services)
 
@@ -191,19 +212,19 @@ class Releases:
         route, flaw = self._read(entry)
         self._again = elapsed() + self._pace.retry
         stable = self._stable(route.stable)
-        candidate = self._candidate(route.candidate)
+        candidates = self._candidates([one.release for one in route.candidates])
         self.candidate_error = flaw or self.candidate_error
         if stable is None:
             return
         if self._live is None:
             self._remember(route)
-        used = {one.spec.release: one for one in (stable, candidate) if one is not None}
+        used = {**candidates, stable.spec.release: stable}
         self._keep(used)
         known = {name: one for name, one in self._warm.items() if name not in route.blocked}
         self._body = entry.body
         self._live = Live(
-            route, entry.version, stable, candidate, not stable.problems, {**known, **used},
-            _takes(stable.spec, candidate.spec if candidate else None),
+            within(route, candidates), entry.version, stable, candidates, not stable.problems,
+            {**known, **used}, _takes(stable.spec, [one.spec for one in candidates.values()]),
         )  # fmt: skip
 
     def _read(self, entry: Entry) -> tuple[Route, str | None]:
@@ -234,8 +255,7 @@ class Releases:
         found: list[str] = []
         with suppress(InterlockError):
             for entry in self._record.history(self._ref)[-RECENT:]:
-                past = Route.from_json(entry.body)
-                found += [one for one in (past.stable, past.candidate) if one]
+                found += Route.from_json(entry.body).releases
         return found
 
     def _stable(self, digest: str | None) -> Loaded | None:
@@ -251,17 +271,19 @@ class Releases:
         self.stable_error = "; ".join(found.problems.values()) or None
         return before if found.problems and before and not before.problems else found
 
-    def _candidate(self, digest: str | None) -> Loaded | None:
-        self.candidate_error = None
-        if digest is None:
-            return None
-        try:
-            found = self._loaded(digest)
-        except InterlockError as error:
-            self.candidate_error = str(error)
-            return None
-        self.candidate_error = "; ".join(found.problems.values()) or None
-        return None if found.problems else found
+    def _candidates(self, digests: Sequence[str]) -> dict[str, Loaded]:
+        """Those that load whole. One that does not costs its own place, and no other."""
+        found: dict[str, Loaded] = {}
+        wrong: list[str] = []
+        for digest in digests:
+            try:
+                found[digest] = self._loaded(digest)
+            except InterlockError as error:
+                wrong.append(str(error))
+        broken = [one for one in found.values() if one.problems]
+        wrong += [said for one in broken for said in one.problems.values()]
+        self.candidate_error = "; ".join(wrong) or None
+        return {name: one for name, one in found.items() if not one.problems}
 
     def _loaded(self, digest: str) -> Loaded:
         found = self._warm.get(digest)
@@ -289,15 +311,17 @@ class Releases:
         self._warm = dict(list(kept.items())[max(spare, 0) :])
 
 
-def _takes(stable: ServingSpec, candidate: ServingSpec | None) -> dict[str, Signature]:
-    """As the stable release says; columns that only the candidate knows are let through."""
+def _takes(stable: ServingSpec, candidates: Sequence[ServingSpec]) -> dict[str, Signature]:
+    """As the stable release says; columns that only a candidate knows are let through.
+
+    Of a model that several candidates bring, the first of them says what must be sent.
+    """
     found = {}
-    for name in [*(candidate.models if candidate else ()), *stable.models]:
-        other = candidate.models.get(name) if candidate else None
-        spec = stable.models.get(name) or other
-        if spec is not None:
-            types = {**(other.columns if other else {}), **spec.columns}
-            found[name] = Signature(types, spec.required(stable.subject))
+    names = dict.fromkeys([*chain.from_iterable(one.models for one in candidates), *stable.models])
+    for name in names:
+        told = [one.models[name] for one in (stable, *candidates) if name in one.models]
+        types = {column: type for spec in reversed(told) for column, type in spec.columns.items()}
+        found[name] = Signature(types, told[0].required(stable.subject))
     return found
 
 

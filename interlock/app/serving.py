@@ -10,7 +10,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -25,7 +24,7 @@ from interlock.define.keys import entity_keys, instant_text
 from interlock.define.release import Filter
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.ports import Artifacts, Json, OnlineStore, PredictionLog, RecordReader
-from interlock.rollout.cohort import arm, unknown
+from interlock.rollout.cohort import NOTHING, arm, unknown
 from interlock.serve.assemble import Columns
 from interlock.serve.carried import read_header
 from interlock.serve.scoring import Loaded, Part, Scored, join_columns, score_together
@@ -96,9 +95,7 @@ class Gateway:
         if live is None:
             why = self.releases.record_error or self.releases.stable_error
             raise Unavailable(f"no release is loaded: {why}")
-        if live.candidate is not None and not leased:
-            return replace(live, candidate=None, known={live.stable.spec.release: live.stable})
-        return live
+        return live.alone() if live.candidates and not leased else live
 
     def answer(self, ask: Ask) -> Answered:
         """The answers to `ask`, logged. Raises only for what the caller, or nobody, can mend."""
@@ -190,7 +187,7 @@ class Gateway:
     def push(self, table: str, rows: Sequence[Any], at: datetime | None) -> Pushed:
         """Rows for a pushed table, checked against the releases that answer now."""
         live = self.live()
-        specs = [one.spec for one in (live.stable, live.candidate) if one is not None]
+        specs = [one.spec for one in (live.stable, *live.candidates.values())]
         spec = spec_of(specs, table)
         if self.pusher is None:
             raise Unavailable(
@@ -205,21 +202,24 @@ class Gateway:
         if live.route.filter:
             about = _about(columns, live.route.filter, ask.count)
             self._counts["no_attribute"] += sum(unknown(live.route.filter, row) for row in about)
-            return _filtered(live, pinned, subjects, about)
+            return _divided(live, pinned, subjects, about)
+        if live.route.arms and live.splits:
+            return _divided(live, pinned, subjects, [NOTHING] * ask.count)
         if pinned is not None:
             return [pinned]
-        if live.candidate is None or live.route.weight <= 0:
+        if not live.splits:
             return [Share("stable", live.stable, None)]
+        ((_, loaded),) = live.candidates.items()
         arms = ["stable" if s is None else arm(live.route, s) for s in subjects]
         candidate = [row for row, chosen in enumerate(arms) if chosen == "candidate"]
         if not candidate:
             return [Share("stable", live.stable, None)]
         if len(candidate) == len(arms):
-            return [Share("candidate", live.candidate, None)]
+            return [Share("candidate", loaded, None)]
         stable = [row for row, chosen in enumerate(arms) if chosen == "stable"]
         return [
             Share("stable", live.stable, stable),
-            Share("candidate", live.candidate, candidate),
+            Share("candidate", loaded, candidate),
         ]
 
     def _pinned(self, live: Live, ask: Ask) -> Share | None:
@@ -236,24 +236,23 @@ class Gateway:
         return Share(*found, None)
 
     def _mirror(self, live: Live, model: str, at: datetime, done: Sequence[_Done]) -> None:
-        """Hand the rows to whoever scores them by the other release; nobody waits for that.
+        """Hand the rows to whoever scores them by the other releases; nobody waits for that.
 
         In replayed time the caller moves the clock, so there the answer waits.
         """
-        candidate = live.candidate
-        if not live.route.mirror or candidate is None:
+        if not live.route.mirror or not live.candidates:
             return
         alike: dict[tuple[str, ...], list[tuple[Sequence[str], Columns]]] = {}
         for asked, answered in done:
             for share in asked.shares:
                 if share.arm in ("pinned", "outside"):
                     continue
-                other = candidate if share.loaded is live.stable else live.stable
                 ids = answered.ids
                 if share.rows is not None:
                     ids = tuple(ids[row] for row in share.rows)
                 part = ids, _part(asked.columns, share.rows)
-                alike.setdefault((other.spec.release, *asked.columns), []).append(part)
+                for other in live.others(share.loaded):
+                    alike.setdefault((other, *asked.columns), []).append(part)
         rows = [_mirrored(release, parts) for (release, *_), parts in alike.items()]
         if self.mirrors is not None and rows:
             self.mirrors.offer(live, model, at.timestamp(), rows, wait=self.replay_clock)
@@ -298,7 +297,7 @@ class Gateway:
             "leased": watched.leased,
             "epoch": live.epoch if live else None,
             "stable": live.stable.spec.release if live else None,
-            "candidate": live.candidate.spec.release if live and live.candidate else None,
+            "candidates": [*live.candidates] if live else [],
             "weight": live.route.weight if live else None,
             "mirror": live.route.mirror if live else None,
             "stage": live.route.stage if live else None,
@@ -324,9 +323,9 @@ def _mirrored(release: str, parts: Sequence[tuple[Sequence[str], Columns]]) -> M
 
 
 def _of_version(live: Live, model: str, version: str) -> Loaded:
-    for loaded in (live.stable, live.candidate):
-        spec = loaded.spec.models.get(model) if loaded else None
-        if loaded and spec and spec.version == version:
+    for loaded in (live.stable, *live.candidates.values()):
+        spec = loaded.spec.models.get(model)
+        if spec and spec.version == version:
             return loaded
     raise NotFound(f"model:{model} has no version {version} here")
 
@@ -349,27 +348,27 @@ def _about(columns: Columns, filter: Filter, count: int) -> list[dict[str, objec
     return [{name: columns[name][row] for name in said} for row in range(count)]
 
 
-def _filtered(
+def _divided(
     live: Live,
     pinned: Share | None,
     subjects: Sequence[str | None],
     about: Sequence[Mapping[str, object]],
 ) -> list[Share]:
-    """As without a filter, and apart from that the rows outside: they are judged by nobody.
+    """Each row to its release, and apart from these the rows outside: judged by nobody.
 
     They too are answered by the release that upstream decided on.
     """
     if pinned is not None and pinned.arm == "pinned":
         return [pinned]
-    chosen: dict[str, tuple[Loaded, list[int]]] = {}
+    chosen: dict[tuple[str, str], tuple[Loaded, list[int]]] = {}
     for row, (subject, said) in enumerate(zip(subjects, about, strict=True)):
         name, loaded = live.assign(subject, said)
         if pinned is not None:
             name, loaded = "outside" if name == "outside" else pinned.arm, pinned.loaded
-        chosen.setdefault(name, (loaded, []))[1].append(row)
+        chosen.setdefault((name, loaded.spec.release), (loaded, []))[1].append(row)
     return [
         Share(name, loaded, None if len(rows) == len(subjects) else rows)
-        for name, (loaded, rows) in chosen.items()
+        for (name, _), (loaded, rows) in chosen.items()
     ]
 
 

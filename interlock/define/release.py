@@ -132,7 +132,7 @@ class Route:
 
 
 def _differ(names: list[str]) -> bool:
-    return len(set(names)) == len(names)
+    return all(names.count(one) == 1 for one in names)  # what stands there may not be text
 
 
 def _arms(said: object) -> tuple[Arm | None, ...]:

@@ -44,7 +44,8 @@ def keys_of(services: Iterable[str]) -> list[str]:
 def splits(route: Route) -> bool:
     """Whether two subjects may be told different things right now."""
     everybody = route.weight >= 1 and not route.filter
-    return route.candidate is not None and route.weight > 0 and not everybody
+    alone = everybody and len(route.arms) <= 1
+    return bool(route.candidates) and route.weight > 0 and not alone
 
 
 def flag_of(key: str, route: Route, epoch: int, release: str, arm: str) -> Flag:

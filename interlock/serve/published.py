@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,3 +57,14 @@ def sound(route: Route) -> Route:
 def only_stable(route: Route) -> Route:
     """`route` without candidates: what may be answered while the rest cannot be trusted."""
     return replace(route, candidate=None, weight=0.0, mirror=False, filter=(), arms=())
+
+
+def within(route: Route, loaded: Container[str]) -> Route:
+    """`route` with those candidates alone that are `loaded`; the place of another is empty.
+
+    It stays a Route of its stage: whom its filter does not let in is still told apart.
+    """
+    arms = tuple(one if one and one.release in loaded else None for one in route.arms)
+    candidate = route.candidate if route.candidate in loaded else None
+    same = (candidate, arms) == (route.candidate, route.arms)
+    return route if same else replace(route, candidate=candidate, arms=arms)

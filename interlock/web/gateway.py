@@ -252,7 +252,7 @@ def _model_ready(gateway: Gateway, model: str, version: str | None = None) -> Re
 
 def _served(live: Live, model: str) -> dict[str, Loaded]:
     """The releases that have `model`, by the version of it that they have; the stable one first."""
-    releases = (one for one in (live.candidate, live.stable) if one is not None)
+    releases = (*reversed([*live.candidates.values()]), live.stable)
     found = {one.spec.models[model].version: one for one in releases if model in one.spec.models}
     return dict(reversed(found.items()))
 

@@ -111,10 +111,11 @@ def _gauges(gateway: Gateway, waiting: int) -> Iterator[_Family]:
 
 def _releases(gateway: Gateway) -> Iterator[_Family]:
     live, stores = gateway.releases.live, gateway.stores
-    roles = {"stable": live.stable, "candidate": live.candidate} if live else {}
+    named = [("candidate", release) for release in live.candidates] if live else []
+    roles = [("stable", live.stable.spec.release), *named] if live else []
     yield _Family(
         "interlock_release_info", "gauge", "The releases that are loaded, by what they are.",
-        {_label(role=role, release=one.spec.release): 1 for role, one in roles.items() if one},
+        {_label(role=role, release=release): 1 for role, release in roles},
     )  # fmt: skip
     yield _Family("interlock_build_info", "gauge", "The version of Interlock.",
                   {_label(version=__version__): 1})  # fmt: skip

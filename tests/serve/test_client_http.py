@@ -198,7 +198,7 @@ def test_a_route_row_edited_by_hand_is_never_followed(made: World, url: str) -> 
             entry.ref, entry.version, entry.body | edit, entry.written_at, "somebody"
         )
         assert until(lambda: client.assign("1").release == STABLE)
-        assert made.gateway.live().candidate is None
+        assert made.gateway.live().candidates == {}
         assert made.gateway.live().stable.spec.release == STABLE
         assert made.gateway.status()["candidate_error"]
     client.stop()

@@ -94,7 +94,7 @@ def test_a_candidate_that_does_not_load_is_never_shown(served: World) -> None:
     answered = served.gateway.answer(ask([1, 2, 3]))
     assert set(answered.releases()) == {STABLE}
     status = served.gateway.status()
-    assert (status["epoch"], status["candidate"], status["ready"]) == (1, None, True)
+    assert (status["epoch"], status["candidates"], status["ready"]) == (1, [], True)
     assert "not what its digest says" in status["candidate_error"]
     served.release(THIRD, 3)  # mended: the next look finds it, without a move of the Route
     served.gateway.releases.poll()
