@@ -167,8 +167,8 @@ def null_rehearsal(new: Side, scored: Scored) -> Evidence:
 class KpiOnHistory:
     """A service's KPI before and after, and what the judge must know to watch it later.
 
-    `difference_variance` is per unit, with the units of one day taken together; `variance` that
-    of the number itself from unit to unit of one day.
+    `difference_variance` is per unit, with the units of one day taken together, and never less
+    than history can rule out; `variance` that of the number itself from unit to unit of one day.
     """
 
     comparison: KpiComparison
@@ -184,7 +184,7 @@ def kpi(new: Side, service: Service, scored: Scored) -> tuple[Evidence, KpiOnHis
     old_rows = kpi_rows(new, service, scored, scored.old)
     new_rows = kpi_rows(new, service, scored, scored.new)
     found = compare_kpi(old_rows, new_rows, service.kpi)
-    history = _history(found, old_rows, new_rows)
+    history = on_history(found, old_rows, new_rows)
     body: dict[str, Any] = found.to_json()
     evidence = Evidence(
         check=f"kpi:{service.service}",
@@ -232,15 +232,25 @@ def kpi_rows(side: Side, service: Service, scored: Scored, scores: Floats) -> Kp
     )
 
 
-def _history(found: KpiComparison, old: KpiRows, new: KpiRows) -> KpiOnHistory:
+def on_history(found: KpiComparison, old: KpiRows, new: KpiRows) -> KpiOnHistory:
+    """What the rows of both releases, unit by unit, say of the rollout to come."""
     mean_weight = float(old.weights.mean()) or 1.0
     days, where = np.unique(old.day.astype(str), return_inverse=True)
     paired = len(old.value) == len(new.value)
     difference = (new.value - old.value if paired else old.value) / mean_weight
     by_day = np.bincount(where, weights=difference, minlength=len(days))
     units_per_day = len(old.value) / max(len(days), 1)
-    spread = float(np.var(by_day)) / units_per_day if len(days) > 1 else float(np.var(difference))
     level = old.value / mean_weight
+    # Few days may be alike by luck, and units that never differed may differ yet.
+    spread = float(np.var(difference)) + _unseen(level) if len(level) else 0.0
+    if len(days) > 1:
+        spread = max(spread, float(np.var(by_day, ddof=1)) / units_per_day)
     days_level = np.bincount(where, weights=level) / np.maximum(np.bincount(where), 1)
     own = float(np.var(level - days_level[where])) if len(level) else 0.0
     return KpiOnHistory(found, found.old, max(spread, 1e-9), mean_weight, units_per_day, own)
+
+
+def _unseen(level: Floats) -> float:
+    """Variance per unit of differences too rare to be in history: at most 3 in n units (95 %),
+    each as large as the KPI itself."""
+    return 3 / len(level) * float(np.mean(level**2))

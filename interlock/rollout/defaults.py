@@ -222,7 +222,8 @@ def _business(planned: Planned) -> tuple[Guardrail, ...]:
     )  # fmt: skip
     paired = (
         Guardrail(
-            f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired", scale=kpi.difference_variance,
+            f"kpi:{kpi.service}", f"kpi:{kpi.service}", "paired",
+            scale=_planned_for(kpi, kpi.difference_variance, kpi.units_per_bucket),
             direction="higher_is_worse" if kpi.better == "lower" else "lower_is_worse",
             margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",) if kpi.required else (),
             weight=BUSINESS / shares / (1 if kpi.variance is None else 2), labels=True,
@@ -244,6 +245,15 @@ def _seen(paired: Guardrail, planned: Planned) -> Iterator[Guardrail]:
         return
     units = max(plan.units_per_bucket * planned.two_arm_share, 0.25)
     yield replace(
-        paired, name=f"kpi_seen:{plan.service}", form="mean", scale=max(plan.variance, 1e-9),
-        gate=(), bucket_units=units,
+        paired, name=f"kpi_seen:{plan.service}", form="mean",
+        scale=_planned_for(plan, plan.variance, units), gate=(), bucket_units=units,
     )  # fmt: skip
+
+
+def _planned_for(kpi: KpiPlan, variance: float, units: float) -> float:
+    """The variance that the evidence is made for, in buckets of `units`.
+
+    What history says, and a tenth of the square that a whole bucket of the margin is: in a test
+    made for less, a bucket of no difference at all would look like noise of its own size.
+    """
+    return max(variance, 0.1 * units * (kpi.margin * kpi.baseline) ** 2, 1e-9)

@@ -24,6 +24,10 @@ _PER_LOG_RATIO = 8.25
 _PER_ABSOLUTE = 5.4
 _PER_SPLIT = 8.0
 
+# However calm, evidence of a mean or of pairs grows by at most half a nat per bucket: fewer than
+# eight show nothing at 0.05.
+FEWEST = 8.0
+
 # Mirrored scores stand for no latency: what is compared only where both arms are shown.
 _NOT_WHILE_MIRRORED: Mapping[str, tuple[Gate, ...]] = {
     "log_latency": ("shadow", "soak"), "slow": ("soak",),
@@ -91,9 +95,11 @@ def to_go(one: Guardrail, stage: Stage, seen: tuple[float, float], arms: int = 1
 
 
 def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
-    """Days until a paired KPI is shown to be within its margin, median run."""
+    """Days until a paired KPI is shown to be within its margin, median run; a bucket is a day."""
     margin = kpi.margin * abs(kpi.baseline)
-    return _PER_EFFECT * kpi.difference_variance / margin**2 / units_per_day if margin else inf
+    if not margin:
+        return inf
+    return max(_PER_EFFECT * kpi.difference_variance / margin**2 / units_per_day, FEWEST)
 
 
 def days_of(stage: Stage, needed: Sequence[Need]) -> float:
@@ -156,12 +162,16 @@ def _cost(
 
 def _effective(one: Guardrail, weight: float) -> float:
     """Effective units by which the margin is excluded."""
-    if one.form == "paired":
-        margin = max(one.margin * abs(one.baseline or 0.0), one.margin_absolute)
-        return _PER_EFFECT * one.scale / margin**2
     if one.form == "split":
         return _PER_SPLIT / one.margin**2
-    return min(_relative(one), _absolute(one, weight))
+    if one.form == "rate":
+        return min(_relative(one), _absolute(one, weight))
+    if one.form == "mean":
+        by_noise = min(_relative(one), _absolute(one, weight))
+    else:
+        margin = max(one.margin * abs(one.baseline or 0.0), one.margin_absolute)
+        by_noise = _PER_EFFECT * one.scale / margin**2
+    return max(by_noise, FEWEST * one.bucket_units)
 
 
 def _relative(one: Guardrail) -> float:

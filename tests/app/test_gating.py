@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import app_world as world
+import numpy as np
 import pytest
+import trips_world
 
 from interlock.app.changes import all_changes
+from interlock.app.modelchecks import on_history
 from interlock.app.planning import plan_now
 from interlock.app.workspace import Workspace
+from interlock.define.definitions import Kpi
 from interlock.errors import Refused
+from interlock.models.kpi import KpiRows, compare_kpi
+from interlock.models.metrics import Floats
 from interlock.plan.explain import explain
 from interlock.plan.plan import Plan
 
@@ -78,3 +86,33 @@ def test_what_only_measuring_shows_is_refused_then_and_the_change_is_closed(
     (said,) = caught.value.objections
     assert said.startswith("decisions:rebooking in mirror needs about")
     assert world.current(live, "CR-2").state == "WITHDRAWN"
+
+
+def test_a_kpi_that_was_the_same_throughout_history_is_watched_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    folder = trips_world.write_trips(tmp_path / "trips")
+    file = folder / "services/rebooking.yaml"
+    value = file.read_text().split("      CASE")[1].split("\n")[0]
+    file.write_text(file.read_text().replace(f"CASE{value}", "1.0 AS value"))
+    with world.opened(folder) as workspace:
+        change = world.proposed(workspace, "First release")
+    (kpi,) = [g for g in change.details["judge"]["guardrails"] if g["name"] == "kpi:rebooking"]
+    assert kpi["gate"] == [], "seven days cannot show it, however calm it is"
+    (said,) = [note for note in (change.plan or {})["notes"] if "watched for harm only" in note]
+    assert "kpi:rebooking" in said
+
+
+def test_few_days_that_are_alike_by_luck_do_not_hide_how_much_units_differ() -> None:
+    day, one = np.repeat(["1", "2", "3"], 40), np.ones(120)
+    declared = Kpi(name="cost", better="lower", margin=0.05, sql="-")
+
+    def variance(new: Floats) -> float:
+        old, rows = (KpiRows(np.arange(120), day, values) for values in (one, new))
+        return on_history(compare_kpi(old, rows, declared), old, rows).difference_variance
+
+    assert variance(one) == pytest.approx(3 / 120), "one in forty may differ, and was not seen"
+    swapped = one + np.tile([1.0, -1.0], 60)
+    assert variance(swapped) > 1, "each day's sum is the same"
+    stormy = one + np.repeat([1.0, 0.0, 0.0], 40)
+    assert variance(stormy) == pytest.approx(np.var([40.0, 0.0, 0.0], ddof=1) / 40), "a day is one"

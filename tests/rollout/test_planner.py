@@ -17,7 +17,7 @@ from interlock.rollout.defaults import DecisionPlan, KpiPlan, Planned, default_g
 from interlock.rollout.eprocess import Moments
 from interlock.rollout.evidence import evidence
 from interlock.rollout.metrics import Guardrail
-from interlock.rollout.planner import Need, days_of, lasts, needs
+from interlock.rollout.planner import Need, days_of, days_to_show, lasts, needs
 from interlock.rollout.strata import Strata
 
 DEFAULTS = default_guardrails(
@@ -111,6 +111,29 @@ def test_the_rule_of_thumb_is_the_median_of_simulated_rollouts() -> None:
     through = np.argmax(safe >= log(1 / BETA), axis=1) * 2.0 * per
     median = float(np.median(through[through > 0]))
     assert 0.5 < median / need.units < 2
+
+
+@pytest.mark.parametrize("units", [3.0, 1000.0, 1e6])
+@pytest.mark.parametrize("unlike", [0.0, 0.3])
+def test_a_kpi_that_hardly_moves_is_shown_in_the_days_that_were_planned(
+    units: float, unlike: float
+) -> None:
+    """History says next to nothing of its variance; the evidence must not wait for more."""
+    plan = KpiPlan("desk", 2.0, 1e-9, 0.05, "lower", units)
+    guardrails = default_guardrails(Planned(50, {"half": 0.5}, kpis=(plan,)))
+    (it,) = [one for one in guardrails if one.name == "kpi:desk"]
+    soak = Stage(name="soak", weight=1, hold=3 * DAY)
+    (need,) = needs([replace(it, labels=False)], [soak], units)
+    assert need.days == days_to_show(plan, units) == 8
+    rng, days = np.random.default_rng(5), 40
+    # A day's sum is off by `unlike` of what a day of the whole margin would be.
+    off = rng.normal(0, unlike * units * plan.margin * plan.baseline, (200, days))
+    sums = Moments(np.full(off.shape, units), off, off**2 / units)
+    found = Strata(tuple((day, "soak") for day in range(days)), {"paired": sums})
+    safe = evidence(it, found, ALPHA, BETA).safe
+    through = np.argmax(safe >= log(1 / BETA), axis=1) + 1
+    assert 8 <= np.median(through) <= 12
+    assert not (safe[:, :7] >= log(1 / BETA)).any(), "fewer buckets can show nothing"
 
 
 def test_planning_loads_no_numbers() -> None:
