@@ -143,11 +143,13 @@ def serve(kind: str, folder: Path, listening: int) -> None:
     """A server process: `gateway`, `mirrored`, `bare` (our scorer), or `booster` (LightGBM's)."""
     import uvicorn
 
+    from interlock.web.wire import protocol_of
+
     app = _gateway(folder, kind) if kind in GATEWAYS else _bare(folder, kind)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol_of(app) if kind in GATEWAYS else "httptools",
         log_level="warning",
         access_log=False,
         timeout_keep_alive=60,

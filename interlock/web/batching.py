@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Protocol
 
 from interlock.app.asked import Answered, Ask
 from interlock.app.serving import Gateway
@@ -32,10 +32,12 @@ class Busy(Unavailable):
         self.after = after
 
 
-class _Waiting(NamedTuple):
-    ask: Ask
-    until: float
-    answered: asyncio.Future[Answered]
+class Waiting(Protocol):
+    """Somebody who waits for a turn. `ask` raises `InterlockError` for what is no request."""
+
+    def gone(self) -> bool: ...
+    def ask(self) -> Ask: ...
+    def told(self, found: Answered | InterlockError) -> None: ...
 
 
 class Batcher:
@@ -44,53 +46,69 @@ class Batcher:
     def __init__(self, gateway: Gateway, most: int = MOST_WAITING) -> None:
         self._gateway = gateway
         self._most = most
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[float, Waiting]] = deque()
 
     def waiting(self) -> int:
         """How many requests wait for a turn."""
         return len(self._waiting)
 
-    async def answer(self, ask: Ask, patience: float = PATIENCE) -> Answered:
-        """As `Gateway.answer`; raises `Busy` when too many wait, or `patience` (s) ran out."""
+    def put(self, one: Waiting, patience: float = PATIENCE) -> None:
+        """`one` is told soon: `Busy` when `patience` (s) ran out. Raises it when too many wait."""
         if len(self._waiting) >= self._most:
             self._gateway.count("refused")
             raise Busy(f"{self._most} requests are waiting already")
-        loop = asyncio.get_running_loop()
-        one = _Waiting(ask, time.perf_counter() + patience, loop.create_future())
         if not self._waiting:
+            loop = asyncio.get_running_loop()
             loop.call_soon(self._turn, loop)
-        self._waiting.append(one)
-        return await one.answered
+        self._waiting.append((time.perf_counter() + patience, one))
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        taken = self._take()
+        taken: deque[Waiting] = deque()
         try:
-            found = self._gateway.answers([one.ask for one in taken])
-        except InterlockError as error:  # nothing is loaded: it is true for all of them
-            found = [error] * len(taken)
+            self._answer(taken, self._take(taken))
         finally:
             if self._waiting:
                 loop.call_soon(self._turn, loop)
-        for one, got in zip(taken, found, strict=True):
-            if one.answered.done():
-                continue  # the caller has gone
-            if isinstance(got, InterlockError):
-                one.answered.set_exception(got)
-            else:
-                one.answered.set_result(got)
+            # Only a mistake of ours leaves somebody: it is in the log, and nobody waits for ever.
+            for one in taken:
+                one.told(Unavailable("this request could not be answered"))
 
-    def _take(self) -> list[_Waiting]:
-        """The oldest that still wait, up to a turn's rows; at least one of them."""
-        taken: list[_Waiting] = []
+    def _answer(self, taken: deque[Waiting], asks: list[Ask]) -> None:
+        found: list[Answered | InterlockError]
+        try:
+            found = self._gateway.answers(asks)
+        except InterlockError as error:  # nothing is loaded: it is true for all of them
+            found = [error] * len(taken)
+        for got in found:
+            taken[0].told(got)
+            taken.popleft()
+
+    def _take(self, taken: deque[Waiting]) -> list[Ask]:
+        """What the oldest ask who still wait, up to a turn's rows; at least one of them."""
+        asks: list[Ask] = []
         rows, now = 0, time.perf_counter()
-        while self._waiting and (not taken or rows + self._waiting[0].ask.count <= ROWS_A_TURN):
-            one = self._waiting.popleft()
-            if one.answered.done():
-                continue
-            if one.until < now:
-                self._gateway.count("too_late")
-                one.answered.set_exception(Busy("the answer would have come too late"))
+        while self._waiting:
+            until, one = self._waiting.popleft()
+            if one.gone():
                 continue
             taken.append(one)
-            rows += one.ask.count
-        return taken
+            ask = self._asked(one, until < now)
+            if isinstance(ask, InterlockError):
+                one.told(ask)
+                taken.pop()
+                continue
+            rows += ask.count
+            if asks and rows > ROWS_A_TURN:
+                self._waiting.appendleft((until, taken.pop()))
+                break
+            asks.append(ask)
+        return asks
+
+    def _asked(self, one: Waiting, late: bool) -> Ask | InterlockError:
+        if late:
+            self._gateway.count("too_late")
+            return Busy("the answer would have come too late")
+        try:
+            return one.ask()
+        except InterlockError as error:
+            return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -17,115 +17,78 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from interlock import __version__
-from interlock.app.asked import Answered
-from interlock.app.chance import chance
 from interlock.app.releases import Live
 from interlock.app.serving import Gateway
-from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
-from interlock.serve import traced
-from interlock.serve.carried import Carried
+from interlock.errors import InterlockError, Unavailable
 from interlock.serve.scoring import Loaded
-from interlock.web import metrics, ofrep, oip, published, push, tensors
-from interlock.web.batching import MOST_WAITING, Batcher, Busy
+from interlock.web import metrics, ofrep, oip, published, push
+from interlock.web.batching import MOST_WAITING, Batcher
 from interlock.web.metrics import Meter
+from interlock.web.predictions import Question, Reply, Said, Slow, TooLarge, refusal
 from interlock.web.upstream import Upstream, upstream_of
 
 LARGEST_BODY = 8 * 1024 * 1024
 SLOWEST_BODY = 20.0  # seconds
 GONE = 499  # for the count of how requests ended; nobody is told
-RELEASE_HEADER = b"x-interlock-release"
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
-_TRACE, _TRACED = traced.HEADER.encode(), traced.RESPONSE.encode()
-_JSON = (b"content-type", b"application/json")
-_BYTES = (b"content-type", b"application/octet-stream")
+Headers = list[tuple[bytes, bytes]]
 
 
-class Said(NamedTuple):
-    """A prediction's request line and headers; `carried` is the release in them, if any."""
-
-    model: str
-    version: str | None
-    headers: list[tuple[bytes, bytes]]
-    carried: Carried | None
-
-
-class Slow(Unusable):
-    """The caller began a request and did not go on with it."""
-
-
-class TooLarge(Unusable):
-    """More bytes than any request needs."""
-
-
-def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> ASGIApp:
+class DataPlane:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
-    batcher, meter = Batcher(gateway, most_waiting), Meter()
-    upstream, flags = Upstream(gateway), ofrep.Flags(gateway)
-    others = [*push.routes(gateway), *published.routes(gateway)]
-    others.append(metrics.route(gateway, meter, batcher.waiting))
-    rest = Starlette(routes=[*_routes(gateway), *others])
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, gateway: Gateway, most_waiting: int = MOST_WAITING) -> None:
+        self.gateway = gateway
+        self.batcher, self.meter = Batcher(gateway, most_waiting), Meter()
+        self.upstream, self._flags = Upstream(gateway), ofrep.Flags(gateway)
+        others = [*push.routes(gateway), *published.routes(gateway)]
+        others.append(metrics.route(gateway, self.meter, self.batcher.waiting))
+        self._rest = Starlette(routes=[*_routes(gateway), *others])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             found = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
             if found:
-                carried = upstream_of(scope["headers"])
-                if carried is not None:
-                    await upstream.reach(carried)
-                began = time.perf_counter()
-                said = Said(found[1], found[2], scope["headers"], carried)
-                status = await _infer(batcher, said, receive, send)
-                meter.note(status, time.perf_counter() - began)
+                await self._predict(found[1], found[2], scope["headers"], receive, send)
                 return
             if scope["path"].startswith(ofrep.PATH):
-                await flags(scope, receive, send)
+                await self._flags(scope, receive, send)
                 return
-        await rest(scope, receive, send)
+        await self._rest(scope, receive, send)
 
-    return app
+    async def _predict(
+        self, model: str, version: str | None, headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        carried = upstream_of(headers)
+        if carried is not None:
+            await self.upstream.reach(carried)
+        said = Said(model, version, headers, carried, time.perf_counter())
+        reply = await self._reply(said, receive)
+        if reply is not None:
+            status, answered, body = reply
+            await send({"type": "http.response.start", "status": status, "headers": answered})
+            await send({"type": "http.response.body", "body": body})
+        self.meter.note(reply.status if reply else GONE, time.perf_counter() - said.arrived)
 
-
-async def _infer(batcher: Batcher, asked: Said, receive: Receive, send: Send) -> int:
-    """Answer one request; its status, `GONE` when nobody was there any more."""
-    headers = [_JSON]
-    try:
-        door = _door(asked)
-        body = await _body(receive)
-        if body is None:
-            return GONE
-        inquiry = oip.parse(door, body)
-        trace = inquiry.ask.trace
-        if trace is not None:
-            headers.append((_TRACED, trace.text.encode()))
-        answered = await batcher.answer(inquiry.ask)
-        status, said, json_length = _reply_to(inquiry, answered)
-        header = _release_header(answered)
-        if header is not None:
-            headers.append((RELEASE_HEADER, header))
-        if json_length is not None:
-            headers[0] = _BYTES
-            headers.append((tensors.HEADER, str(json_length).encode()))
-    except InterlockError as error:
-        status, said = _status(error), orjson.dumps({"error": error.message})
-        if isinstance(error, Busy):
-            headers.append((b"retry-after", str(error.after).encode()))
-        if isinstance(error, Slow | TooLarge):  # what still comes belongs to no request
-            headers.append((b"connection", b"close"))
-    headers.append((b"content-length", str(len(said)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": said})
-    return status
+    async def _reply(self, said: Said, receive: Receive) -> Reply | None:
+        """None when nobody was there any more before all of the request had come."""
+        told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        try:
+            body = await _body(receive)
+            if body is None:
+                return None
+            self.batcher.put(Question(said, body, told.set_result, told.done))
+        except InterlockError as error:
+            return refusal(error)
+        return await told
 
 
-def _reply_to(inquiry: oip.Inquiry, answered: Answered) -> tuple[int, bytes, int | None]:
-    reasons = answered.column("reasons")
-    if "error" in reasons and all(reason == "error" for reason in reasons):
-        # Nothing could be said about any row, and no fallback is declared.
-        return 503, orjson.dumps({"error": answered.column("errors")[0]}), None
-    return 200, *oip.reply(inquiry, answered)
+def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> DataPlane:
+    """The ASGI application of `gateway`, which is started and stopped by its owner."""
+    return DataPlane(gateway, most_waiting)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -151,39 +114,6 @@ async def _whole(receive: Receive) -> bytes | None:
         if not message.get("more_body", False):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
-
-
-def _door(asked: Said) -> oip.Door:
-    said = dict(asked.headers)
-    if said.get(b"content-encoding", b"identity") != b"identity":
-        raise Unusable("the body is compressed; send it as it is, without content-encoding")
-    length, traces = said.get(tensors.HEADER), []
-    if _TRACE in said:
-        traces = [v.decode("latin-1") for k, v in asked.headers if k == _TRACE]
-    return oip.Door(
-        asked.model, asked.version, asked.carried and asked.carried.text,
-        time.perf_counter(), None if length is None else length.decode("latin-1"),
-        traced.entered(traces, chance(traced.NOISE)),
-    )  # fmt: skip
-
-
-def _release_header(answered: Answered) -> bytes | None:
-    """Only when one release answered the whole request: downstream must not have to guess."""
-    if len(answered.shares) != 1:
-        return None
-    return f"{answered.shares[0][1].release};e={answered.epoch}".encode()
-
-
-def _status(error: InterlockError) -> int:
-    if isinstance(error, NotFound):
-        return 404
-    if isinstance(error, Busy):
-        return 429
-    if isinstance(error, Slow):
-        return 408
-    if isinstance(error, TooLarge):
-        return 413
-    return 503 if isinstance(error, Unavailable) else 400
 
 
 def _routes(gateway: Gateway) -> list[Route]:

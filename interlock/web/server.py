@@ -32,9 +32,10 @@ from interlock.errors import InterlockError, Unavailable
 from interlock.web.api.app import api_app
 from interlock.web.api.people import Backing, Rules
 from interlock.web.desk import RecordDesk
-from interlock.web.gateway import gateway_app
+from interlock.web.gateway import DataPlane, gateway_app
 from interlock.web.pages import pages_app
 from interlock.web.signin import Gate
+from interlock.web.wire import protocol_of
 
 DATA_PLANE = ("/v1", "/v2", "/ofrep", "/interlock", "/metrics")
 CONTROL = ("/api",)
@@ -81,7 +82,7 @@ class Application:
     """Data plane, control API and pages behind one door, told apart by the path."""
 
     gateway: Gateway
-    data_plane: ASGIApp
+    data_plane: DataPlane
     control: ASGIApp
     pages: ASGIApp
     closes: tuple[Callable[[], None], ...] = ()
@@ -109,7 +110,8 @@ class Application:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody is being answered, and nobody came for a while."""
-        return not self.busy and time.monotonic() - self.asked > QUIET
+        waiting = self.busy or self.data_plane.batcher.waiting()
+        return not waiting and time.monotonic() - self.asked > QUIET
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _below(scope["path"], DATA_PLANE):
@@ -228,7 +230,7 @@ def run(app: Application, door: socket.socket) -> None:
     """Answer what comes to `door` until told to stop; what was begun is finished."""
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="none", lifespan="on",
+        app, loop="uvloop", http=protocol_of(app.data_plane), ws="none", lifespan="on",
         log_level="warning", access_log=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Announced(config, app)

@@ -36,15 +36,15 @@ class Upstream:
 
         A forged epoch costs one request a second that moment, and nobody else anything.
         """
-        if not self._lacks(said) or elapsed() - self._waited < FRUITLESS:
+        if not self.lacks(said) or elapsed() - self._waited < FRUITLESS:
             return
         self._waited = elapsed()
         for _ in range(int(CATCH_UP / LOOK)):
             await asyncio.sleep(LOOK)
-            if not self._lacks(said):
+            if not self.lacks(said):
                 self._waited = float("-inf")
                 return
 
-    def _lacks(self, said: Carried) -> bool:
+    def lacks(self, said: Carried) -> bool:
         live = self._gateway.releases.live
         return live is not None and said.epoch > live.epoch and said.release not in live.known

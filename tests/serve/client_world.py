@@ -29,11 +29,11 @@ def until(true: Callable[[], Any], seconds: float = 20.0) -> bool:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """The address of an ASGI application behind a real server."""
+def serving(app: Any, http: Any = "auto") -> Iterator[str]:
+    """The address of an ASGI application behind a real server that speaks by `http`."""
     door = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_level="error", lifespan="off", timeout_graceful_shutdown=1, ws="none"
+        app, http=http, log_level="error", lifespan="off", timeout_graceful_shutdown=1, ws="none"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([door],), daemon=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-import uvicorn
+from client_world import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving_world import CANDIDATE, NOW, STABLE, WEATHER, World, body, world
@@ -22,6 +21,7 @@ from interlock.ports import OnlineRow
 from interlock.web import gateway as door
 from interlock.web import oip, tensors
 from interlock.web.gateway import gateway_app
+from interlock.web.wire import protocol_of
 
 INFER = "/v2/models/late/infer"
 HEADER = tensors.HEADER.decode()
@@ -35,20 +35,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.gateway.stop()
 
 
-@pytest.fixture(scope="module")
-def port(served: World) -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(gateway_app(served.gateway), http="httptools", log_level="warning")
-        )
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+@pytest.fixture(scope="module", params=["uvicorn's", "ours"])
+def port(served: World, request: pytest.FixtureRequest) -> Iterator[int]:
+    plane = gateway_app(served.gateway)
+    with serving(plane, protocol_of(plane) if request.param == "ours" else "httptools") as url:
+        yield int(url.rpartition(":")[2])
 
 
 def head(length: int, extra: str = "") -> bytes:

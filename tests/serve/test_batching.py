@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from serving_world import AT, CANDIDATE, World, body, world
 from interlock.app.asked import Answered, Ask
 from interlock.errors import InterlockError, NotFound
 from interlock.web import oip
-from interlock.web.batching import Batcher, Busy
+from interlock.web.batching import PATIENCE, Batcher, Busy
 from interlock.web.gateway import gateway_app
 
 
@@ -36,9 +36,34 @@ def ask(flights: list[int], model: str = "late", **columns: Any) -> Ask:
     return oip.parse(oip.Door(model), orjson.dumps(body(flights, **columns)))[0]
 
 
+@dataclass
+class Waits:
+    """Somebody who waits for an answer to `asked`, and may leave."""
+
+    asked: Ask
+    answer: asyncio.Future[Answered | InterlockError]
+
+    def ask(self) -> Ask:
+        return self.asked
+
+    def gone(self) -> bool:
+        return self.answer.done()
+
+    def told(self, found: Answered | InterlockError) -> None:
+        self.answer.set_result(found)
+
+
+async def answer(
+    batcher: Batcher, asked: Ask, patience: float = PATIENCE
+) -> Answered | InterlockError:
+    waits = Waits(asked, asyncio.get_running_loop().create_future())
+    batcher.put(waits, patience)
+    return await waits.answer
+
+
 def together(batcher: Batcher, asks: list[Ask], **more: Any) -> list[Answered | BaseException]:
     async def all_of_them() -> list[Answered | BaseException]:
-        waiting = (batcher.answer(one, **more) for one in asks)
+        waiting = (answer(batcher, one, **more) for one in asks)
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     return asyncio.run(all_of_them())
@@ -150,10 +175,10 @@ def test_an_answer_nobody_waits_for_any_more_is_not_made(served: World) -> None:
 
     async def leaves() -> None:
         batcher = Batcher(served.gateway)
-        gone = asyncio.ensure_future(batcher.answer(ASKS[0]))
+        gone = asyncio.ensure_future(answer(batcher, ASKS[0]))
         await asyncio.sleep(0)
         gone.cancel()
-        assert said(await batcher.answer(ASKS[1]))
+        assert said(await answer(batcher, ASKS[1]))
 
     asyncio.run(leaves())
     assert [row["key"] for row in served.rows()] == [4]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,13 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-import uvicorn
+from client_world import serving
 from serving_world import CANDIDATE, STABLE, World, body, world
 
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.web.gateway import gateway_app
+from interlock.web.wire import protocol_of
 
 INFER = "/v2/models/late/infer"
 
@@ -38,19 +36,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def client(served: World) -> Iterator[httpx.Client]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        config = uvicorn.Config(gateway_app(served.gateway), log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as made:
-            yield made
-        server.should_exit = True
-        thread.join()
+    plane = gateway_app(served.gateway)
+    with serving(plane, protocol_of(plane)) as url, httpx.Client(base_url=url) as made:
+        yield made
 
 
 def outputs(reply: httpx.Response) -> dict[str, list[Any]]:

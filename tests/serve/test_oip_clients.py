@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-import uvicorn
+from client_world import serving
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_world import World, body, world
@@ -21,6 +18,7 @@ from serving_world import World, body, world
 from interlock.errors import Unusable
 from interlock.web import tensors
 from interlock.web.gateway import gateway_app
+from interlock.web.wire import protocol_of
 
 FLIGHTS = [1, 2, 3, 4]
 INFER = "/v2/models/late/infer"
@@ -36,17 +34,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def address(served: World) -> Iterator[str]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(gateway_app(served.gateway), log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    plane = gateway_app(served.gateway)
+    with serving(plane, protocol_of(plane)) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")
