@@ -54,7 +54,7 @@ def may_go_back_to(workspace: Workspace) -> tuple[str, ...]:
         for change in all_changes(workspace)
         if change.state == "COMMITTED" and change.environment == workspace.environment
     ]
-    return tuple(dict.fromkeys(r for r in found if r and r not in (route.stable, route.candidate)))
+    return tuple(dict.fromkeys(r for r in found if r and r not in route.releases))
 
 
 def open_new(workspace: Workspace, draft: Change) -> Held:

@@ -235,8 +235,7 @@ def _route(copy: Workspace, back_from: str, back_to: str) -> Part:
     route, wrong = copy.route(), []
     if route.stable != back_to:
         wrong.append(f"the Route names {route.stable or 'nothing'}")
-    if route.candidate is not None:
-        wrong.append(f"{route.candidate[:12]} is still a candidate")
+    wrong += [f"{one.release[:12]} is still a candidate" for one in route.candidates]
     if back_from not in route.blocked:
         wrong.append(f"{back_from[:12]} is not blocked: it could be proposed unchanged")
     return Part("route", 1, tuple(wrong))

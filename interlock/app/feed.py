@@ -42,9 +42,8 @@ def live_lookups(workspace: Workspace, unfit: Collection[str] = ()) -> tuple[Loo
     Whoever goes back must not find rows of the day on which the change was committed. What only
     releases in `unfit` read is left where it stands: its rows in the warehouse are not whole.
     """
-    route = workspace.route()
-    releases = (route.stable, route.candidate, *may_go_back_to(workspace))
-    wanted = [digest for digest in releases if digest and digest not in unfit]
+    releases = (*workspace.route().releases, *may_go_back_to(workspace))
+    wanted = [digest for digest in releases if digest not in unfit]
     entries = [workspace.record.get(Ref("serving", digest)) for digest in wanted]
     return lookups_of([ServingSpec.from_json(entry.body) for entry in entries if entry])
 

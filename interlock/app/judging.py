@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interlock.app.counting import BUCKET_S, Measuring
 from interlock.app.ingest import ingest
-from interlock.app.measure import BUCKET_S, Measuring, calm
+from interlock.app.measure import calm
 from interlock.app.modelchecks import KpiOnHistory
 from interlock.app.units import Units, cost, counted, shares_inside
 from interlock.app.versions import Version

@@ -195,7 +195,7 @@ def needed_releases(workspace: Workspace) -> tuple[Needed, ...]:
     for entry in workspace.record.list("route"):
         route = Route.from_json(entry.body)
         found += [(route.stable, f"stable in {route.environment}")]
-        found += [(route.candidate, f"candidate in {route.environment}")]
+        found += [(one.release, f"candidate in {route.environment}") for one in route.candidates]
     for change in all_changes(workspace):
         found += _kept_by(workspace, change)
     return tuple(Needed(release, why) for release, why in dict.fromkeys(found) if release)

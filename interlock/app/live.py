@@ -82,14 +82,15 @@ def frame(found: Standing) -> Frame:
     state = RolloutState.from_json(body) if body else None
     judging: Mapping[str, Any] = change.details.get("judge", {})
     judged = found.judgement or {}
-    route, mine = found.route, found.route.change == change.id
+    route = found.route
+    share = route.share_of(change.id)
     return Frame(
         change=change.id,
         title=change.title,
         state=change.state,
         hold=state.hold.value if state and state.hold else "",
         said=change.said,
-        share=route.weight if mine else float(route.stable == change.release),
+        share=float(route.stable == change.release) if share is None else share,
         epoch=route.epoch,
         steps=tuple(_steps(state)) if state else (),
         gauges=tuple(_gauges(judging, judged, state.stage if state else None)),

@@ -170,9 +170,8 @@ def spec_of(specs: Sequence[ServingSpec], table: str) -> PushSpec:
 
 def push_rows(workspace: Workspace, table: str, rows: Sequence[Mapping[str, Any]]) -> Pushed:
     """The same from Python, in a process that may open the project."""
-    route = workspace.route()
-    digests = [digest for digest in (route.stable, route.candidate) if digest]
-    entries = [workspace.record.get(Ref("serving", digest)) for digest in digests]
+    releases = workspace.route().releases
+    entries = [workspace.record.get(Ref("serving", digest)) for digest in releases]
     specs = [ServingSpec.from_json(entry.body) for entry in entries if entry]
     spec = spec_of(specs, table)
     return workspace.pusher.push(spec, rows, workspace.now())
@@ -223,7 +222,7 @@ def take_in(workspace: Workspace) -> TakenIn:
     from interlock.app.versions import stored
 
     route, until = workspace.route(), workspace.now()
-    versions = [stored(workspace, digest) for digest in (route.stable, route.candidate) if digest]
+    versions = [stored(workspace, digest) for digest in route.releases]
     older, unfit = _older(workspace)
     builders = [version.builder(workspace) for version in (*versions, *older)]
     # The newest declaration of a table reads it: it knows every column that came in.

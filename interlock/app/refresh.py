@@ -169,8 +169,7 @@ def _refreshed(
 
 def live_versions(workspace: Workspace) -> list[Version]:
     """What the Route names, understood; raises `NotFound` before the first release."""
-    route = workspace.route()
-    found = [stored(workspace, digest) for digest in (route.stable, route.candidate) if digest]
+    found = [stored(workspace, digest) for digest in workspace.route().releases]
     if not found:
         raise NotFound(
             f"nothing runs in {workspace.environment} yet, so there is nothing to refresh",

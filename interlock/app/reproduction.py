@@ -107,8 +107,7 @@ def reproduce_model(
 def _found(workspace: Workspace, asked: str) -> tuple[Version, TrainedModel]:
     """A release with that model, the model that runs before any other; and the model."""
     name, _, wanted = asked.removeprefix("model:").partition("@")
-    route = workspace.route()
-    running = [release for release in (route.stable, route.candidate) if release]
+    running = [*workspace.route().releases]
     kept = [entry.ref.name for entry in reversed(workspace.record.list("release"))]
     known: dict[str, None] = {}
     for release in dict.fromkeys(running + kept):

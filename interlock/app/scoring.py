@@ -14,7 +14,7 @@ from datetime import datetime
 from interlock.app.batches import Given, Side, objections, scored_rows, side_of
 from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
-from interlock.app.decided import decided_put, decided_sql
+from interlock.app.decided import Decided
 from interlock.app.leases import LEASE_S, leased
 from interlock.app.sample import Asked as Look
 from interlock.app.sample import clear_or_refuse
@@ -132,7 +132,8 @@ def _sides(workspace: Workspace, asked: Asked, also: Sequence[str], say: Say) ->
             f"nothing runs in {workspace.environment} yet, so nothing can score",
             help="release something first: interlock propose, sign, apply",
         )
-    wanted = (*_former(workspace, route.stable), route.candidate, *also, route.stable)
+    # The stable release last: its sides decide what is said of the table.
+    wanted = (*_former(workspace, route.stable), *route.releases[1:], *also, route.stable)
     sides = [
         side_of(workspace, asked.model, asked.spine, asked.zone, one, say)
         for one in dict.fromkeys(wanted)
@@ -258,9 +259,10 @@ class _Job:
         entry = self.workspace.record.get(self.workspace.route_ref)
         since = entry.written_at if entry else self.workspace.now()
         names = (model.model, model.key, model.time)
-        sql = decided_sql(self.warehouse, self.place, names, route, shares, since)
-        counted = self._count(f"({sql})") if sql else 0
-        self.warehouse.replace([*parts, *([decided_put(sql)] if sql else [])])
+        decided = Decided(self.warehouse, self.place, names, route, shares, since)
+        told = decided.puts if decided.is_counted else []
+        counted = self._count(f"({decided.answers})") if told else 0
+        self.warehouse.replace([*parts, *told])
         return route, counted
 
     def _drop_former(self, before: Entry | None) -> None:

@@ -185,9 +185,10 @@ def made_ready(warehouse: Warehouse, place: Place) -> None:
 
 def view_made(warehouse: Warehouse, place: Place) -> None:
     """The name people read, on these tables; in place of other ones in one move."""
-    if not warehouse.has(place.view):
-        address = dialect_of(warehouse).address(place.view)
-        warehouse.execute(f"CREATE VIEW {address} AS {shown_sql(dialect_of(warehouse), place)}")
+    # Again each time: one that stands may be from before a place could be empty.
+    dialect = dialect_of(warehouse)
+    address = dialect.address(place.view)
+    warehouse.execute(f"CREATE OR REPLACE VIEW {address} AS {shown_sql(dialect, place)}")
     warehouse.point({place.into: place.view})
 
 

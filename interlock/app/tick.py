@@ -16,6 +16,7 @@ from typing import Any
 from interlock.app import health
 from interlock.app.booking import Waits, footprint_of, moved_along, waits
 from interlock.app.changes import Held, all_changes, held, save, told
+from interlock.app.counting import Measuring
 from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.hooks import objection
@@ -23,7 +24,7 @@ from interlock.app.ingest import ingest, packed
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
 from interlock.app.leases import LEASE_S, holder
-from interlock.app.measure import Measuring, buckets_of, settled, unmirrored
+from interlock.app.measure import buckets_of, settled, unmirrored
 from interlock.app.monitored import objections
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare

@@ -138,10 +138,8 @@ class Replayer:
         self.feeder.push(lookups, end)
 
     def _specs(self) -> list[ServingSpec]:
-        route = self.workspace.route()
-        digests = [d for d in (route.stable, route.candidate) if d]
         specs = []
-        for digest in digests:
+        for digest in self.workspace.route().releases:
             entry = self.workspace.record.get(Ref("serving", digest))
             if entry is not None:
                 specs.append(ServingSpec.from_json(entry.body))

@@ -23,7 +23,7 @@ from interlock.cli.page import (
     short,
     table,
 )
-from interlock.define.release import said_of
+from interlock.define.release import Route, said_of
 from interlock.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -107,18 +107,24 @@ def status(found: Standing) -> str:
     return page(*(_one(found, found.change) if found.change else _environment(found)))
 
 
+def _candidates(route: Route) -> str:
+    """Each candidate with its share of subjects, the change that brings it, and the stage."""
+    who = f", {said_of(route.filter)}" if route.filter else ""
+    told = []
+    for one in route.candidates:
+        share = route.share_of(one.change)
+        shown = f"{share:.0%} of subjects" if share else "mirrored, shown to nobody"
+        told.append(f"{short(one.release)}: {shown}{who} ({one.change}, {route.stage})")
+    return "; ".join(told)
+
+
 def _environment(found: Standing) -> Iterator[RenderableType]:
     route = found.route
-    candidate = ""
-    if route.candidate:
-        share = f"{route.weight:.0%} of subjects" if route.weight else "mirrored, shown to nobody"
-        who = f", {said_of(route.filter)}" if route.filter else ""
-        candidate = f"{short(route.candidate)}: {share}{who} ({route.change}, {route.stage})"
     yield facts(
         (
             ("environment", f"{found.environment}, epoch {route.epoch}"),
             ("stable", short(route.stable)),
-            ("candidate", candidate),
+            ("candidate", _candidates(route)),
             ("blocked", ", ".join(map(short, route.blocked))),
             ("online stores", "; ".join(found.stores.sentences or map(_store, found.stores[0]))),
         )

@@ -88,6 +88,15 @@ class Route:
         stable = () if self.stable is None else (self.stable,)
         return (*stable, *(one.release for one in self.candidates))
 
+    def share_of(self, change: str) -> float | None:
+        """The share of subjects (0 to 1) that the candidate of `change` answers; None: it has none.
+
+        Each place has its part of the weight, whether others are taken or not.
+        """
+        if change not in [one.change for one in self.candidates]:
+            return None
+        return self.weight / max(len(self.arms), 1)
+
     def to_json(self) -> dict[str, Any]:
         body = {**self.__dict__, "blocked": list(self.blocked)}
         # Said only where there are any: who does not know the word answers from stable.

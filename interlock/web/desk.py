@@ -40,6 +40,7 @@ from interlock.web.prediction_views import PredictionPage, prediction_page
 from interlock.web.service_views import ServicePage
 from interlock.web.views import (
     Alert,
+    ArmView,
     CalendarPage,
     CatalogPage,
     ChangePage,
@@ -116,7 +117,8 @@ class RecordDesk:
             expected=change.expected,
             risks=change.risks,
             weight=shown.weight_of(change, route),
-            only=said_of(route.filter) if route.change == change.id else "",
+            beside=shown.beside(change, route),
+            only="" if route.share_of(change.id) is None else said_of(route.filter),
             stable_label=stable,
             candidate_label=candidate,
             actions=shown.actions(change, judgement),
@@ -303,9 +305,15 @@ class RecordDesk:
 
 
 def _route_view(route: Route) -> RouteView:
+    arms = tuple(
+        ArmView(one.release, one.change, route.share_of(one.change) or 0.0)
+        for one in route.candidates if route.arms
+    )  # fmt: skip
+    # The subjects of an empty place are answered by stable.
+    weight = sum(one.share for one in arms) if route.arms else route.weight
     return RouteView(
-        route.stable or "nothing yet", route.epoch, route.candidate, route.weight, route.change,
-        route.stage, route.mirror, said_of(route.filter),
+        route.stable or "nothing yet", route.epoch, route.candidate, weight, route.change,
+        route.stage, route.mirror, said_of(route.filter), arms,
     )  # fmt: skip
 
 

@@ -84,8 +84,14 @@ def _at(change: Change, index: int) -> Progress:
 def weight_of(change: Change, route: Route) -> float:
     """The share of subjects that this change's release answers now."""
     if route.stable and route.stable == change.release:
-        return 1.0 - route.weight
-    return route.weight if route.change == change.id else 0.0
+        return 1.0 - sum(route.share_of(one.change) or 0.0 for one in route.candidates)
+    return route.share_of(change.id) or 0.0
+
+
+def beside(change: Change, route: Route) -> float:
+    """The share of subjects that candidates compared with this one answer now."""
+    mine = route.share_of(change.id)
+    return 0.0 if mine is None else (len(route.candidates) - 1) * mine
 
 
 # --- steps ----------------------------------------------------------------------------

@@ -27,9 +27,19 @@ Act = Literal["hold", "rollback", "promote", "approve", "reject", "withdraw"]
 
 
 @dataclass(frozen=True)
+class ArmView:
+    """One of several candidates, the change that brings it, and its share of subjects, 0 to 1."""
+
+    release: str
+    change: str
+    share: float
+
+
+@dataclass(frozen=True)
 class RouteView:
-    """Who gets which release now. `weight` is the candidate's share of subjects, 0 to 1, of those
-    whom `only` names; everybody when it is empty."""
+    """Who gets which release now. `weight` is the share of subjects that candidates answer, 0 to
+    1, of those whom `only` names; everybody when it is empty. `arms` are those of an experiment,
+    in place of a lone candidate."""
 
     stable: str
     epoch: int
@@ -39,6 +49,7 @@ class RouteView:
     stage: str | None = None
     mirror: bool = False
     only: str = ""
+    arms: tuple[ArmView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -246,6 +257,7 @@ class ChangePage:
     expected: str = ""
     risks: str = ""
     weight: float = 0.0
+    beside: float = 0.0
     only: str = ""
     stable_label: str = "stable"
     candidate_label: str = "candidate"

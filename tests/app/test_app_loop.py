@@ -17,9 +17,10 @@ import pytest
 from interlock.app import decide
 from interlock.app.adopt import adopt
 from interlock.app.changes import all_changes, open_new
+from interlock.app.counting import BUCKET_S, Measuring
 from interlock.app.ingest import CURSOR, LOG, MIRRORED, ingest
 from interlock.app.loop import look_after
-from interlock.app.measure import BUCKET_S, Measuring, buckets_of, unmirrored
+from interlock.app.measure import buckets_of, unmirrored
 from interlock.app.tick import measuring, tick
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace

@@ -12,9 +12,10 @@ from typing import Any
 import app_world as world
 import pytest
 
+from interlock.app.counting import ARMS, BUCKET_S, Measuring
 from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.judging import agreed, how_measured, noise_notes
-from interlock.app.measure import ARMS, BUCKET_S, Measuring, buckets_of, calm
+from interlock.app.measure import buckets_of, calm
 from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace

@@ -20,8 +20,9 @@ from chaos_world import LIFT, LIFTED
 from interlock.adapters.lightgbm import load
 from interlock.app.audit import audit
 from interlock.app.changes import held
+from interlock.app.counting import BUCKET_S
 from interlock.app.ingest import LOG, MIRRORED, ingest
-from interlock.app.measure import BUCKET_S, buckets_of
+from interlock.app.measure import buckets_of
 from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace

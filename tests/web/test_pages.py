@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 from interlock.errors import Unavailable
 from interlock.web.figures import Edge, Graph, Node
 from interlock.web.pages import pages_app
-from interlock.web.views import Booking, CalendarPage, ChangePage, Overview, RouteView
+from interlock.web.views import ArmView, Booking, CalendarPage, ChangePage, Overview, RouteView
+from interlock.web.words import percent
 
 PAGES = ("/", "/changes/CR-4", "/calendar", "/catalog", f"/evidence/{EVIDENCE[2].digest}",
          "/notes/CR-4", "/scorecard", "/services/rebooking", f"/predictions/{ANSWER}")  # fmt: skip
@@ -148,6 +149,21 @@ def test_pages_say_whom_a_stage_lets_in() -> None:
         assert ", only a b" in html
         assert "of them, and all others" in html
     assert client.get("/changes/CR-1.json").json()["only"] == "only a b"
+
+
+def test_pages_say_the_share_of_each_of_several_candidates() -> None:
+    arms = (ArmView("new", "CR-1", 0.25), ArmView("newer", "CR-2", 0.25))
+    change = ChangePage("CR-1", "New", "STEP", "dev", "a", "ana", "", weight=0.25, beside=0.25)
+    front = Overview("dev", NOW, RouteView("none", 2, None, 0.5, "CR-1", "ab", arms=arms))
+    client = TestClient(pages_app(SampleDesk(change, front=lambda: front)))
+    html = client.get("/").text
+    assert complaints(html) == []
+    assert f"an experiment of 2 takes {percent(0.5)} of requests" in html
+    assert f"<code>newer</code> takes {percent(0.25)}" in html
+    html = client.get("/changes/CR-1").text
+    assert complaints(html) == []
+    assert f"stable takes {percent(0.5)} of requests" in html
+    assert f"Candidates beside it take {percent(0.25)}" in html
 
 
 def test_empty_pages_say_so_and_are_valid() -> None:
