@@ -30,6 +30,7 @@ from interlock.web import (
     desk_standing,
 )
 from interlock.web import desk_change as shown
+from interlock.web.catalog_views import CatalogPage
 from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_inbox import inbox_page
 from interlock.web.desk_ledger import Ledger, Stored
@@ -42,7 +43,6 @@ from interlock.web.views import (
     Alert,
     ArmView,
     CalendarPage,
-    CatalogPage,
     ChangePage,
     ChangeRow,
     EvidencePage,

@@ -11,10 +11,9 @@ from interlock.define.definitions import FeatureView, Model, Service, Table
 from interlock.define.durations import format_duration
 from interlock.define.project import Project
 from interlock.ports import Json
+from interlock.web.catalog_views import CatalogField, CatalogRow
 from interlock.web.figures import Lane
 from interlock.web.views import (
-    CatalogField,
-    CatalogRow,
     EvidencePage,
     EvidenceRow,
     Fact,

@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from interlock.change.review import QUESTIONS
 from interlock.errors import InterlockError, NotFound, Unavailable, Unidentified, Unusable
 from interlock.web import words
+from interlock.web.catalog_views import CatalogPage
 from interlock.web.chart import line_chart
 from interlock.web.figures import Chart, tone_of
 from interlock.web.forms import (
@@ -56,7 +57,7 @@ from interlock.web.signin import (
 )
 from interlock.web.svg import calendar_lanes, stage_track, weight_bar
 from interlock.web.to_json import iso, to_json
-from interlock.web.views import Act, CatalogPage, ChangePage, Desk, Overview
+from interlock.web.views import Act, ChangePage, Desk, Overview
 
 HERE = Path(__file__).parent
 POLL_SECONDS = 0.5

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from interlock.web.figures import Booking, Chart, Graph, Lane, StageDot, Tone
+from interlock.web.catalog_views import CatalogPage
+from interlock.web.figures import Booking, Chart, Graph, StageDot, Tone
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ReviewPart, ScorecardPage
 from interlock.web.service_views import ServicePage
@@ -279,7 +280,7 @@ class ChangePage:
     review: ReviewPart | None = None
 
 
-# --- calendar, evidence, catalog ----------------------------------------------------
+# --- calendar, evidence -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -324,38 +325,6 @@ class EvidencePage:
     expires: datetime | None = None
     inputs: tuple[Fact, ...] = ()
     facts: tuple[Fact, ...] = ()
-
-
-@dataclass(frozen=True)
-class CatalogField:
-    """A column of a table, a feature of a view, an input of a model."""
-
-    name: str
-    type: str = ""
-    unit: str = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class CatalogRow:
-    """One component of the stable release; `version` is the digest the release pins."""
-
-    ref: str
-    lane: Lane
-    version: str
-    owner: str
-    description: str = ""
-    reads: tuple[str, ...] = ()
-    fields: tuple[CatalogField, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class CatalogPage:
-    """What runs now."""
-
-    release: str
-    rows: tuple[CatalogRow, ...] = ()
 
 
 class Desk(Protocol):

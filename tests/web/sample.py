@@ -22,6 +22,7 @@ from sample_change import (
 from interlock.change.releasenotes import Agreed, ReleaseNote, Test
 from interlock.change.scorecard import FIGURES, Figure
 from interlock.errors import NotFound, Refused, Stale, Unusable
+from interlock.web.catalog_views import CatalogField, CatalogPage, CatalogRow
 from interlock.web.figures import Booking, Chart, Line, Mark, Point
 from interlock.web.inbox_views import InboxPage, InboxRow, Option, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage, TeamRow
@@ -31,9 +32,6 @@ from interlock.web.views import (
     Alert,
     Budget,
     CalendarPage,
-    CatalogField,
-    CatalogPage,
-    CatalogRow,
     ChangePage,
     ChangeRow,
     EvidencePage,
