@@ -105,11 +105,6 @@ def ids_of(count: int) -> tuple[str, ...]:
     return tuple(f"{base}{row:04x}" for row in range(count))
 
 
-def _asked(columns: Columns, row: int) -> Json:
-    """What was sent for one row, so that it can be asked again offline."""
-    return {"asked": {name: column[row] for name, column in columns.items()}}
-
-
 def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> list[Json]:
     """The prediction log's rows. One dict per row, one share of constants per release."""
     _, ask, columns, subjects, _ = asked
@@ -127,17 +122,19 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
             **({"took_us": answered.took} if trace.sampled else {}),
             **({"store": answered.store} if answered.store else {}),
         }  # fmt: skip
-        for row, i in zip(
-            share.rows or range(len(answered.ids)), range(len(got.values)), strict=True
-        ):
-            rows.append(
-                {
-                    "id": answered.ids[row], **shared, "subject": subjects[row] or "",
-                    "key": keys[row] if keys else None, "score": got.values[i],
-                    "reason": got.reasons[i], "stale": got.stale[i], "oldest_s": got.oldest[i],
-                    "fallbacks": got.fallbacks[i], "error": got.errors[i],
-                    "inputs": got.inputs[i],
-                    **(_asked(columns, row) if keys and sampled(keys[row]) else {}),
-                }
-            )  # fmt: skip
+        picked = share.rows or range(len(answered.ids))
+        told = zip(
+            picked, got.values, got.reasons, got.stale, got.oldest, got.fallbacks, got.errors,
+            got.inputs, strict=True,
+        )  # fmt: skip
+        for row, score, reason, stale, oldest, fallbacks, error, inputs in told:
+            key = keys[row] if keys else None
+            one = {
+                "id": answered.ids[row], **shared, "subject": subjects[row] or "", "key": key,
+                "score": score, "reason": reason, "stale": stale, "oldest_s": oldest,
+                "fallbacks": fallbacks, "error": error, "inputs": inputs,
+            }  # fmt: skip
+            if keys and sampled(key):
+                one["asked"] = {name: column[row] for name, column in columns.items()}
+            rows.append(one)
     return rows

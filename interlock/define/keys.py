@@ -7,7 +7,7 @@ value, so that ("1|2",) and ("1", "2") stay two keys. A NULL anywhere means no k
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from interlock.errors import Unusable
@@ -37,16 +37,17 @@ def join_parts(parts: Sequence[list[str | None]]) -> list[str | None]:
     return list(map("|".join, zip(*parts, strict=True)))
 
 
-def key_parts(column: Iterable[object]) -> list[str | None]:
+def key_parts(column: Sequence[object]) -> list[str | None]:
     """`key_part` of every value."""
-    return [
-        (value if "|" not in value and "\\" not in value else key_part(value))
-        if type(value) is str
-        else str(value)
-        if type(value) is int
-        else key_part(value)
-        for value in column
-    ]
+    kinds = set(map(type, column))
+    if kinds == {int}:
+        return list(map(str, column))
+    if kinds == {str}:
+        texts: list[str] = column  # type: ignore[assignment]  # all of it is text
+        together = "".join(texts)
+        if "|" not in together and "\\" not in together:
+            return list(texts)
+    return list(map(key_part, column))
 
 
 def key_part(value: object) -> str | None:

@@ -7,8 +7,9 @@ one comparison; only rows that are missing, too old or of another width are look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, chain, repeat
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -127,15 +128,23 @@ class Assembler:
             for at, one in looked
         } | {at: ends[-1] + place for place, at in enumerate(sent)}
         self._order = np.array([cells[at] for at, _ in inputs], dtype=np.intp)
+        self._sizes = [step.size for step in self._steps]
+        self._limits = [step.oldest for step in self._steps]
+        self._heads = list(accumulate((step.numbers for step in self._steps), initial=0))
+        self._whole = Struct(f"<{self._heads.pop()}d")
+        picks = {at: self._heads[step_of[one.lookup]] + _FRONT + one.value for at, one in looked}
+        width = self._whole.size // 8
+        picks |= {at: width + place for place, at in enumerate(sent)}
+        self._picks = np.array([picks[at] for at, _ in inputs], dtype=np.intp)
 
     def assemble(self, columns: Columns, count: int, at: float, read: Read) -> Assembled:
         """The matrix of `count` rows at instant `at`, with one call of `read` for all of them."""
         parts = {name: key_parts(columns[name]) for name in self._names}
         keys = [join_parts([parts[name] for name in entity]) for entity in self._entities]
-        known = [{key: place for place, key in enumerate(dict.fromkeys(one))} for one in keys]
-        found = self._read(known, read)
         if count == 1:
-            return self._one(columns, found, at)
+            return self._one(columns, self._read(keys, read), at)
+        known = [dict(zip(dict.fromkeys(one), range(count), strict=False)) for one in keys]
+        found = self._read(known, read)
         counts = [len(known[step.entity]) for step in self._steps]
         places = [
             list(map(all_of.__getitem__, one)) for all_of, one in zip(known, keys, strict=True)
@@ -147,17 +156,23 @@ class Assembler:
     def _one(self, columns: Columns, found: Sequence[bytes | None], at: float) -> Assembled:
         """A lone row: nothing is shared, and setting up arrays costs more than they spare."""
         cells: list[object] = []
+        for one in self._request:
+            cells += self._numbers_sent(one.name, columns[one.name])
         told: list[list[Notes]] = []
-        oldest = -1.0
+        if None not in found and list(map(len, found)) == self._sizes:  # type: ignore[arg-type]
+            numbers = self._whole.unpack(b"".join(found))  # type: ignore[arg-type]  # none is None
+            ages = [at - numbers[head] for head in self._heads]
+            if all(0.0 <= age <= old for age, old in zip(ages, self._limits, strict=True)):
+                matrix = np.array([[*numbers, *cells]], dtype=np.float64).take(self._picks, axis=1)
+                return Assembled(matrix, [max(ages, default=None)], *_told(told, 1))
+        oldest, looked = -1.0, []
         for step, data in zip(self._steps, found, strict=True):
             age, values, note = step.cells(None if data is None else unpack(data), at)
-            cells += values
+            looked += values
             oldest = max(age, oldest)
             if note is not _QUIET:
                 told.append([note])
-        for one in self._request:
-            cells += self._numbers_sent(one.name, columns[one.name])
-        matrix = np.array([cells], dtype=np.float64).take(self._order, axis=1)
+        matrix = np.array([[*looked, *cells]], dtype=np.float64).take(self._order, axis=1)
         return Assembled(matrix, [None if oldest < 0 else oldest], *_told(told, 1))
 
     def of_rows(
@@ -176,18 +191,19 @@ class Assembler:
         rows = _Rows(all_of, counts, numbers, np.tile(np.array(at, dtype=np.float64), len(steps)))
         return self._assembled(columns, which, rows)
 
-    def _read(self, known: Sequence[Iterable[str | None]], read: Read) -> list[bytes | None]:
+    def _read(self, known: Sequence[Collection[str | None]], read: Read) -> list[bytes | None]:
         """What is stored for each key of each step: nothing, where there is no key."""
         asked = [(step.fingerprint, key) for step in self._steps for key in known[step.entity]]
-        whole = [(view, key) for view, key in asked if key is not None]
-        found = read(whole)
-        if len(whole) == len(asked):
-            return found
-        rows = iter(found)
+        if not any(None in one for one in known):
+            return read(asked)  # type: ignore[arg-type]  # no key is None
+        rows = iter(read([(view, key) for view, key in asked if key is not None]))
         return [None if key is None else next(rows) for _, key in asked]
 
     def _flat(self, found: Sequence[bytes | None], counts: Sequence[int]) -> NDArray[np.float64]:
         """The numbers of the rows end to end, each as wide as it should be."""
+        sizes = list(chain.from_iterable(map(repeat, self._sizes, counts)))
+        if None not in found and list(map(len, found)) == sizes:  # type: ignore[arg-type]
+            return np.frombuffer(b"".join(found), dtype=_DOUBLE)  # type: ignore[arg-type]
         blanks = list(chain.from_iterable(map(repeat, (s.blank for s in self._steps), counts)))
         pairs = zip(found, blanks, strict=True)
         whole = [b if d is None or len(d) != len(b) else d for d, b in pairs]

@@ -45,6 +45,11 @@ def sampled(key: object) -> bool:
     return crc32(str(key).encode()) % SAMPLED == 0
 
 
+def _fits_alone(value: object, holds: frozenset[type]) -> bool:
+    kind = type(value)
+    return kind in holds and (kind is not float or isfinite(value))  # type: ignore[arg-type]
+
+
 class Signature:
     """What requests for one model may send and must, worked out once.
 
@@ -77,6 +82,9 @@ class Signature:
             if fit is None:
                 raise self._unfit(name, datatype)
             holds, text = fit
+            if text is None and len(data) == 1 and _fits_alone(data[0], holds):
+                out[name] = data  # of requests with one row this is nearly every column
+                continue
             held = set(map(type, data))
             if not held <= holds:
                 odd = next(iter(held - holds)).__name__

@@ -90,7 +90,7 @@ class Scored(NamedTuple):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: setting a field of a frozen one is a call
 class Part:
     """Some rows for one release: the columns that were sent, each of `count` values."""
 

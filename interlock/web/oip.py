@@ -90,30 +90,40 @@ def _inputs(said: Any) -> tuple[dict[str, Sent], int]:
     if not isinstance(said, list) or not said:
         raise Unusable("`inputs` must be a list with one tensor per column")
     sent: dict[str, Sent] = {}
-    count = -1
+    count, flat = -1, [-1]
     for one in said:
         try:
             name, shape, datatype, data = one["name"], one["shape"], one["datatype"], one["data"]
         except (KeyError, TypeError) as error:
             raise Unusable("an input needs name, shape, datatype and data") from error
         rows = len(data) if type(data) is list else -1
-        if shape == [rows, 1] and rows > 0 and type(data[0]) is list:
-            data = _flat(data)
-        if type(name) is not str or rows < 0:
-            raise Unusable("an input's name must be text and its data a flat list")
-        if shape != [rows] and shape != [rows, 1]:
-            raise Unusable(f"input {name!r} has shape {shape} but {rows} values; send [rows]")
-        if datatype not in DATATYPES:
+        if rows != count or shape != flat or type(name) is not str:
+            # The first of them, one of another shape, or a wrong one.
+            data = _looked_at(name, shape, data, rows)
+            if count < 0:
+                count, flat = rows, [rows]
+        if type(datatype) is not str or datatype not in DATATYPES:
             raise Unusable(f"input {name!r}: unknown datatype {datatype!r}")
         if name in sent:
             raise Unusable(f"input {name!r} was sent twice")
-        count = rows if count < 0 else count
         if rows != count:
             raise Unusable(f"input {name!r} has {rows} rows, others have {count}")
         sent[name] = _sent((datatype, data))
     if not 1 <= count <= MOST_ROWS:
         raise Unusable(f"a request holds 1 to {MOST_ROWS} rows, not {count}")
     return sent, count
+
+
+def _looked_at(name: Any, shape: Any, data: Any, rows: int) -> list[Any]:
+    """The `rows` values of an input (-1: what it holds is no list); raises `Unusable`."""
+    if shape == [rows, 1] and rows > 0 and type(data[0]) is list:
+        data = _flat(data)
+    if type(name) is not str or rows < 0:
+        raise Unusable("an input's name must be text and its data a flat list")
+    if shape != [rows] and shape != [rows, 1]:
+        raise Unusable(f"input {name!r} has shape {shape} but {rows} values; send [rows]")
+    found: list[Any] = data
+    return found
 
 
 def _flat(data: list[Any]) -> list[Any]:

@@ -146,7 +146,21 @@ def test_what_is_no_request_is_refused_and_others_are_answered(
     assert asked(port) == 200
 
 
-KINDS = ("INT64", "INT32", "UINT8", "FP64", "FP32", "BOOL", "BYTES", "FP16", "COMPLEX", 7, None)
+KINDS = (
+    "INT64",
+    "INT32",
+    "UINT8",
+    "FP64",
+    "FP32",
+    "BOOL",
+    "BYTES",
+    "FP16",
+    "COMPLEX",
+    7,
+    None,
+    [],
+    {},
+)
 NAMES = ("flight_id", "carrier", "origin", "distance", "sched_dep", "nobody", "", 3)
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5),
