@@ -16,6 +16,7 @@ import numpy as np
 
 from sim.cells import all_cells
 from sim.report import Found, Line, page, said
+from sim.several import several_cells
 from sim.whole import whole_cells
 
 AT_ONCE = 100  # runs per call: larger arrays leave the cache and are slower
@@ -33,6 +34,7 @@ def share_of(cell: Line, runs: int, seed: int) -> float:
 def every_cell() -> Iterator[Line]:
     yield from all_cells()
     yield from whole_cells()
+    yield from several_cells()
 
 
 def progress(text: str) -> None:

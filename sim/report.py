@@ -91,6 +91,11 @@ TITLES = {
         "Critical slices",
         "Three slices of a tenth of the units each stand beside the default set.",
     ),
+    "several": (
+        "Several candidates beside each other",
+        "Three candidates against one control, each judged by a third of alpha with the default "
+        "set; 200 units a bucket in all, 200 buckets.",
+    ),
     "outside": ("Where nothing is promised", "Simulated to show the limit."),
 }
 

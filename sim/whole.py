@@ -47,7 +47,7 @@ class Whole:
         everybody = flat(UNITS, self.share, BUCKETS, self.clustered)
         few = replace(everybody, units=int(UNITS * SLICE))
         paths = [
-            evidence(one, _drawn(rng, runs, shape, one, self.worse.get(one.name, 1.0)), 0.05, 0.05)
+            evidence(one, drawn(rng, runs, shape, one, self.worse.get(one.name, 1.0)), 0.05, 0.05)
             for one in guardrails
             for shape in [few if one.slice else everybody]
         ]
@@ -60,15 +60,16 @@ class Whole:
         return int((safe & ~harm).sum())
 
 
-def set_of(share: float, slices: int = 0) -> tuple[Guardrail, ...]:
+def set_of(share: float, slices: int = 0, arms: int = 1) -> tuple[Guardrail, ...]:
     """The default guardrails, all asked at one gate of `BUCKETS` buckets at `share`.
 
-    `slices` critical ones, of a tenth of the units each, stand beside them.
+    `slices` critical ones, of a tenth of the units each, stand beside them; `share` is that of
+    as many `arms` together.
     """
     few = [SlicePlan(f"s={n}", SLICE, MEAN["losses"], 0.03, 0.1) for n in range(slices)]
     planned = Planned(
         UNITS, {"step": share}, error_rate=0.005, log_loss=MEAN["losses"],
-        log_loss_variance=VARIANCE["losses"], log_loss_difference_variance=0.03,
+        log_loss_variance=VARIANCE["losses"], log_loss_difference_variance=0.03, arms=arms,
         kpis=(KpiPlan("desk", 1.0, 0.5, 0.05, "lower", UNITS),),
         decisions=(DecisionPlan("desk", 0.5, 0.2, 0.05, 0.1),), slices=few,
     )  # fmt: skip
@@ -79,7 +80,7 @@ _RATES = {"errors": 0.005, "slow": 0.05, "fallbacks": 0.02, "label_missing": 0.0
           "score_shift": 0.1}  # fmt: skip
 
 
-def _drawn(rng: Rng, runs: int, shape: Shape, one: Guardrail, factor: float) -> Strata:
+def drawn(rng: Rng, runs: int, shape: Shape, one: Guardrail, factor: float) -> Strata:
     """Counts of one guardrail; the candidate is `factor` times as bad (or shifted by as much)."""
     if one.metric in _RATES:
         stable = np.full(BUCKETS, _RATES[one.metric])

@@ -1,8 +1,9 @@
-"""The view of batch scores, on real engines: whom a stage lets in is what a gateway says."""
+"""The view of batch scores, on real engines: who sees what is what a gateway says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,12 +12,13 @@ import pytest
 from interlock.adapters.duckdb import DuckDBWarehouse
 from interlock.adapters.postgres import PostgresWarehouse
 from interlock.app.shown import Place, made_ready, shares_of, shares_put, shown_sql
-from interlock.define.release import Filter, Route
+from interlock.define.release import Arm, Filter, Route
 from interlock.features.dialect import dialect_of
 from interlock.ports import Warehouse
-from interlock.rollout.cohort import arm
+from interlock.rollout.cohort import seen
 
-STABLE, CANDIDATE = "s" * 64, "c" * 64
+STABLE, CANDIDATE, THIRD = "s" * 64, "c" * 64, "t" * 64
+ARMS = (Arm(CANDIDATE, "CR-1"), None, Arm(THIRD, "CR-3"))
 ORIGINS = ("JFK", "EWR", "a|b", "a", "b||origin=JFK", "\\", "|", "", "it's", None)
 ABOUT = tuple((origin, hour) for origin in ORIGINS for hour in (-1, 7, None))
 FILTERS: tuple[Filter, ...] = (
@@ -38,9 +40,21 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse
     opened.close()
 
 
+def subject_of(at: int) -> str | None:
+    return str(at) if at else None
+
+
+def routes() -> Iterator[Route]:
+    """With each filter a lone candidate, and two with an empty place between them."""
+    for filter in FILTERS:
+        yield Route("prod", 0, STABLE, CANDIDATE, 0.5, salt="CR-1", filter=filter)
+        yield Route("prod", 0, STABLE, None, 0.75, salt="CR-1", filter=filter, arms=ARMS)
+
+
 def staged() -> pa.Table:
-    """Every row scored by both releases, each a subject of its own."""
-    rows = [(at, *one, release) for release in (STABLE, CANDIDATE) for at, one in enumerate(ABOUT)]
+    """Every row scored by each release, each a subject of its own; one has none."""
+    scored = (STABLE, CANDIDATE, THIRD)
+    rows = [(at, *one, release) for release in scored for at, one in enumerate(ABOUT)]
     count, text = len(rows), pa.string()
     at, origin, hour, release = zip(*rows, strict=True)
     nothing = {
@@ -54,7 +68,7 @@ def staged() -> pa.Table:
     return pa.table(
         {
             "origin": pa.array(origin, text), "hour": pa.array(hour, pa.int64()),
-            "subject": pa.array(map(str, at), text), "cohort": pa.nulls(count, pa.int64()),
+            "subject": pa.array(map(subject_of, at), text), "cohort": pa.nulls(count, pa.int64()),
             "salt": pa.array(["another day's"] * count, text), "release": pa.array(release, text),
             **nothing,
         }
@@ -69,20 +83,22 @@ def test_each_row_is_shown_once_under_the_arm_that_a_gateway_gives_it(engine: Wa
     engine.load(place.staged, staged())
     made_ready(engine, place)
     engine.load(place.scores, staged(), append=True)
-    seen = set()
-    for epoch, filter in enumerate(FILTERS, 1):
-        route = Route("prod", epoch, STABLE, CANDIDATE, 0.5, salt="CR-1", filter=filter)
-        shares = shares_of(route, [STABLE, CANDIDATE], place)
+    told = set()
+    for epoch, plain in enumerate(routes(), 1):
+        route = replace(plain, epoch=epoch)
+        shares = shares_of(route, [STABLE, CANDIDATE, THIRD], place)
         engine.replace([shares_put(place, dialect, route, shares)])
-        found = engine.query(f"SELECT subject, arm FROM ({shown_sql(dialect, place)}) AS v")
-        told = dict(zip(*(found.column(name).to_pylist() for name in found.column_names),
-                        strict=True))  # fmt: skip
-        assert found.num_rows == len(told) == len(ABOUT)
+        view = f"SELECT subject, arm, release FROM ({shown_sql(dialect, place)}) AS v"
+        rows = engine.query(view).to_pylist()
+        found = {row["subject"]: (row["arm"], row["release"]) for row in rows}
+        assert len(rows) == len(found) == len(ABOUT), "each row once"
         for at, (origin, hour) in enumerate(ABOUT):
-            wanted = arm(route, str(at), {"origin": origin, "hour": hour})
-            assert told[str(at)] == wanted, (filter, origin, hour)
-            seen.add(wanted)
-    assert seen == {"stable", "candidate", "outside"}
+            wanted = seen(route, subject_of(at), {"origin": origin, "hour": hour})
+            assert found[subject_of(at)] == wanted, (route, origin, hour)
+            told.add(wanted)
+    assert told == {
+        ("stable", STABLE), ("outside", STABLE), ("candidate", CANDIDATE), ("candidate", THIRD)
+    }  # fmt: skip
 
 
 def test_a_filter_that_rows_say_nothing_of_shows_the_stable_release() -> None:

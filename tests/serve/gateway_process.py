@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
-from serving_world import CANDIDATE, THIRD, World, world
+from serving_world import CANDIDATE, FOURTH, THIRD, World, world
 
 from interlock.web.gateway import gateway_app
 from interlock.web.server import Application, run
@@ -24,6 +24,7 @@ def main(folder: Path) -> None:
     made = world(folder)
     made.gateway.replay_clock = False
     made.release(THIRD, 3)
+    made.release(FOURTH, 4)
     made.route(candidate=CANDIDATE, weight=0.5, mirror=True)
     threading.Thread(target=_follow, args=(made,), daemon=True).start()
     app = gateway_app(made.gateway)

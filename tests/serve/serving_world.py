@@ -32,7 +32,7 @@ from interlock.serve.spec import (
 AT = datetime(2013, 4, 1, 12, tzinfo=UTC)
 NOW = AT.timestamp()
 HOUR = 3600.0
-STABLE, CANDIDATE, THIRD = "a" * 64, "b" * 64, "c" * 64
+STABLE, CANDIDATE, THIRD, FOURTH = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 WEATHER = Lookup(
     "origin_weather@1", "1" * 64, ("origin",), 4 * HOUR, ("temp", "wind"),
     (Fallback(50.0), Fallback(None, 2 * HOUR)),

@@ -191,7 +191,13 @@ def test_a_route_row_edited_by_hand_is_never_followed(made: World, url: str) -> 
     assert client.assign("1").release == CANDIDATE
     entry = made.record.get(made.gateway.releases._ref)
     assert entry is not None
-    for edit in ({"weight": 7}, {"candidate": None}, {"candidate": [THIRD]}, {"arms": 3}):
+    for edit in (
+        {"weight": 7},
+        {"candidate": None},
+        {"candidate": [THIRD]},
+        {"arms": 3},
+        {"a_later_word": 3},
+    ):
         made.record.entries[entry.ref][-1] = entry  # as it was; the same number throughout
         assert until(lambda: client.assign("1").release == CANDIDATE)
         made.record.entries[entry.ref][-1] = type(entry)(

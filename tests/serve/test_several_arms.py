@@ -18,7 +18,7 @@ import pytest
 from client_world import gateway_at, until
 from gateway_process import started
 from mirror_processes import DIES
-from serving_world import CANDIDATE, STABLE, THIRD, World, body, mirrors, world
+from serving_world import CANDIDATE, FOURTH, STABLE, THIRD, World, body, mirrors, world
 
 from interlock.adapters.predictions import JsonLinesLog
 from interlock.app.asked import Ask
@@ -31,7 +31,6 @@ from interlock.rollout.routes import given_up
 from interlock.serve.carried import Carried
 from interlock.web import oip
 
-FOURTH = "d" * 64
 ARMS = (Arm(CANDIDATE, "CR-5"), Arm(THIRD, "CR-6"), Arm(FOURTH, "CR-7"))
 ROUTE = Route("flights", 1, STABLE, weight=0.6, mirror=True, salt="s", change="CR-5", stage="ab",
               arms=ARMS)  # fmt: skip
@@ -251,9 +250,8 @@ def tell(process: Popen[str], route: Route) -> None:
 
 
 def test_an_arm_that_goes_back_under_load_moves_nobody_else(tmp_path: Path) -> None:
-    """A gateway of its own, three callers at once: one place is given up, later the next."""
-    both = replace(ROUTE, arms=ARMS[:2])
-    routes = {2: both, 3: given_up(both, blocked=[CANDIDATE])}
+    """A gateway that is a process of its own, and three callers at once."""
+    routes = {2: ROUTE, 3: given_up(ROUTE, blocked=[CANDIDATE])}
     with started(tmp_path) as (process, port):
         tell(process, routes[2])
         loads = [Load(port) for _ in range(3)]
@@ -268,7 +266,7 @@ def test_an_arm_that_goes_back_under_load_moves_nobody_else(tmp_path: Path) -> N
                 scored.setdefault(row["release"], set()).add(row["id"])
             return scored
 
-        assert until(lambda: {STABLE, CANDIDATE, THIRD} <= set(seen()), 60)
+        assert until(lambda: {STABLE, CANDIDATE, THIRD, FOURTH} <= set(seen()), 60)
         before = len(scored[THIRD])
         tell(process, routes[3])
         assert until(lambda: all(one.epoch == 3 for one in loads))
@@ -288,6 +286,7 @@ def test_an_arm_that_goes_back_under_load_moves_nobody_else(tmp_path: Path) -> N
 
         # What was handed on last is still being scored.
         assert until(lambda: len(control - seen()[THIRD]) <= dropped())
+        assert until(lambda: len(control - seen()[FOURTH]) <= dropped())
     assert [one.wrong for one in loads] == [[], [], []]
     told = [said for one in loads for said in one.told if said[1] in routes]
     assert {epoch for _, epoch, _ in told} == {2, 3}
