@@ -68,6 +68,14 @@ def _put(workspace: Workspace, booking: Booking, standing: Standing, why: str) -
     return Put(ref, body, before.version if before else 0)
 
 
+def begins_at(workspace: Workspace, id: str) -> datetime | None:
+    """When the time begins that is taken for a change; None when none is."""
+    entry = workspace.record.get(Ref("booking", id))
+    if entry is None or entry.body["standing"] != "held":
+        return None
+    return Booked.read(entry).booking.phases.start
+
+
 # --- what a change asks for ----------------------------------------------------------
 
 
@@ -99,6 +107,7 @@ def wanted(
         change.author,
         plan.after or "",
         bool(change.emergency),
+        experiment=change.experiment,
     )
 
 

@@ -95,11 +95,25 @@ def save(
     buckets: Mapping[str, Sequence[Bucket]] | None = None,
 ) -> Held:
     """One transaction: the change's next version, its review, whatever must happen with it."""
-    put = Put(change.ref, change.to_json(), before.version)
-    review = opening(workspace, before.change if before.version else None, change)
-    every = [put, *also, *review]
+    return save_all(workspace, [(before, change)], by=by, also=also, buckets=buckets)[0]
+
+
+def save_all(
+    workspace: Workspace,
+    moves: Sequence[tuple[Held, Change]],
+    *,
+    by: str,
+    also: Sequence[Put] = (),
+    buckets: Mapping[str, Sequence[Bucket]] | None = None,
+) -> list[Held]:
+    """The same for changes that move in the same moment: all of them do, or none."""
+    every: list[Put] = []
+    for before, change in moves:
+        every.append(Put(change.ref, change.to_json(), before.version))
+        every += opening(workspace, before.change if before.version else None, change)
+    every += also
     workspace.record.write(every, by=by, at=workspace.now(), buckets=buckets)
-    return Held(change, before.version + 1)
+    return [Held(change, before.version + 1) for before, change in moves]
 
 
 def update(
@@ -182,11 +196,14 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         return Standing(
             workspace.environment, route, known, stores=stores, refreshes=fresh, budgets=budgets
         )
+    from interlock.app.begin import beside_lack
     from interlock.app.deferred import waiting
     from interlock.app.weighing import layers_of, objections
 
     change = held(workspace.record, id).change
     judged = workspace.record.get(Ref("judgement", id))
+    # While it lacks something itself, that comes first.
+    together = beside_lack(workspace, change) if change.state in ("APPROVED", "SCHEDULED") else ()
     return Standing(
         workspace.environment,
         route,
@@ -194,6 +211,6 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         change,
         tuple(evidence_of(workspace.record, change)),
         judged.body if judged else None,
-        (*waiting(workspace.record, change), *objections(workspace, change)),
+        (*waiting(workspace.record, change), *objections(workspace, change), *together),
         layers=layers_of(workspace, change),
     )

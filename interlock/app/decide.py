@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from interlock.app import refusals
-from interlock.app.booking import approve, cancelled, start
+from interlock.app.begin import begin, may_begin
+from interlock.app.booking import approve, begins_at, cancelled
 from interlock.app.changes import ATTEMPTS, Held, all_changes, held, save, told, update
 from interlock.app.delegate import on_behalf
 from interlock.app.dependents import wait_again
-from interlock.app.versions import stored
 from interlock.app.weighing import keep_forged, keep_refused, kept, objections, standing, weigh
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.accountable import refuse_early
-from interlock.change.agenda import Booked
 from interlock.change.change import Change, moved, sent_back, signed, with_waiver
 from interlock.change.evidence import Waiver
-from interlock.change.ready import evidence_lacks
 from interlock.change.signoff import SignOff, Word
-from interlock.define.refs import Ref
-from interlock.define.release import Route
-from interlock.errors import Conflict, Refused, Stale
-from interlock.plan.plan import Plan
+from interlock.errors import Refused, Stale
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
 from interlock.rollout.routes import route_after
-from interlock.rollout.state import RolloutState, State, stages_of
+from interlock.rollout.state import RolloutState, State
 
 
 def _allowed(workspace: Workspace, change: Change, action: str, by: str, puts: list[Put]) -> None:
@@ -140,14 +134,6 @@ def settle(workspace: Workspace, id: str) -> str:
     return said
 
 
-def begins_at(workspace: Workspace, id: str) -> datetime | None:
-    """When the time begins that is taken for a change; None when none is."""
-    entry = workspace.record.get(Ref("booking", id))
-    if entry is None or entry.body["standing"] != "held":
-        return None
-    return Booked.read(entry).booking.phases.start
-
-
 def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reason: str) -> Change:
     """Lift one check, under a name and with a reason."""
     puts: list[Put] = []
@@ -170,7 +156,10 @@ def waive(workspace: Workspace, id: str, check: str, *, by: str, role: str, reas
 
 
 def apply(workspace: Workspace, id: str, *, by: str) -> str:
-    """Start the release of an approved change. Refuses with every objection there is."""
+    """Start the release of an approved change, and of all that run beside it.
+
+    Refuses with every objection there is to any of them.
+    """
     for _ in range(ATTEMPTS):
         # The Route first: whoever starts something after this look moves it.
         route, before = workspace.route(), held(workspace.record, id)
@@ -178,76 +167,13 @@ def apply(workspace: Workspace, id: str, *, by: str) -> str:
             return f"{id} is under way already"
         if before.change.state == "COMMITTED":
             return f"{id} is committed already"
-        puts = _refuse_start(workspace, before.change, route, by)
+        ready = may_begin(workspace, before, route, by)
         try:
-            _start(workspace, before, route, by, puts)
+            begin(workspace, ready, route, by)
         except Stale:
             continue  # a signature, or another start: what was true may not be true any more
-        return f"{id} is being prepared"
+        return f"{ready.names} {'is' if ready.names == id else 'are'} being prepared"
     raise Stale(f"{id} is being changed by others", help="look at it again, then try again")
-
-
-def _refuse_start(workspace: Workspace, change: Change, route: Route, by: str) -> list[Put]:
-    """Every objection; when there is none, the decision to keep."""
-    if change.release and change.made_against != route.stable:
-        raise Stale(
-            f"{change.id} was planned against a release that no longer runs",
-            help="propose it again: plan, evidence and signatures must be about what runs now",
-        )
-    if change.state not in ("REVIEW", "APPROVED", "SCHEDULED"):
-        lacks = evidence_lacks(change, standing(workspace, change))  # refuses what has no plan
-        moved(change, "PREPARING", objections=lacks if change.state == "EVIDENCE" else ())
-    weighed, decision = weigh(workspace, change, "start", by)
-    found = weighed.objections
-    other = route.change or _under_way(workspace)
-    if other:
-        busy = f"{other} is being rolled out in {workspace.environment}"
-        help = f"wait until {other} has ended, or take it back"
-        raise Conflict(f"{change.id} may not start", help, (busy, *found))
-    if found:
-        keep_refused(workspace, decision, by)
-        keep_forged(workspace, change, by)
-        raise Refused(
-            f"{change.id} may not start", help="each line says what is missing", objections=found
-        )
-    return kept(workspace, decision)
-
-
-def _under_way(workspace: Workspace) -> str | None:
-    """The change that has started and is not on the Route yet, or is leaving it."""
-    going = ("ABORTING", "REVERTING")
-    return next(
-        (
-            change.id
-            for change in all_changes(workspace)
-            if (change.under_way or change.state in going)
-            and change.environment == workspace.environment
-        ),
-        None,
-    )
-
-
-def _start(workspace: Workspace, before: Held, route: Route, by: str, puts: list[Put]) -> None:
-    if before.change.state == "REVIEW":
-        before = save(workspace, before, moved(before.change, "APPROVED"), by=by)
-    change = before.change
-    environment = stored(workspace, change.release).project.environments[workspace.environment]
-    state = RolloutState(
-        change=change.id,
-        release=change.release,
-        stable=change.made_against,
-        stages=() if Plan.from_json(change.plan or {}).only_rules else stages_of(environment),
-        rollback_window=environment.rollback_window,
-        entered_at=workspace.now(),
-        registered=change.details["judge"]["digest"],
-    )
-    started = moved(change, "PREPARING", f"started by {by}")
-    details = {**started.details, "rollout": state.to_json()}
-    # The Route says nothing new, but its epoch does: of two starts at once one is refused.
-    claimed = replace(route, epoch=route.epoch + 1)
-    put = Put(workspace.route_ref, claimed.to_json(), route.epoch)
-    also = [put, *start(workspace, change), *puts]
-    save(workspace, before, replace(started, details=details), by=by, also=also)
 
 
 def withdraw(workspace: Workspace, id: str, *, by: str, reason: str) -> Change:

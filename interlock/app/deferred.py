@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from interlock.app.beside import Placed
 from interlock.app.build import Say, quiet
 from interlock.app.changes import Held, held, open_new, save
 from interlock.app.planning import plan_between, post_state, waiting_name, wanted
@@ -30,7 +31,7 @@ def propose_after(workspace: Workspace, request: Request, after: str, say: Say =
     if held(workspace.record, after).change.state in THROUGH:
         return propose(workspace, request, say)
     old, new = post_state(workspace, after), wanted(workspace)
-    made = plan_between(workspace, old, new, after)
+    made = plan_between(workspace, old, new, Placed(after))
     plan = possible(workspace, asked_for(made, request, old.project))
     opening = draft(workspace, request)
     may_propose(workspace, opening, plan, (old, new))
@@ -93,7 +94,7 @@ def _onto(workspace: Workspace, before: Held, after: str) -> Held:
         raise Refused(f"{after} cannot wait for itself", help="name the change it builds on")
     there = workspace.with_texts(definitions(workspace, change.details["definitions"]))
     old, new = post_state(workspace, after), wanted(there)
-    made = plan_between(there, old, new, after)
+    made = plan_between(there, old, new, Placed(after))
     plan = possible(there, asked_for(made, request_of(change), old.project))
     again = Planned(plan.to_json(), plan.digest, "", plan.made_against)
     details = {**change.details, "after": after, "tried_on": None}

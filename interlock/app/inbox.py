@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.app.booking import begins_at
 from interlock.app.changes import all_changes
-from interlock.app.decide import begins_at
 from interlock.app.delegate import on_behalf
 from interlock.app.weighing import objections, standing
 from interlock.app.workspace import Workspace

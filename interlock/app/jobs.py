@@ -142,6 +142,7 @@ def _tell(lines: Any, text: str) -> None:
 
 
 def _do(workspace: Workspace, job: Job, say: Any) -> str:
+    from interlock.app.beside import Placed
     from interlock.app.deferred import propose_after, replan
     from interlock.app.outdated import prove_again
     from interlock.app.propose import propose
@@ -152,12 +153,12 @@ def _do(workspace: Workspace, job: Job, say: Any) -> str:
         return replan(workspace, asked["change"], say, asked.get("after", "")).id
     if job.kind == "prove":
         return prove_again(workspace, asked["change"], say).id
-    after = asked.pop("after", "")
+    placed = Placed(asked.pop("after", ""), asked.pop("beside", ""))
     lists: Json = {name: tuple(asked[name]) for name in ("metrics", "bounds") if name in asked}
     request = Request(**{**asked, **lists, "by": job.person})
-    if after:
-        return propose_after(workspace, request, after, say).id
-    return propose(workspace, request, say).id
+    if placed.after:
+        return propose_after(workspace, request, placed.after, say).id
+    return propose(workspace, request, say, beside=placed.beside).id
 
 
 def _move(workspace: Workspace, job: Job, **more: Any) -> Job:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from interlock.app.beside import NOWHERE, Placed, begins_with, in_place
 from interlock.app.booking import bookings, slot_of, world_of
 from interlock.app.changes import held
 from interlock.app.gating import foreseen
@@ -52,10 +53,14 @@ def plan_now(workspace: Workspace, after: str = "") -> Plan:
     return look(workspace, after).plan
 
 
-def look(workspace: Workspace, after: str = "") -> Look:
-    """The plan for the files as they are, on what runs now or on what change `after` leads to."""
+def look(workspace: Workspace, after: str = "", beside: str = "") -> Look:
+    """The plan for the files as they are, on what runs now or on what change `after` leads to.
+
+    `beside` is the change in whose experiment it would run.
+    """
+    placed = Placed(after, beside)
     old, new = (post_state(workspace, after) if after else stable(workspace)), wanted(workspace)
-    return Look(plan_between(workspace, old, new, after), old, new)
+    return Look(plan_between(workspace, old, new, placed), old, new)
 
 
 def wanted(workspace: Workspace) -> Version:
@@ -91,20 +96,20 @@ def waiting_name(id: str) -> str:
 
 
 def plan_between(
-    workspace: Workspace, old: Version | None, new: Version, after: str = "", instead_of: str = ""
+    workspace: Workspace, old: Version | None, new: Version, placed: Placed = NOWHERE
 ) -> Plan:
-    """The plan between two versions, at the time and in the slot of this environment.
-
-    `instead_of` is the change that is planned again: its own time is free for it.
-    """
+    """The plan between two versions, at the time and in the slot of this environment."""
     before = _side(old) if old else None
     where = Where(workspace.environment, workspace.now(), importance=importance_of(old))
     made = make_plan(_side(new), before, where)
-    if after and old is not None:
-        made = _waiting(made, stable(workspace), old, new, after)
+    if placed.after and old is not None:
+        made = _waiting(made, stable(workspace), old, new, placed.after)
     made = with_actions(workspace.record, made)
-    made = foreseen(workspace, made, new.project.environments[workspace.environment])
-    return made if made.empty else with_slot(made, free_slot(workspace, new, made, instead_of))
+    environment = new.project.environments[workspace.environment]
+    made = in_place(workspace, foreseen(workspace, made, environment), environment, placed)
+    if made.empty:
+        return made
+    return with_slot(made, free_slot(workspace, new, made, placed.instead_of))
 
 
 def importance_of(version: Version | None) -> dict[str, dict[str, float]]:
@@ -143,6 +148,8 @@ def free_slot(workspace: Workspace, version: Version, plan: Plan, instead_of: st
     if plan.after:
         before = (held(workspace.record, plan.after).change.plan or {}).get("slot")
         start = max(start, datetime.fromisoformat(before[1])) if before else start
+    if plan.beside:
+        start = max([start, *begins_with(workspace, plan.beside)])
     booked, project = bookings(workspace), version.project
     own = [one.phases.start for one in booked if one.change == instead_of]
     start, others = max([start, *own]), [one for one in booked if one.change != instead_of]
@@ -153,6 +160,6 @@ def free_slot(workspace: Workspace, version: Version, plan: Plan, instead_of: st
         else outline(plan, project, calendar)
     )
     times = phases_of(plan, project.environments[plan.environment], calendar, start)
-    wanted_ = Booking("", known, times, after=plan.after or "")
+    wanted_ = Booking("", known, times, after=plan.after or "", experiment=plan.beside or "")
     world = world_of(workspace, calendar)
     return slot_of(next_free_slot(Agenda(others), wanted_, world, start))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from interlock.app.beside import Placed
 from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes, open_new
 from interlock.app.engines import refuse_unable
@@ -25,13 +26,15 @@ def propose(
     request: Request,
     say: Say = quiet,
     because: Mapping[str, Any] | None = None,
+    beside: str = "",
 ) -> Change:
     """Make CR-n with everything people need to decide; `because` is the trigger, if one asked.
 
+    `beside` is the first change of the experiment in which it is to run.
     Raises `Refused` when there is nothing to do or the plan itself is not possible.
     """
     old, new = stable(workspace), wanted(workspace)
-    made = plan_between(workspace, old, new)
+    made = plan_between(workspace, old, new, Placed(beside=beside))
     plan = possible(workspace, asked_for(made, request, (old or new).project))
     opening = draft(workspace, request, because)
     may_propose(workspace, opening, plan, (old, new))

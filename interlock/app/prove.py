@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.app.beside import twin
 from interlock.app.booking import cancelled
 from interlock.app.build import Builder, Say, quiet
 from interlock.app.changes import Held, keep_evidence, save
@@ -113,6 +114,7 @@ def prove(
             return _stop(proof, found)
         proof.gathering.new = replace(new, models=_models(proof))
         _refuse_taken_back(proof)
+        _refuse_twin(proof)
         found = found.and_(proof.gather(_REST))
         if proof.stopped(found):
             return _stop(proof, found)
@@ -215,11 +217,26 @@ def _refuse_taken_back(proof: Proof) -> None:
     """Other definitions, the same release: only now that its models are there it is known."""
     release = _release(proof.gathering.new).digest
     if release in proof.workspace.route().blocked:
-        by = proof.change.author
-        cancel = cancelled(proof.workspace, proof.change, "blocked")
-        over = moved(proof.change, "WITHDRAWN", "blocked")
-        save(proof.workspace, proof.held, over, by=by, also=cancel)
+        _closed(proof, "blocked")
         raise taken_back(release)
+
+
+def _refuse_twin(proof: Proof) -> None:
+    """Two arms of one experiment that answer alike compare nothing."""
+    release = _release(proof.gathering.new).digest
+    same = twin(proof.workspace, proof.change, proof.plan.beside or "", release)
+    if same:
+        _closed(proof, f"it leads to the very release of {same}")
+        raise Refused(
+            f"{proof.change.id} would run beside {same}, and both lead to release {release[:12]}",
+            help="change something that answers otherwise, then propose it again",
+        )
+
+
+def _closed(proof: Proof, why: str) -> None:
+    cancel = cancelled(proof.workspace, proof.change, why)
+    over = moved(proof.change, "WITHDRAWN", why)
+    save(proof.workspace, proof.held, over, by=proof.change.author, also=cancel)
 
 
 def _train(builder: Builder, name: str) -> TrainedModel:
@@ -309,11 +326,9 @@ def _refuse_unresolved(proof: Proof, plan: Plan, judging: Mapping[str, Any]) -> 
     environment = proof.gathering.new.project.environments[proof.workspace.environment]
     found = with_gates(plan, environment, judging)
     if found.objections:
-        why, change = "a gate cannot be passed in its stage", proof.change
-        cancel = cancelled(proof.workspace, change, why)
-        over = moved(change, "WITHDRAWN", why)
-        save(proof.workspace, proof.held, over, by=change.author, also=cancel)
-        raise Refused(f"{change.id}: {why}", "change what is listed", found.objections)
+        why = "a gate cannot be passed in its stage"
+        _closed(proof, why)
+        raise Refused(f"{proof.change.id}: {why}", "change what is listed", found.objections)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from interlock.app.beside import Placed
 from interlock.app.build import Say, quiet
 from interlock.app.changes import Held
 from interlock.app.outdated import BEFORE
@@ -60,7 +61,8 @@ def again(workspace: Workspace, before: Held, texts: Texts, say: Say = quiet) ->
     """`before` with the definitions `texts`, planned and proven on what runs now."""
     there = workspace.with_texts(texts)
     old, new = stable(there), wanted(there)
-    made = plan_between(there, old, new, instead_of=before.change.id)
+    beside = (before.change.plan or {}).get("beside", "")
+    made = plan_between(there, old, new, Placed(beside=beside, instead_of=before.change.id))
     plan = possible(there, asked_for(made, request_of(before.change), (old or new).project))
     return prove(there, before, (old, new), plan, say)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from interlock.app.begin import beside_lack
+from interlock.app.beside import begins_with
+from interlock.app.booking import begins_at
 from interlock.app.changes import all_changes
-from interlock.app.decide import apply, begins_at, settle
+from interlock.app.decide import apply, settle
 from interlock.app.weighing import objections
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.change import Change
@@ -23,7 +26,9 @@ def start_due(workspace: Workspace) -> str:
         if change.state == "APPROVED":
             settle(workspace, change.id)
     busy = any(c.under_way or c.state in ("ABORTING", "REVERTING") for c in mine)
-    due = sorted((start, c.id) for c in mine if (start := _due_at(workspace, c)) is not None)
+    # Those beside each other begin as one: the first that is scheduled stands for them.
+    first = {c.experiment: c for c in mine if c.state == "SCHEDULED"}.values()
+    due = sorted((start, c.id) for c in first if (start := _due_at(workspace, c)) is not None)
     ripe = [id for start, id in due if start <= workspace.now()]
     # One that may not start does not keep the next from starting.
     said = ""
@@ -34,12 +39,14 @@ def start_due(workspace: Workspace) -> str:
 
 
 def _due_at(workspace: Workspace, change: Change) -> datetime | None:
-    return begins_at(workspace, change.id) if change.state == "SCHEDULED" else None
+    """An experiment begins at the latest of the times that were taken for its changes."""
+    own = begins_at(workspace, change.id)
+    return own and max([own, *begins_with(workspace, change.experiment)])
 
 
 def _try(workspace: Workspace, change: Change) -> tuple[str, bool]:
     """What is said of it, and whether it started."""
-    against = objections(workspace, change)
+    against = (*objections(workspace, change), *beside_lack(workspace, change))
     if against:
         return f"{change.id} was to start, and waits: {against[0]}", False
     try:

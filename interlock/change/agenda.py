@@ -65,6 +65,7 @@ class Booked:
             body["after"],
             body["emergency"],
             tuple(body["group"]),
+            body.get("experiment", ""),
         )
         return cls(booking, body["standing"], body["environment"], body["why"],
                    entry.version, entry.written_at)  # fmt: skip
@@ -81,6 +82,7 @@ def booking_body(booking: Booking, environment: str, standing: Standing, why: st
         "after": booking.after,
         "emergency": booking.emergency,
         "group": list(booking.group),
+        "experiment": booking.experiment,
         "phases": booking.phases.to_json(),
         "footprint": booking.footprint.to_json(),
     }

@@ -131,7 +131,7 @@ def _users(near: Iterable[Booking], wanted: Booking, need: Need) -> list[tuple[s
     return [
         (one.change, one.phases.phase(theirs.during))
         for one in near
-        if one.change != wanted.change
+        if not one.with_(wanted)
         for theirs in one.footprint.needs
         if theirs.name == need.name
     ]
@@ -226,7 +226,7 @@ def _forbidden(agenda: Agenda, wanted: Booking, world: World, when: Interval) ->
         *_missing(wanted, world, when),
     ]
     for other in agenda.around(Interval(when.start - HORIZON, when.end)):
-        if other.change != wanted.change:
+        if not other.with_(wanted):
             found += (
                 _starts(wanted, span(wanted.phases, pair.mine), span(other.phases, pair.theirs))
                 for pair in _stopping(wanted, other, world)

@@ -111,6 +111,11 @@ class Change:
         return self.state in _UNDER_WAY
 
     @property
+    def experiment(self) -> str:
+        """The change that was first in the experiment it runs in; itself where it is alone."""
+        return str((self.plan or {}).get("beside") or self.id)
+
+    @property
     def open(self) -> bool:
         return self.state in _BEFORE or self.under_way or self.state in ("ABORTING", "REVERTING")
 

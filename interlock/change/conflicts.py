@@ -65,7 +65,8 @@ RULES: Mapping[str, Rule] = {
 class Booking:
     """A change on the calendar. `after` is the change it builds on, if it waits for one.
 
-    `group` are changes that a rollback of `change` takes back with it, or it with them.
+    `group` are changes that a rollback of `change` takes back with it, or it with them. Bookings
+    of one `experiment` are one rollout: no rule stands between them.
     """
 
     change: str
@@ -76,11 +77,17 @@ class Booking:
     after: str = ""
     emergency: bool = False
     group: tuple[str, ...] = ()
+    experiment: str = ""
 
     @property
     def time(self) -> Interval:
         """From the first build to the commit."""
         return self.phases.active
+
+    def with_(self, other: Booking) -> bool:
+        """Whether both are one change, or walk together."""
+        together = bool(self.experiment) and self.experiment == other.experiment
+        return together or self.change == other.change
 
     def lasting(self, longer: timedelta) -> Booking:
         """The same, committed so much later than was booked."""
@@ -265,7 +272,7 @@ def _over_budget(name: str, mine: Booking, theirs: Booking, world: World) -> boo
 
 def between(mine: Booking, theirs: Booking, world: World) -> Iterator[Conflict]:
     """Every rule that holds between two bookings at their times."""
-    if mine.change == theirs.change:
+    if mine.with_(theirs):
         return
     for (own, other), pairs in _TOGETHER.items():
         if span(mine.phases, own).overlaps(span(theirs.phases, other)):
@@ -300,7 +307,7 @@ def cycle(mine: Booking, others: Iterable[Booking]) -> tuple[str, ...]:
     One comes after another that it was proposed after, or that breaks what it reads at the
     same time.
     """
-    known = {one.change: one for one in others if one.change != mine.change}
+    known = {one.change: one for one in others if not one.with_(mine)}
     # Most changes have nobody behind them, and so stand in no ring.
     if not any(_comes_after(one, mine) for one in known.values()):
         return ()

@@ -95,6 +95,7 @@ def plan(
     ] = False,
     explain: Annotated[str, typer.Option(help="why this address breaks, moves, or does not")] = "",
     after: Annotated[str, typer.Option(help="plan on what this change leads to")] = "",
+    beside: Annotated[str, typer.Option(help="as a candidate beside this change")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
@@ -108,7 +109,7 @@ def plan(
 
     asked = plans.Asked(comment, graph, explain)
     with project(folder, environment, looking=True) as workspace:
-        found = look(workspace, after)
+        found = look(workspace, after, beside)
         show(*plans.shown(found, asked, as_json))
     raise typer.Exit(plans.exit_code(found, asked))
 
@@ -126,12 +127,14 @@ def propose(
     emergency: Annotated[str, typer.Option(help="why it cannot wait")] = "",
     request: Annotated[Path | None, typer.Option(help="a file that says all of this")] = None,
     after: Annotated[str, typer.Option(help="build on this change and wait for it")] = "",
+    beside: Annotated[str, typer.Option(help="run in one experiment with this change")] = "",
     folder: Folder = HERE,
     environment: Env = "prod",
     as_json: AsJson = False,
 ) -> None:
     """Open a change (CR-n) from the plan and gather its evidence."""
     from interlock.app import answers
+    from interlock.app.beside import Placed
     from interlock.app.changes import describe
     from interlock.app.deferred import propose_after
     from interlock.app.propose import propose
@@ -144,13 +147,13 @@ def propose(
         "rollback_criteria": rollback_when, "metrics": tuple(metric or ()),
         "bounds": tuple(bound or ()), "emergency": emergency,
     }  # fmt: skip
-    asked = requested(request, by, said)
+    asked, placed = requested(request, by, said), Placed(after, beside)
     with project(folder, environment) as workspace:
         with progress() as say_so:
-            if after:
+            if placed.after:
                 change = propose_after(workspace, asked, after, say_so)
             else:
-                change = propose(workspace, asked, say_so)
+                change = propose(workspace, asked, say_so, beside=placed.beside)
         found = describe(workspace, change.id)
     show(found, as_json, views.proposed, answers.status_json)
     raise typer.Exit(3 if answers.blocking(found) else 0)

@@ -118,7 +118,7 @@ def _plan(at: Client, given: Given) -> int:
 
     asked = plans.Asked(given["comment"], given["graph"], given["explain"])
     plans.refuse_two(asked)
-    body = {"files": _files(given), "after": given["after"]}
+    body = {"files": _files(given), "after": given["after"], "beside": given["beside"]}
     if asked.explain:
         said = at.post("/plan", {**body, "show": "explain", "explain": asked.explain})
         show(said, given["as_json"], lambda one: outline(one["said"]), lambda one: one["why"])
@@ -168,7 +168,8 @@ def _propose(at: Client, given: Given) -> int:
     }  # fmt: skip
     file = Path(given["request"]) if given["request"] else None
     asked = requested(file, given["by"] or "", said)
-    job = at.post("/changes", {**asked.__dict__, "files": _files(given), "after": given["after"]})
+    placed = {name: given[name] for name in ("after", "beside")}
+    job = at.post("/changes", {**asked.__dict__, "files": _files(given), **placed})
     return _followed(at, job, given)
 
 

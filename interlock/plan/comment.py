@@ -153,6 +153,7 @@ def _against(plan: Plan) -> str:
     if plan.made_against is None:
         return "is the first release"
     after = f", which {_text(plan.after)} leads to" if plan.after else ""
+    after += f", beside {_text(plan.beside)}" if plan.beside else ""
     return f"against release `{plan.made_against[:12]}`{after}"
 
 

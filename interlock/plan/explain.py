@@ -25,6 +25,7 @@ def explain(plan: Plan) -> str:
 def _lines(plan: Plan) -> Iterator[str]:
     against = f"made against {plan.made_against[:12]}" if plan.made_against else "first release"
     against += f", which {plan.after} leads to" if plan.after else ""
+    against += f", beside {plan.beside}" if plan.beside else ""
     if plan.empty:
         yield f"{plan.project} in {plan.environment}: nothing to do ({against})"
         yield from _section("notes", plan.notes)

@@ -89,7 +89,8 @@ class Plan:
     `untouched` are the features, models and services that the change does not reach.
     `objections` block: with one of them the plan cannot be proposed. `notes` are to be read.
     `definitions` is the digest of the files; `artifacts` maps models to what was trained.
-    `after` is the change on whose post-state this one builds, when it waits for one.
+    `after` is the change on whose post-state this one builds, when it waits for one; `beside` the
+    first change of the experiment that it runs in, when others were there before it.
     `rules` are the kinds of rules that are edited: policies, calendar, owners, environments.
     `request` is the digest of what its author promised: why, how far, when to take it back.
     `gates` are what must be shown to leave each stage, in samples and days.
@@ -116,6 +117,7 @@ class Plan:
     request: str = ""
     rules: tuple[str, ...] = ()
     gates: tuple[GateNeed, ...] = ()
+    beside: str | None = None
 
     @property
     def only_rules(self) -> bool:
@@ -202,6 +204,7 @@ class Plan:
             "rules": list(self.rules),
             # Left out where there are none: a plan made before there were any keeps its digest.
             **({"gates": [asdict(gate) for gate in self.gates]} if self.gates else {}),
+            **({"beside": self.beside} if self.beside else {}),
         }
 
     @classmethod

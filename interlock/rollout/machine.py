@@ -26,9 +26,10 @@ from interlock.rollout.state import ENDED, UNDER_WAY, HoldReason, RolloutState, 
 class Request:
     """What a person asked for. `hold` lasts until the request is withdrawn; `promote` waives
     an open judgement or a hook (never harm, never zero measurements) and needs a reason.
-    `retry` begins the stage again, deadline and all; evidence is kept."""
+    `retry` begins the stage again, deadline and all; evidence is kept. `choose` promotes, and
+    says of several candidates that this one goes on."""
 
-    kind: Literal["hold", "promote", "rollback", "retry"]
+    kind: Literal["hold", "promote", "rollback", "retry", "choose"]
     by: str
     reason: str
 
@@ -96,13 +97,20 @@ class Abort:
 
 
 @dataclass(frozen=True)
+class GiveWay:
+    """Go back because another candidate goes on: nothing harmed, and nothing is blocked."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Stay:
     """Nothing to do yet; no hold, nobody needs to act."""
 
     sentence: str
 
 
-Decision = Advance | Hold | Abort | Stay
+Decision = Advance | Hold | Abort | GiveWay | Stay
 
 
 def advance(
@@ -123,14 +131,15 @@ def advance(
 
 
 def _finish_abort(state: RolloutState, facts: Facts) -> Decision:
-    if facts.fallback:
+    if facts.fallback and not state.unchosen:
         return Hold(
             HoldReason.FALLBACK_UNHEALTHY,
             f"rolled back, but the release returned to is not healthy: {facts.fallback}",
         )
     # From the history: what was said last may be a hold of this very state.
     why = state.history[-1].sentence if state.history else state.said
-    return Advance(State.ABORTED, state.index, f"rolled back: {why}", None)
+    said = why if state.unchosen else f"rolled back: {why}"
+    return Advance(State.ABORTED, state.index, said, None)
 
 
 def _why_back(state: RolloutState, judgement: Judgement | None, facts: Facts, now: datetime) -> str:
@@ -209,7 +218,7 @@ def _not_proven(
 
 def _promoted(facts: Facts) -> bool:
     asked = facts.request
-    return bool(asked and asked.kind == "promote" and asked.reason.strip())
+    return bool(asked and asked.kind in ("promote", "choose") and asked.reason.strip())
 
 
 def _open_point(judgement: Judgement) -> str:
@@ -271,6 +280,8 @@ def after(state: RolloutState, decision: Decision, now: datetime) -> RolloutStat
             return state.moved(to, index, now, sentence)
         case Abort(to, sentence):
             return state.moved(to, state.index, now, sentence)
+        case GiveWay(sentence):
+            return replace(state.moved(State.ABORTING, state.index, now, sentence), unchosen=True)
         case Hold(reason, sentence):
             return replace(state, hold=reason, said=sentence)
         case Stay(sentence):

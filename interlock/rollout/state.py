@@ -43,6 +43,7 @@ class HoldReason(Enum):
     FALLBACK_UNHEALTHY = "fallback_unhealthy"
     HOOK = "hook"
     SERIES = "series"
+    CHOICE = "choice"
 
 
 UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})
@@ -64,7 +65,9 @@ class RolloutState:
     """`index` is the stage in `stages` (-1: none yet); times are aware UTC instants.
 
     `stable` is the release to go back to. `registered` is the digest of the guardrails
-    as agreed: a judgement by others moves nothing forward.
+    as agreed: a judgement by others moves nothing forward. Where candidates run beside each
+    other, `experiment` names those that share a Route, by its first change, and `places` is how
+    many it has; `unchosen` is one that was sent back because another went on.
     """
 
     change: str
@@ -79,6 +82,9 @@ class RolloutState:
     said: str = ""
     registered: str = ""
     history: tuple[Move, ...] = ()
+    experiment: str = ""
+    places: int = 1
+    unchosen: bool = False
 
     @property
     def stage(self) -> Stage | None:

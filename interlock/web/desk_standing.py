@@ -134,7 +134,7 @@ def starting(change: Change, project: Project, now: datetime) -> Booking:
     times = phases(now, project.calendar.prepare, environment.walked, environment.rollback_window)
     after = str((change.plan or {}).get("after") or "")
     return Booking(change.id, touched, times, change.title, after=after,
-                   emergency=bool(change.emergency))  # fmt: skip
+                   emergency=bool(change.emergency), experiment=change.experiment)  # fmt: skip
 
 
 def slot_of(change: Change) -> Interval | None:

@@ -35,6 +35,7 @@ class Sent(BaseModel):
 
     files: dict[str, str] = Field(description="path in the folder -> text")
     after: str = Field("", max_length=100, description="plan on what this change leads to")
+    beside: str = Field("", max_length=100, description="as a candidate beside this change")
 
 
 class Wanted(Sent):
@@ -179,7 +180,7 @@ def plan(ask: Reading, wanted: Wanted) -> Response:
     from interlock.plan.comment import comment, marker
 
     with _looking(ask.stands, wanted.files) as workspace:
-        found = look(workspace, wanted.after)
+        found = look(workspace, wanted.after, wanted.beside)
         if wanted.show == "explain":
             why = found.why(wanted.explain)
             return answered({"why": why.to_json(), "said": why.text()})

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from interlock.app import tokens
+from interlock.app.beside import Placed
 from interlock.app.files import uploaded
 from interlock.app.jobs import Job, find, open_job
 from interlock.app.once import Answer
@@ -63,6 +64,7 @@ class Ending(Signed):
 )
 def propose(act: Proposing, body: Proposal) -> Response:
     """Open a change from these files and gather its evidence. Runs on: look at the job."""
+    Placed(body.after, body.beside)  # refuses both
     texts = uploaded(body.files)
     asked = body.model_dump(exclude={"by", "files"})
     return _begun(act, body, "propose", asked, texts)
