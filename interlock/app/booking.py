@@ -336,6 +336,7 @@ def moved_along(workspace: Workspace, state: RolloutState, now: datetime) -> tup
 
 _STANDINGS: Mapping[State, Standing] = {
     State.COMMITTED: "committed", State.RETIRED: "over", State.ABORTED: "cancelled",
+    State.UNCHOSEN: "cancelled",
 }  # fmt: skip
 
 

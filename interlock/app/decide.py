@@ -22,7 +22,7 @@ from interlock.errors import Refused, Stale
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
 from interlock.rollout.routes import route_after
-from interlock.rollout.state import RolloutState, State
+from interlock.rollout.state import HoldReason, RolloutState, State
 
 
 def _allowed(workspace: Workspace, change: Change, action: str, by: str, puts: list[Put]) -> None:
@@ -196,7 +196,10 @@ def hold(workspace: Workspace, id: str, *, by: str, reason: str, resume: bool = 
 
 
 def promote(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
-    """Waive what is still open in this stage (never harm, never silence) and go on."""
+    """Waive what is still open in this stage (never harm, never silence) and go on.
+
+    Where several candidates wait for a choice, this one is chosen.
+    """
     if not reason.strip():
         # The machine passes over a promotion without one: nobody should wait for it.
         raise Refused(f"{id} is not promoted", help="say what is waived, and why")
@@ -204,6 +207,9 @@ def promote(workspace: Workspace, id: str, *, by: str, reason: str) -> str:
     puts: list[Put] = []
     if change.under_way:
         _allowed(workspace, change, "waive", by, puts)
+    if (change.details.get("rollout") or {}).get("hold") == HoldReason.CHOICE.value:
+        _ask(workspace, id, by, Request("choose", by, reason), puts)
+        return f"{id} goes on alone at the next look, at the word of {by}"
     _ask(workspace, id, by, Request("promote", by, reason), puts)
     return f"{id} goes on at the next look, at the word of {by}"
 

@@ -97,7 +97,7 @@ def frame(found: Standing) -> Frame:
         verdict=judged.get("verdict", ""),
         combined_e=judged.get("combined_e") or 1.0,
         harm_at=1 / judging.get("alpha", 0.05),
-        ended=change.state in ("COMMITTED", "RETIRED", "ABORTED", "WITHDRAWN"),
+        ended=change.state in ("COMMITTED", "RETIRED", "ABORTED", "UNCHOSEN", "WITHDRAWN"),
     )
 
 

@@ -20,7 +20,7 @@ from interlock.errors import Refused, Stale
 State = Literal[
     "DRAFT", "PLANNED", "DEFERRED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED",
     "PREPARING", "SHADOW", "STEP", "SOAKING", "COMMITTED", "RETIRED",
-    "ABORTING", "REVERTING", "ABORTED", "WITHDRAWN",
+    "ABORTING", "REVERTING", "ABORTED", "UNCHOSEN", "WITHDRAWN",
 ]  # fmt: skip
 
 _BEFORE: tuple[State, ...] = (
@@ -29,7 +29,7 @@ _BEFORE: tuple[State, ...] = (
 _UNDER_WAY: tuple[State, ...] = ("PREPARING", "SHADOW", "STEP", "SOAKING")
 
 THROUGH: tuple[State, ...] = ("COMMITTED", "RETIRED")
-NEVER: tuple[State, ...] = ("ABORTING", "REVERTING", "ABORTED", "WITHDRAWN")
+NEVER: tuple[State, ...] = ("ABORTING", "REVERTING", "ABORTED", "UNCHOSEN", "WITHDRAWN")
 
 # Planning again is always possible until something runs. Stages may be skipped by a
 # strategy that has none of them, never repeated backwards; the first release has none at all.
@@ -45,14 +45,16 @@ NEXT: Mapping[State, tuple[State, ...]] = {
     "APPROVED": ("PLANNED", "REVIEW", "SCHEDULED", "PREPARING", "DEFERRED", "WITHDRAWN"),
     "SCHEDULED": ("PLANNED", "REVIEW", "PREPARING", "DEFERRED", "WITHDRAWN"),
     "PREPARING": ("SHADOW", "STEP", "SOAKING", "COMMITTED", "ABORTING"),
-    "SHADOW": ("STEP", "SOAKING", "ABORTING"),
-    "STEP": ("STEP", "SOAKING", "ABORTING"),
+    # UNCHOSEN: of several candidates another went on. Nothing harmed, and nothing is blocked.
+    "SHADOW": ("STEP", "SOAKING", "ABORTING", "UNCHOSEN"),
+    "STEP": ("STEP", "SOAKING", "ABORTING", "UNCHOSEN"),
     "SOAKING": ("COMMITTED", "ABORTING"),
     "COMMITTED": ("RETIRED", "REVERTING"),
     "RETIRED": (),
     "ABORTING": ("ABORTED",),
     "REVERTING": ("ABORTED",),
     "ABORTED": (),
+    "UNCHOSEN": (),
     "WITHDRAWN": (),
 }
 

@@ -28,6 +28,7 @@ _WAITS: Mapping[str, str] = {
     "fallback_unhealthy": "the way back is not safe at the moment",
     "series": "what is monitored speaks against going on, or says nothing",
     "hook": "a check outside of Interlock has not said yes",
+    "choice": "several candidates are as good, and somebody has to choose one",
 }
 _SILENT = "Nobody notices anything of it yet."
 
@@ -166,7 +167,9 @@ def in_words(guardrail: str) -> str:
 def _stage_share(change: Change) -> str:
     rollout = rollout_of(change)
     stages, index = rollout.get("stages", ()), rollout.get("index", -1)
-    return f"{stages[index]['weight'] * 100:.3g} %" if 0 <= index < len(stages) else "a part"
+    if not 0 <= index < len(stages):
+        return "a part"
+    return f"{stages[index]['weight'] * 100 / rollout.get('places', 1):.3g} %"
 
 
 def _who_signs(change: Change) -> str:
@@ -198,7 +201,10 @@ def _held(change: Change) -> str:
 
 
 def _after_hold(change: Change) -> str:
-    asked = {"manual": "somebody lets it go on", "inconclusive": "its owner decides"}
+    asked = {
+        "manual": "somebody lets it go on", "inconclusive": "its owner decides",
+        "choice": "somebody says which one goes on",
+    }  # fmt: skip
     ends = asked.get(_hold(change), "it goes on by itself when the reason is gone")
     return f"{ends}; going back is always open"
 
@@ -224,7 +230,7 @@ _HEADLINES: Words = {
     "RESUMED": lambda c: "goes on", "COMMITTED": lambda c: "done",
     "RETIRED": lambda c: "final", "ABORTING": lambda c: "being taken back",
     "REVERTING": lambda c: "being taken back", "ABORTED": lambda c: "taken back",
-    "WITHDRAWN": lambda c: "withdrawn",
+    "UNCHOSEN": lambda c: "not chosen", "WITHDRAWN": lambda c: "withdrawn",
 }  # fmt: skip
 
 _HAPPENED: Words = {
@@ -251,6 +257,7 @@ _HAPPENED: Words = {
     "ABORTING": lambda c: "everybody gets the version from before again",
     "REVERTING": lambda c: "everybody gets the version from before again",
     "ABORTED": lambda c: "the change is taken back, and the version from before answers everybody",
+    "UNCHOSEN": lambda c: f"another candidate goes on, and this one ends: {c.said}",
     "WITHDRAWN": lambda c: "the change was withdrawn before it started. Nobody noticed anything",
 }
 
@@ -278,6 +285,7 @@ _NEXT: Words = {
     "ABORTING": lambda c: "it is checked that the version from before is well",
     "REVERTING": lambda c: "it is checked that the version from before is well",
     "ABORTED": lambda c: "everybody involved looks back together, without blame",
+    "UNCHOSEN": lambda c: "nothing; it harmed nobody, and may be proposed again",
     "WITHDRAWN": lambda c: "nothing",
 }
 _BEFORE = ("DRAFT", "REVIEW", "APPROVED", "SCHEDULED", "PREPARING")

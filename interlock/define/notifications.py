@@ -21,7 +21,7 @@ Audience = Literal["executive", "engineer", "both"]
 Moment = Literal[
     "DRAFT", "PLANNED", "DEFERRED", "EVIDENCE", "REVIEW", "REJECTED", "APPROVED", "SCHEDULED",
     "PREPARING", "SHADOW", "STEP", "SOAKING", "HOLD", "RESUMED", "COMMITTED", "RETIRED",
-    "ABORTING", "REVERTING", "ABORTED", "WITHDRAWN",
+    "ABORTING", "REVERTING", "ABORTED", "UNCHOSEN", "WITHDRAWN",
 ]  # fmt: skip
 """A state that a change enters, or what may happen inside one: HOLD, RESUMED, REJECTED."""
 Occasion = Literal["TRIGGER", "ALERT"]

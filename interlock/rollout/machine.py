@@ -2,6 +2,7 @@
 
 PREPARING -> SHADOW -> STEP... -> SOAKING -> COMMITTED -> RETIRED
 any of PREPARING..SOAKING -> ABORTING -> ABORTED; COMMITTED -> REVERTING -> ABORTED
+SHADOW, STEP -> UNCHOSEN where another candidate goes on
 
 Forward moves wait for evidence, holds, freezes and approvals. Backward moves wait for
 nothing: the route goes first, the health of the release returned to is checked after.
@@ -98,7 +99,7 @@ class Abort:
 
 @dataclass(frozen=True)
 class GiveWay:
-    """Go back because another candidate goes on: nothing harmed, and nothing is blocked."""
+    """End because another candidate goes on: nothing harmed, and nothing is blocked."""
 
     sentence: str
 
@@ -131,15 +132,14 @@ def advance(
 
 
 def _finish_abort(state: RolloutState, facts: Facts) -> Decision:
-    if facts.fallback and not state.unchosen:
+    if facts.fallback:
         return Hold(
             HoldReason.FALLBACK_UNHEALTHY,
             f"rolled back, but the release returned to is not healthy: {facts.fallback}",
         )
     # From the history: what was said last may be a hold of this very state.
     why = state.history[-1].sentence if state.history else state.said
-    said = why if state.unchosen else f"rolled back: {why}"
-    return Advance(State.ABORTED, state.index, said, None)
+    return Advance(State.ABORTED, state.index, f"rolled back: {why}", None)
 
 
 def _why_back(state: RolloutState, judgement: Judgement | None, facts: Facts, now: datetime) -> str:
@@ -281,7 +281,7 @@ def after(state: RolloutState, decision: Decision, now: datetime) -> RolloutStat
         case Abort(to, sentence):
             return state.moved(to, state.index, now, sentence)
         case GiveWay(sentence):
-            return replace(state.moved(State.ABORTING, state.index, now, sentence), unchosen=True)
+            return state.moved(State.UNCHOSEN, state.index, now, sentence)
         case Hold(reason, sentence):
             return replace(state, hold=reason, said=sentence)
         case Stay(sentence):

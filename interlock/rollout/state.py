@@ -28,6 +28,7 @@ class State(Enum):
     ABORTING = "aborting"
     REVERTING = "reverting"
     ABORTED = "aborted"
+    UNCHOSEN = "unchosen"
 
 
 class HoldReason(Enum):
@@ -47,7 +48,7 @@ class HoldReason(Enum):
 
 
 UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})
-ENDED = frozenset({State.RETIRED, State.ABORTED})
+ENDED = frozenset({State.RETIRED, State.ABORTED, State.UNCHOSEN})
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class RolloutState:
     `stable` is the release to go back to. `registered` is the digest of the guardrails
     as agreed: a judgement by others moves nothing forward. Where candidates run beside each
     other, `experiment` names those that share a Route, by its first change, and `places` is how
-    many it has; `unchosen` is one that was sent back because another went on.
+    many it has.
     """
 
     change: str
@@ -84,7 +85,6 @@ class RolloutState:
     history: tuple[Move, ...] = ()
     experiment: str = ""
     places: int = 1
-    unchosen: bool = False
 
     @property
     def stage(self) -> Stage | None:

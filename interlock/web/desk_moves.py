@@ -14,7 +14,8 @@ _LABELS: Mapping[str, str] = {
     "REVIEW": "In review", "APPROVED": "Approved", "SCHEDULED": "Scheduled",
     "PREPARING": "Preparing", "SHADOW": "Mirroring", "SOAKING": "Soaking",
     "COMMITTED": "Committed", "RETIRED": "Committed for good", "ABORTING": "Rolling back",
-    "REVERTING": "Taking back", "ABORTED": "Rolled back", "WITHDRAWN": "Withdrawn",
+    "REVERTING": "Taking back", "ABORTED": "Rolled back", "UNCHOSEN": "Not chosen",
+    "WITHDRAWN": "Withdrawn",
 }  # fmt: skip
 
 
@@ -23,7 +24,8 @@ def state_label(body: Mapping[str, Any]) -> str:
     state: str = body["state"]
     if state == "STEP":
         rollout = body["details"]["rollout"]
-        return f"At {percent(rollout['stages'][rollout['index']]['weight'])}"
+        weight = rollout["stages"][rollout["index"]]["weight"]
+        return f"At {percent(weight / rollout.get('places', 1))}"
     return _LABELS.get(state, state.capitalize())
 
 

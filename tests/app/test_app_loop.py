@@ -19,9 +19,10 @@ from interlock.app.adopt import adopt
 from interlock.app.changes import all_changes, open_new
 from interlock.app.counting import BUCKET_S, Measuring
 from interlock.app.ingest import CURSOR, LOG, MIRRORED, ingest
+from interlock.app.looking import measuring
 from interlock.app.loop import look_after
 from interlock.app.measure import buckets_of, unmirrored
-from interlock.app.tick import measuring, tick
+from interlock.app.tick import tick
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change

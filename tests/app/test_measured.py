@@ -15,8 +15,8 @@ import pytest
 from interlock.app.counting import ARMS, BUCKET_S, Measuring
 from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.judging import agreed, how_measured, noise_notes
+from interlock.app.looking import measuring
 from interlock.app.measure import buckets_of, calm
-from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.ports import Bucket

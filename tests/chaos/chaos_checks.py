@@ -22,8 +22,8 @@ from interlock.app.audit import audit
 from interlock.app.changes import held
 from interlock.app.counting import BUCKET_S
 from interlock.app.ingest import LOG, MIRRORED, ingest
+from interlock.app.looking import measuring
 from interlock.app.measure import buckets_of
-from interlock.app.tick import measuring
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
