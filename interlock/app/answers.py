@@ -77,6 +77,7 @@ def status_json(found: Standing) -> Json:
         "judgement": found.judgement,
         "objections": list(found.objections),
         "layers": [one.to_json() for one in found.layers],
+        **({"beside": list(found.beside)} if found.beside else {}),
     }
 
 
@@ -100,6 +101,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
         tuple(body.get("refreshes", ())),
         tuple(map(LayerStanding.from_json, body.get("layers", ()))),
         tuple(body.get("budgets", ())),
+        tuple(body.get("beside", ())),
     )
 
 

@@ -39,7 +39,9 @@ class Ready:
 
     @property
     def names(self) -> str:
-        return ", ".join(one.change.id for one in self.every)
+        return ", ".join(
+            sorted((one.change.id for one in self.every), key=lambda id: (len(id), id))
+        )
 
 
 def may_begin(workspace: Workspace, before: Held, route: Route, by: str) -> Ready:
@@ -136,6 +138,8 @@ def begin(workspace: Workspace, ready: Ready, route: Route, by: str) -> None:
 def _started(workspace: Workspace, change: Change, by: str) -> Change:
     environment = stored(workspace, change.release).project.environments[workspace.environment]
     only_rules = Plan.from_json(change.plan or {}).only_rules
+    # The first release, and rules alone, are compared with nothing and take no place.
+    places = 1 if only_rules or change.made_against is None else environment.arms
     state = RolloutState(
         change=change.id,
         release=change.release,
@@ -144,8 +148,8 @@ def _started(workspace: Workspace, change: Change, by: str) -> Change:
         rollback_window=environment.rollback_window,
         entered_at=workspace.now(),
         registered=change.details["judge"]["digest"],
-        experiment=change.experiment if environment.arms > 1 else "",
-        places=environment.arms,
+        experiment=change.experiment if places > 1 else "",
+        places=places,
     )
     started = moved(change, "PREPARING", f"started by {by}")
     return replace(started, details={**started.details, "rollout": state.to_json()})

@@ -17,10 +17,10 @@ from interlock.change.change import Change
 from interlock.define.durations import format_duration
 from interlock.define.environment import Environment
 from interlock.errors import Refused, Unusable
-from interlock.plan.plan import Plan
 
 if TYPE_CHECKING:
     from interlock.app.workspace import Workspace
+    from interlock.plan.plan import Plan
 
 # What every arm of an experiment is shown by and judged with: with two of them it is two.
 _SHARED = (
@@ -65,6 +65,12 @@ def _open(workspace: Workspace, experiment: str) -> list[Change]:
     mine = (c for c in reversed(all_changes(workspace)) if c.experiment == experiment)
     here = (c for c in mine if c.environment == workspace.environment)
     return [c for c in here if c.open and c.state not in ("ABORTING", "REVERTING")]
+
+
+def company(workspace: Workspace, change: Change) -> list[Change]:
+    """Everybody who was ever in the experiment of `change`, however they ended; oldest first."""
+    every = (c for c in reversed(all_changes(workspace)) if c.environment == change.environment)
+    return [c for c in every if c.experiment == change.experiment and c.id != change.id]
 
 
 def siblings(workspace: Workspace, change: Change) -> list[Change]:

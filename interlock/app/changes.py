@@ -180,6 +180,7 @@ class Standing:
     refreshes: tuple[str, ...] = ()
     layers: tuple[LayerStanding, ...] = ()
     budgets: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def describe(workspace: Workspace, id: str | None) -> Standing:
@@ -197,6 +198,7 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
             workspace.environment, route, known, stores=stores, refreshes=fresh, budgets=budgets
         )
     from interlock.app.begin import beside_lack
+    from interlock.app.beside import company
     from interlock.app.deferred import waiting
     from interlock.app.weighing import layers_of, objections
 
@@ -213,4 +215,5 @@ def describe(workspace: Workspace, id: str | None) -> Standing:
         judged.body if judged else None,
         (*waiting(workspace.record, change), *objections(workspace, change), *together),
         layers=layers_of(workspace, change),
+        beside=tuple(f"{one.id} ({one.state})" for one in company(workspace, change)),
     )

@@ -17,7 +17,9 @@ from interlock.change.ready import Standing, signatures_lack
 from interlock.change.signoff import Requirement, SignOff, holders
 from interlock.errors import InterlockError
 from interlock.ports import Json
+from interlock.rollout.state import HoldReason
 
+_WAIVED = "what is open is waived in your name"
 _IN_REVIEW = ("REVIEW", "APPROVED", "SCHEDULED")
 
 
@@ -123,6 +125,8 @@ def _desks(workspace: Workspace, change: Change, there: Standing, by: str) -> It
         if not able or by == change.author or not _lacks(change, there, need):
             continue
         why = "; ".join(r.why for r in there.requirements if r == replace(need, why=r.why))
+        if change.experiment != change.id:
+            why += f"; it runs beside {change.experiment}"
         lent = f", for {behalf}" if behalf else ""
         what = f"sign as {need.role} of {need.team}{lent}"
         choices = _choices(workspace, change, there, replace(asked, on_behalf_of=behalf))
@@ -170,8 +174,10 @@ def _held(change: Change, there: Standing, by: str) -> Iterator[Item]:
     able = any(by in holders(there.owners, r.role, r.team) for r in sponsors)
     if not (change.under_way and rollout.get("hold") and able):
         return
+    chosen = rollout["hold"] == HoldReason.CHOICE.value
+    leads = "it goes on, and who runs beside it ends" if chosen else _WAIVED
     choices = (
-        Choice(f"interlock promote {change.id}", "what is open is waived in your name", "promote"),
+        Choice(f"interlock promote {change.id}", leads, "promote"),
         Choice(
             f"interlock rollback {change.id}", "everybody is on the release before, at once",
             "rollback",

@@ -228,6 +228,7 @@ def measuring(version: Version, change: Change, now: datetime) -> Measuring:
     return replace(
         how_measured(guardrails, version.project, agreed["model"], now),
         change=change.id,
+        experiment=change.details["rollout"].get("experiment", ""),
         release=change.release,
         shown={s["name"]: shown[s["weight"]] for s in stages if s["weight"] in shown},
         divided=tuple(s["name"] for s in stages if s["weight"] not in shown),

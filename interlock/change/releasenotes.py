@@ -17,7 +17,9 @@ from interlock.change.review import Review
 from interlock.define.refs import Ref
 
 _SAID = {"added": "new", "removed": "removed", "retyped": "another type"}
-_ENDED = ("COMMITTED", "RETIRED", "REVERTING", "ABORTED")
+# How the sentences begin by which several candidates became one.
+_CHOICE = ("chosen: ", "not chosen: ")
+_ENDED = ("COMMITTED", "RETIRED", "REVERTING", "ABORTED", "UNCHOSEN")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class ReleaseNote:
     agreed: tuple[Agreed, ...]
     review: str
     actions: tuple[str, ...]
+    beside: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -108,7 +111,16 @@ def release_note(
         agreed=_agreed(change),
         review=(review.finding or "open") if review else "",
         actions=tuple(action.text for action in review.actions) if review else (),
+        beside=_beside(change),
     )
+
+
+def _beside(change: Change) -> str:
+    """In whose experiment it ran, and how it was chosen or not."""
+    history = rollout_of(change).get("history", ())
+    chosen = [line["sentence"] for line in history if line["sentence"].startswith(_CHOICE)]
+    joined = [f"in one experiment with {change.experiment}"] * (change.experiment != change.id)
+    return "; ".join((*joined, *chosen))
 
 
 def was_released(change: Change) -> bool:

@@ -127,7 +127,7 @@ def _noted(one: ReleaseNote) -> Iterator[Any]:
         ("release", short(one.release)), ("by", one.author), ("why", one.reason),
         ("urgent", one.urgent), ("expected", one.expected), ("risks", one.risks),
         ("affected", one.affected), ("impact", one.impact), ("goes back when", one.rollback),
-        ("went back", one.taken_back), ("review", one.review),
+        ("went back", one.taken_back), ("beside", one.beside), ("review", one.review),
     ])  # fmt: skip
     tests = [f"{t.check}: {t.verdict}: {t.waived or t.sentence}" for t in one.tests]
     agreed = [f"{a.person} as {a.role} of {a.team}, {instant(a.at)}" for a in one.agreed]

@@ -144,7 +144,8 @@ def _store(standing: Json) -> str:
 
 
 def _one(found: Standing, change: Change) -> Iterator[RenderableType]:
-    yield facts(_about(change))
+    beside = ("runs beside", ", ".join(found.beside))
+    yield facts((*_about(change), beside))
     rollout = change.details.get("rollout")
     if rollout:
         yield from _rollout(rollout)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from interlock.app import alerts
+from interlock.app.beside import company
 from interlock.app.journeys import asked
 from interlock.app.scheduled import planned
 from interlock.app.versions import graph_of
@@ -34,6 +35,7 @@ from interlock.web.catalog_views import CatalogPage
 from interlock.web.desk_calendar import calendar_page, feed
 from interlock.web.desk_inbox import inbox_page
 from interlock.web.desk_ledger import Ledger, Stored
+from interlock.web.desk_moves import state_label
 from interlock.web.figures import Chart, Graph
 from interlock.web.inbox_views import InboxPage, Seen
 from interlock.web.lookback_views import NotesPage, ScorecardPage
@@ -112,13 +114,14 @@ class RecordDesk:
             plan=change.plan_digest,
             next=desk_standing.next_step(change, lacking, owners, judgement),
             hold=shown.hold_sentence(change),
-            outcome=change.said if change.state in shown.BACK else "",
+            outcome=change.said if change.state in (*shown.BACK, "UNCHOSEN") else "",
             reason=change.reason,
             expected=change.expected,
             risks=change.risks,
             weight=shown.weight_of(change, route),
             beside=shown.beside(change, route),
             only="" if route.share_of(change.id) is None else said_of(route.filter),
+            company=tuple((o.id, state_label(o.__dict__)) for o in company(self.workspace, change)),
             stable_label=stable,
             candidate_label=candidate,
             actions=shown.actions(change, judgement),

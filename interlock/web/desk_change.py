@@ -52,11 +52,19 @@ def stages_of(change: Change) -> list[Json]:
     return [{"name": s["stage"], "weight": s["weight"]} for s in planned if s["do"] == "RouteTo"]
 
 
-def stage_label(stage: Mapping[str, Any], alone: bool = False) -> str:
+def places_of(change: Change) -> int:
+    """How many candidates share a stage that divides."""
+    planned = change.details.get("judge", {}).get("arms", 1)
+    return int(rollout_of(change).get("places", planned))
+
+
+def stage_label(stage: Mapping[str, Any], alone: bool = False, places: int = 1) -> str:
     """`Mirror`, `25 %` or `Soak`."""
     if stage["weight"] == 0:
         return "Mirror"
-    return "Soak" if stage["weight"] == 1 and not alone else percent(stage["weight"])
+    if stage["weight"] < 1:
+        return percent(stage["weight"] / places)
+    return percent(stage["weight"]) if alone else "Soak"
 
 
 def dots(change: Change) -> tuple[StageDot, ...]:
@@ -64,7 +72,8 @@ def dots(change: Change) -> tuple[StageDot, ...]:
     stages = stages_of(change)
     if not stages:
         return ()
-    labels = ["Build", *(stage_label(s, len(stages) == 1) for s in stages), "Commit"]
+    alone, places = len(stages) == 1, places_of(change)
+    labels = ["Build", *(stage_label(s, alone, places) for s in stages), "Commit"]
     return tuple(StageDot(label, _at(change, i - 1)) for i, label in enumerate(labels))
 
 
@@ -76,6 +85,8 @@ def _at(change: Change, index: int) -> Progress:
     if change.state in GOOD:
         return "done"
     here = rollout["index"] if change.state != "REVERTING" else len(rollout["stages"])
+    if index == here and change.state == "UNCHOSEN":
+        return "done"
     if index == here:
         return "failed" if change.state in BACK else "now"
     return "done" if index < here else "ahead"
@@ -153,8 +164,14 @@ def _onward(change: Change) -> str:
     stages, index = stages_of(change), rollout_of(change)["index"] + 1
     if index >= len(stages):
         return "Commit now"
+    if rollout_of(change).get("hold") == "choice":
+        return "Choose this one"
+    if places_of(change) > 1 and index > 0 and stages[index]["weight"] == 1:
+        return "Waive what is open"
     weight = stages[index]["weight"]
-    return "Promote to mirroring" if weight == 0 else f"Promote to {percent(weight)}"
+    if weight == 0:
+        return "Promote to mirroring"
+    return f"Promote to {percent(weight if weight == 1 else weight / places_of(change))}"
 
 
 def _no_promotion(change: Change, judgement: Mapping[str, Any] | None) -> str:

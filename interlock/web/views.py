@@ -278,6 +278,7 @@ class ChangePage:
     criteria: tuple[str, ...] = ()
     budgets: tuple[Budget, ...] = ()
     review: ReviewPart | None = None
+    company: tuple[tuple[str, str], ...] = ()
 
 
 # --- calendar, evidence -------------------------------------------------------------

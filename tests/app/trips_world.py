@@ -104,10 +104,14 @@ kpi:
 }
 
 
-def write_trips(folder: Path, also: str = "") -> Path:
-    """The project with made-up rows; `also` are more lines of its environment."""
+def write_trips(folder: Path, also: str = "", instead: tuple[str, str] = ("", "")) -> Path:
+    """The project with made-up rows; `also` are more lines of its environment.
+
+    `instead` is a text of its files and what stands there in its place.
+    """
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = text.replace(*instead) if instead[0] else text
         (folder / name).write_text(text.replace("    subject:", f"{also}    subject:"))
     (folder / "data").mkdir()
     with (folder / "data" / "trips.csv").open("w", newline="") as out:
@@ -117,9 +121,9 @@ def write_trips(folder: Path, also: str = "") -> Path:
     return folder
 
 
-def released(folder: Path, also: str = "") -> Path:
+def released(folder: Path, also: str = "", instead: tuple[str, str] = ("", "")) -> Path:
     """The project in `folder`, whose first release runs."""
-    write_trips(folder, also)
+    write_trips(folder, also, instead)
     with world.opened(folder) as workspace:
         world.proposed(workspace, "First release")
         world.signed(workspace, "CR-1")
