@@ -9,11 +9,11 @@ from typing import Any
 
 from interlock.app import health
 from interlock.app.booking import Waits, footprint_of, moved_along, waits
+from interlock.app.counting import Measuring
 from interlock.app.hooks import objection
 from interlock.app.ingest import ingest
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
-from interlock.app.counting import Measuring
 from interlock.app.measure import buckets_of, settled, unmirrored
 from interlock.app.monitored import objections
 from interlock.app.reliability import EVERY

@@ -15,9 +15,10 @@ from interlock.app.counting import Measuring
 from interlock.app.feed import live_lookups
 from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.labels import needed_releases
+from interlock.app.looking import measuring
 from interlock.app.measure import buckets_of, settled, unmirrored
 from interlock.app.shown import follow_route
-from interlock.app.tick import measuring, tick
+from interlock.app.tick import tick
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.cli import views

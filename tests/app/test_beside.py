@@ -11,19 +11,20 @@ import app_world as world
 import experiment_world as three
 import pytest
 from faces_world import alike, two_sides
+from trips_world import FILES
 
 from interlock.app import decide
 from interlock.app.booking import all_booked, book
 from interlock.app.changes import describe
+from interlock.app.deferred import replan
+from interlock.app.planning import look
 from interlock.app.propose import propose
-from interlock.app.rebase import rebase
 from interlock.app.tick import tick
 from interlock.app.workspace import Workspace
-from interlock.change.change import Change
-from interlock.errors import Conflict, Refused, Unusable
+from interlock.errors import Refused, Unusable
 from interlock.plan.plan import Plan
 
-FIRST, SECOND, THIRD = three.FIRST, three.HARMS, three.LONGER
+FIRST, SECOND, THIRD = "CR-2", "CR-3", "CR-4"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,8 @@ def two(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CR-3 was proposed beside it, and nobody has signed that one."""
     folder = world.copied(one, tmp_path_factory.mktemp("beside") / "project")
     with world.opened(folder) as workspace:
-        three.candidate(workspace, "The opposite", FIRST)
+        three.candidate(workspace, "Longer", FIRST)
+        world.waived(workspace, SECOND)
     return folder
 
 
@@ -70,10 +72,10 @@ def test_the_plan_says_beside_whom_and_so_does_everything_that_is_read(both: Wor
     assert "one of 3 arms: shown to 20% in ab, beside 40% of stable" in "; ".join(plan.notes)
     assert world.current(both, SECOND).details["judge"]["alpha"] == pytest.approx(0.05 / 3)
     shown = world.done("status", SECOND, "-C", str(both.folder)).out
-    assert f"beside {FIRST}" in shown
-    assert f"beside {SECOND}" in world.done("status", FIRST, "-C", str(both.folder)).out
+    assert f"{FIRST} (SCHEDULED)" in shown
+    assert f"{SECOND} (REVIEW)" in world.done("status", FIRST, "-C", str(both.folder)).out
     notes = world.done("notes", SECOND, "-C", str(both.folder)).out
-    assert FIRST in notes
+    assert f"in one experiment with {FIRST}" in notes
 
 
 def test_nothing_that_was_signed_moves_when_another_joins(one: Path, two: Path) -> None:
@@ -88,7 +90,7 @@ def test_their_bookings_meet_and_are_no_conflict(both: Workspace) -> None:
     times = {found[id].booking.phases.start for id in (FIRST, SECOND)}
     assert len(times) == 1
     # A change of its own does not fit between them.
-    world.edit(both.folder, *three.EDITS["Longer"])
+    world.edit(both.folder, *three.EDITS["The opposite"])
     outside = world.proposed(both, "Nobody's sibling")
     assert (
         Plan.from_json(outside.plan or {}).slot
@@ -113,8 +115,8 @@ def test_all_that_stands_against_joining_is_said_at_once(alone: Workspace) -> No
 def test_who_runs_beside_another_is_not_the_one_to_name_and_places_are_counted(
     both: Workspace,
 ) -> None:
-    assert f"give --beside {FIRST}" in refused(both, "Longer", SECOND)
-    three.candidate(both, "Longer", FIRST)
+    assert f"give --beside {FIRST}" in refused(both, "The opposite", SECOND)
+    three.candidate(both, "The opposite", FIRST)
     world.edit(both.folder, three.MODEL, three.SEED, "  seed: 9\n")
     both.reread()
     full = f"all 3 places are taken ({FIRST}, {SECOND}, {THIRD})"
@@ -122,7 +124,7 @@ def test_who_runs_beside_another_is_not_the_one_to_name_and_places_are_counted(
         propose(both, world.asked("One too many"), beside=FIRST)
     assert full in "; ".join(caught.value.objections)
     decide.withdraw(both, SECOND, by="bo", reason="not now")
-    assert propose(both, world.asked("One too many"), beside=FIRST).state == "REVIEW"
+    assert propose(both, world.asked("One too many"), beside=FIRST).experiment == FIRST
 
 
 def test_two_that_answer_alike_compare_nothing(alone: Workspace) -> None:
@@ -131,10 +133,7 @@ def test_two_that_answer_alike_compare_nothing(alone: Workspace) -> None:
     with pytest.raises(Refused, match="both lead to release"):
         propose(alone, world.asked("The same"), beside=FIRST)
     assert world.current(alone, SECOND).state == "WITHDRAWN"
-    alone.reread()
     with pytest.raises(Unusable, match="--after or --beside"):
-        from interlock.app.planning import look
-
         look(alone, FIRST, FIRST)
 
 
@@ -161,27 +160,35 @@ def test_one_that_is_withdrawn_is_not_waited_for(both: Workspace) -> None:
     tick(both)
     route = both.route()
     assert [arm and arm.change for arm in route.arms] == [FIRST, None, None]
-    with pytest.raises(Refused, match="cannot be proposed"):
-        three.candidate(both, "Longer", FIRST)
+    assert f"{FIRST} is under way already" in refused(both, "The opposite", FIRST)
 
 
-def test_without_its_first_the_others_go_on_and_a_rebase_keeps_the_place(both: Workspace) -> None:
+def test_without_its_first_the_others_keep_its_name(both: Workspace) -> None:
     world.signed(both, SECOND)
     decide.withdraw(both, FIRST, by="bo", reason="not now")
-    world.edit(both.folder, "services/rebooking.yaml", "margin: 0.05", "margin: 0.06")
-    other = world.proposed(both, "Another margin")
-    world.signed(both, other.id)
-    with pytest.raises(Conflict) if both.route().change else _nothing():
-        decide.apply(both, other.id, by="sam")
-    for _ in range(3):
-        tick(both)
-    assert world.current(both, SECOND).open
+    assert f"{SECOND} is being prepared" in tick(both)
+    tick(both)
+    route = both.route()
+    assert (route.change, route.salt) == (FIRST, FIRST)
+    assert [arm and arm.change for arm in route.arms] == [SECOND, None, None]
 
 
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
+def test_carried_over_to_another_release_they_are_still_together(both: Workspace) -> None:
+    text = FILES["policies/all.cedar"]
+    world.edit(both.folder, "policies/all.cedar", text, f"// read by people\n{text}")
+    decide.sign(
+        both, FIRST, by="bo", role="change_sponsor", team="data-eng", reject="the rules first"
+    )
+    rules = world.proposed(both, "A word about the rules")
+    world.signed(both, rules.id)
+    decide.apply(both, rules.id, by="sam")
+    tick(both)
+    assert world.current(both, rules.id).state == "COMMITTED"
+    for id in (SECOND, FIRST):
+        replan(both, id)
+        world.signed(both, id)
+    assert world.current(both, SECOND).experiment == FIRST
+    assert f"{FIRST}, {SECOND} are being prepared" in decide.apply(both, SECOND, by="sam")
 
 
 def test_proposed_over_a_server_it_is_the_same(one: Path, tmp_path: Path) -> None:
@@ -189,17 +196,9 @@ def test_proposed_over_a_server_it_is_the_same(one: Path, tmp_path: Path) -> Non
         for side in sides:
             world.edit(side.folder, *three.EDITS["Longer"])
         asked = ("propose", "--title", "Longer", "--rollback-when", "any harm", "--as")
-        alike(*(side.run(world.AUTHOR, *asked, "--beside", "CR-1") for side in sides))
-        alike(*(side.run("wei", "plan", "--beside", FIRST) for side in sides))
+        alike(*(side.run("wei", "plan", "--beside", "CR-1") for side in sides))
         told = [side.run(world.AUTHOR, *asked, "--beside", FIRST) for side in sides]
         alike(*told)
         assert json.loads(told[1].out)["change"]["plan"]["beside"] == FIRST
         both = ("--beside", FIRST, "--after", FIRST)
         alike(*(side.run(world.AUTHOR, *asked, *both) for side in sides))
-
-
-def _change(workspace: Workspace, id: str) -> Change:
-    return world.current(workspace, id)
-
-
-_ = rebase
