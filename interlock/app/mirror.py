@@ -30,7 +30,9 @@ from interlock.serve.scoring import Loaded, Part, Scored, score_joined
 from interlock.serve.spec import ServingSpec
 
 HANGS = 5.0
-"""Seconds after which a message that is not scored will never be."""
+"""Seconds of work after which a message that is not scored will never be."""
+WAITS = 60.0
+"""The same, for a model that waits for something. On a full machine we wait long for our turn."""
 
 
 def run(
@@ -38,7 +40,8 @@ def run(
 ) -> None:
     """Score every message of `link` until it ends."""
     said = json.loads((home / "mirror.json").read_text())
-    os.nice(said["nice"])
+    if said["behind"]:
+        _stand_back()
     kept = FileArtifacts(home / "artifacts")
     specs = [ServingSpec.from_json(body) for body in said["releases"]]
     loaded = {spec.release: load_release(spec, kept, loaders) for spec in specs}
@@ -48,10 +51,23 @@ def run(
     shutil.rmtree(home, ignore_errors=True)  # a gateway that is killed leaves nothing behind
     _tell(link, 0)
     for number, message in enumerate(_messages(link), 1):
-        signal.setitimer(signal.ITIMER_REAL, HANGS)
+        _allow(HANGS, WAITS)
         log.append(_scored(loaded, message, Reading(online)))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _allow(0, 0)
         _tell(link, number)
+
+
+def _stand_back() -> None:
+    """Answers come first: we get what they leave, and do not interrupt them to begin."""
+    os.nice(19)
+    if hasattr(os, "sched_setscheduler"):  # of Linux
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _allow(work: float, waiting: float) -> None:
+    """The kernel ends us after so many seconds; 0: never. Python may not get to run by then."""
+    signal.setitimer(signal.ITIMER_PROF, work)
+    signal.setitimer(signal.ITIMER_REAL, waiting)
 
 
 def _tell(link: socket.socket, number: int) -> None:

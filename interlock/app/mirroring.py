@@ -41,7 +41,6 @@ LENGTH = struct.Struct("<I")
 DONE = struct.Struct("<Q")
 """What comes back: the number of the newest message that is scored and logged; 0: it is ready."""
 ROOM = 1 << 20  # bytes of the socket's buffer; the system may give less
-NICE = 5
 LOOK = 0.05  # seconds between two looks at the process and at the Route
 AGAIN = 1.0  # seconds before a process that died is started again
 REPLAY_PATIENCE = 30.0  # seconds; replayed time waits for its mirrors
@@ -90,6 +89,7 @@ class _Worker:
     number: int = 0
     is_ready: bool = False
     is_ended: bool = False
+    is_given_up: bool = False  # by us, as too slow: it broke on nothing
     waiting: deque[_Sent] = field(default_factory=deque)
 
     def send(self, said: bytes) -> bool:
@@ -140,7 +140,7 @@ class Mirrors:
         self._again = float("-inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._nice = 0
+        self._behind = False
         self.counts: Counter[str] = Counter()
         self.error: str | None = None
 
@@ -149,7 +149,7 @@ class Mirrors:
 
         Answers come first on the machine, except in replayed time, where they wait for it.
         """
-        self._nice = 0 if replayed else NICE
+        self._behind = not replayed
 
         def watch() -> None:
             while not self._stop.wait(LOOK):
@@ -248,7 +248,7 @@ class Mirrors:
         said = {
             "places": asdict(self._places),
             "releases": [spec.to_json() for spec in releases],
-            "nice": self._nice,
+            "behind": self._behind,
         }
         (home / "mirror.json").write_text(json.dumps(said))
 
@@ -285,7 +285,7 @@ class Mirrors:
     def _accuse(self, worker: _Worker, code: int) -> None:
         """The message on which it died is an error of the release; those behind it were unlucky."""
         behind = list(worker.waiting)
-        if worker.is_ready and behind and code:
+        if worker.is_ready and behind and code and not worker.is_given_up:
             self._broke(behind.pop(0), code)
         self.counts["mirror_drops"] += sum(one.size for one in behind)
 
@@ -317,6 +317,7 @@ class Mirrors:
             time.sleep(0.01)
             self.look(None)
         for worker in self._ending:
+            worker.is_given_up = True
             worker.process.kill()
             worker.process.wait()
         self.look(None)

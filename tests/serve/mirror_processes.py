@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from interlock.adapters import lightgbm
 from interlock.app import mirror
 
-DIES, HANGS, RAISES = 13.0, 14.0, 15.0  # distances
+DIES, HANGS, RAISES, SPINS = 13.0, 14.0, 15.0, 16.0  # distances
 
 
 class Moody:
-    """A booster that dies, hangs or raises on rows of some distances."""
+    """A booster that dies, hangs, raises or never ends on rows of some distances."""
 
     def __init__(self, data: bytes) -> None:
         self._scorer = lightgbm.load(data)
@@ -29,11 +29,14 @@ class Moody:
             os.abort()
         if (distances == HANGS).any():
             time.sleep(3600)
+        while (distances == SPINS).any():
+            pass
         if (distances == RAISES).any():
             raise ValueError("this row is too much for me")
         return self._scorer.score(matrix)
 
 
 if __name__ == "__main__":
-    mirror.HANGS = float(sys.argv.pop(1))
+    mirror.WAITS = float(sys.argv.pop(1))
+    mirror.HANGS = mirror.WAITS / 5
     mirror.main({lightgbm.FORMAT: Moody})

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from mirror_processes import DIES, HANGS, RAISES
+from mirror_processes import DIES, HANGS, RAISES, SPINS
 from serving_world import CANDIDATE, STABLE, World, body, mirrors, world
 
 from interlock.adapters.predictions import JsonLinesLog
@@ -34,7 +34,7 @@ def served(tmp_path: Path) -> Iterator[World]:
 def moody(tmp_path: Path) -> Iterator[World]:
     """The same; what is mirrored meets models that die, hang and raise."""
     made = world(tmp_path)
-    command = (sys.executable, str(SCRIPT), "0.3")
+    command = (sys.executable, str(SCRIPT), "1.5")
     made.gateway.mirrors = mirrors(tmp_path, made.artifacts, command)
     yield from running(made)
 
@@ -135,7 +135,7 @@ def test_without_room_mirrors_are_dropped_and_counted_and_the_answer_is_given(
     assert len(served.mirrors()) == counted(served)["mirrored"]
 
 
-@pytest.mark.parametrize("distance", [DIES, HANGS])
+@pytest.mark.parametrize("distance", [DIES, HANGS, SPINS])
 def test_a_candidate_that_dies_or_hangs_on_a_row_answers_for_it_and_is_started_again(
     moody: World, distance: float
 ) -> None:
@@ -164,6 +164,19 @@ def test_a_candidate_that_raises_on_a_row_errs_on_that_row_only(moody: World) ->
     errors = [moody.mirrors()[one.ids[0]]["error"] for one in answers if isinstance(one, Answered)]
     assert [error and "too much for me" in error for error in errors] == [None, True, None]
     assert {one.answer(0).error for one in answers if isinstance(one, Answered)} == {None}
+
+
+def test_a_process_that_is_too_slow_at_the_end_accuses_nobody(served: World) -> None:
+    gateway = warmed(served).gateway
+    mirrors = gateway.mirrors
+    assert mirrors is not None
+    assert mirrors._worker is not None
+    os.kill(mirrors._worker.process.pid, signal.SIGSTOP)
+    before = gateway.counts().get("mirror_drops", 0)
+    gateway.answer(ask([1, 2, 3]))
+    mirrors.stop(patience=0.1)
+    counts = gateway.counts()
+    assert (counts["mirror_drops"], counts.get("mirror_broken")) == (before + 3, None)
 
 
 def test_a_gateway_that_mirrors_nowhere_says_how_much_is_missing(served: World) -> None:
