@@ -18,6 +18,7 @@ from interlock.define.definitions import FeatureView, Table
 from interlock.define.refs import Ref
 from interlock.errors import InterlockError, about
 from interlock.features.compile import build_view_sql, physical, view_rows_sql
+from interlock.features.dialect import DUCKDB
 from interlock.features.ranges import (
     EVERYTHING,
     REMOVED,
@@ -280,9 +281,9 @@ class Recomputer:
         promise, tables = node.thing.incremental, node.builder.project.tables
         assert promise is not None
         asked = merged([span.widened(before=promise.lookback) for span in spans])
-        dialect = node.builder.dialect
+        # Put in the place of a table they are part of a definition, and written as those are.
         return {
-            name: part_of(table, tables[name].event_time, asked, dialect)
+            name: part_of(table, tables[name].event_time, asked, DUCKDB)
             for name, table in bound.items()
         }
 

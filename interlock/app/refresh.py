@@ -18,7 +18,7 @@ from typing import Any
 from interlock.app.arrived import wrong_with
 from interlock.app.build import Say, quiet
 from interlock.app.changes import may_go_back_to
-from interlock.app.engines import embedded_only, fill
+from interlock.app.engines import fill
 from interlock.app.feed import Feeder, keep_online, live_lookups
 from interlock.app.leases import LEASE_S, Lease, holder, leased
 from interlock.app.ledger import Ledgers, pending
@@ -39,7 +39,6 @@ from interlock.define.refs import Ref
 from interlock.define.schema import did_you_mean
 from interlock.errors import InterlockError, NotFound, Refused, Unavailable, about
 from interlock.features.compile import physical
-from interlock.features.dialect import POSTGRES
 from interlock.features.ranges import EVERYTHING, Spans, spans_json, within
 from interlock.impact.sql import tables_read
 from interlock.ports import Json, Replacement
@@ -97,7 +96,6 @@ def refresh(
     Raises `Conflict` when another refresh runs, `Refused` with every objection to new data
     before anything is moved.
     """
-    embedded_only(workspace.warehouse, "a refresh", POSTGRES)
     what, name = f"is refreshing {workspace.environment}", f"refresh:{workspace.environment}"
     with leased(workspace.record, name, LEASE_S, what) as lease:
         report = recorded(workspace, lease, tables, say, whole)

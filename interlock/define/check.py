@@ -284,10 +284,6 @@ def _environment(scope: _Scope, name: str, environment: Environment) -> Iterator
     for i, mixed in enumerate(environment.mixed_decisions):
         path, services = (*base, "mixed_decisions", i, "service"), scope.project.services
         yield from scope.known(_MAIN, path, mixed.service, services, "service", "services")
-    if environment.refresh is not None and environment.warehouse.startswith("spark:"):
-        message = "a refresh runs on DuckDB and Postgres only, not on Spark"
-        fix = "leave refresh out; duckdb:// and postgresql:// can"
-        yield scope.at(_MAIN, (*base, "refresh"), message, fix)
     weights = [stage.weight for stage in environment.stages]
     if weights != sorted(weights) or not weights:
         message = "the stages of a rollout never send fewer subjects than the one before"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
 from interlock.adapters.spark.pieces import Pieces
+from interlock.errors import InterlockError
 from interlock.ports import Replacement
 
 if TYPE_CHECKING:
@@ -87,3 +89,31 @@ def test_a_cut_at_any_statement_leaves_all_or_nothing_and_nothing_to_mend_by_han
         assert len(left) < 10, "what nobody shows is swept"
     finally:
         spark_warehouse.execute(f"DROP SCHEMA {S} CASCADE")
+
+
+def test_who_reads_while_a_table_becomes_a_view_is_not_turned_away(
+    spark_warehouse: SparkWarehouse,
+) -> None:
+    name, lost, found = f"{S}.c", [], []
+    spark_warehouse.load(name, pa.table({"x": pa.array(range(100), pa.int64())}))
+    moved = threading.Event()
+
+    def read() -> None:
+        while not moved.is_set():
+            try:
+                rows = spark_warehouse.query(f"SELECT sum(x) AS n FROM {name}").to_pylist()
+                found.append(rows[0]["n"])
+            except InterlockError as error:
+                lost.append(error.message)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        part = f"SELECT x FROM {name} WHERE x < 50"
+        spark_warehouse.replace([Replacement(name, "x < 50", part)])
+    finally:
+        moved.set()
+        reader.join()
+        spark_warehouse.execute(f"DROP SCHEMA {S} CASCADE")
+    assert lost == []
+    assert set(found) == {4950}

@@ -18,7 +18,6 @@ from interlock.app.datasets import Ask, read_dataset, write_dataset
 from interlock.app.engines import refuse_unable
 from interlock.app.planning import plan_between, wanted
 from interlock.app.propose import possible
-from interlock.app.refresh import refresh
 from interlock.app.sample import Asked, sample
 from interlock.app.workspace import Workspace
 from interlock.define.definitions import Push
@@ -308,8 +307,6 @@ def test_what_an_engine_cannot_do_is_refused_and_says_what_to_write_down(
     with pytest.raises(Refused) as refused:
         refuse_unable(project, "cluster", spark_warehouse)
     assert len(refused.value.objections) == 2
-    with pytest.raises(Refused, match="a refresh runs on DuckDB and Postgres only"):
-        refresh(workspace)
 
 
 PRIVACY = """

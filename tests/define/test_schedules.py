@@ -157,12 +157,6 @@ def test_only_a_file_has_a_schedule() -> None:
     assert problem.line == 5
 
 
-def test_a_warehouse_that_cannot_is_told_before_it_is_asked() -> None:
-    assert said(environment="refresh: 1h, ") == []
-    (message,) = said(environment='refresh: 1h, warehouse: "spark:local[2]", ')
-    assert "Spark" in message
-
-
 def test_a_mistake_is_told_with_its_line() -> None:
     (message,) = said("refresh: {daily: 10:30}\n")
     assert "quoted" in message

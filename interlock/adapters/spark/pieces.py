@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,6 +64,8 @@ class Pieces:
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
+        # Held while a table becomes a view: in between there is nothing under its name.
+        self.becoming = threading.Lock()
 
     def has(self, name: str) -> bool:
         """Is there anything under `name`? One that a kill left between table and view is mended."""
@@ -163,11 +166,12 @@ class Pieces:
         flag = f"{next(iter(before)).rpartition('.')[0] or 'default'}.{_FLAG}{secrets.token_hex(6)}"
         self._set(flag, list(before), turned=False)
         for name, shown in before.items():
-            plain = any(one.name == name for one in shown.now)
-            if plain:
-                self._spark.sql(f"ALTER TABLE {address(name)} RENAME TO {address(name + _FIRST)}")
-            now, then = (_renamed(name, one) for one in (shown.now, after[name]))
-            self._show(name, Shown(now, then, flag, shown.former))
+            with self.becoming:
+                if any(one.name == name for one in shown.now):
+                    first = address(name + _FIRST)
+                    self._spark.sql(f"ALTER TABLE {address(name)} RENAME TO {first}")
+                now, then = (_renamed(name, one) for one in (shown.now, after[name]))
+                self._show(name, Shown(now, then, flag, shown.former))
         self._set(flag, list(before), turned=True)
         self._finish(flag)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
@@ -28,6 +28,9 @@ from interlock.ports import Abilities, Replacement
 _BATCH = 50_000  # rows
 # Data exceptions, wrong SQL and what is not supported; anything else is the engine's trouble.
 _OURS = ("22", "42", "0A", "21", "23", "54")
+# A name that is missing for a moment, or was read as files that have another name now.
+_GONE = ("TABLE_OR_VIEW_NOT_FOUND", "FAILED_READ_FILE.FILE_NOT_EXIST")
+T = TypeVar("T")
 _SPELLED = {
     "boolean": "BOOLEAN", "tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER",
     "bigint": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "string": "VARCHAR",
@@ -70,7 +73,7 @@ class SparkWarehouse:
 
     def query(self, sql: str) -> pa.Table:
         with self._translated():
-            return self._spark.sql(sql).toArrow()
+            return self._there(lambda: self._spark.sql(sql).toArrow())
 
     def batches(self, sql: str) -> pa.RecordBatchReader:
         """One partition at a time comes here, in order."""
@@ -92,7 +95,7 @@ class SparkWarehouse:
 
     def build(self, name: str, sql: str) -> int:
         with self._translated(), self._staged(name) as staged:
-            self._spark.sql(f"CREATE TABLE {staged} USING parquet AS {sql}")
+            self._there(lambda: self._spark.sql(f"CREATE TABLE {staged} USING parquet AS {sql}"))
             return int(self._spark.table(staged).count())
 
     def replace(self, parts: Sequence[Replacement]) -> None:
@@ -119,7 +122,8 @@ class SparkWarehouse:
 
     def columns(self, sql: str) -> dict[str, str]:
         with self._translated():
-            return {name: _spelled(type) for name, type in self._spark.sql(sql).dtypes}
+            types = self._there(lambda: self._spark.sql(sql).dtypes)
+        return {name: _spelled(type) for name, type in types}
 
     def has(self, name: str) -> bool:
         with self._translated():
@@ -152,6 +156,17 @@ class SparkWarehouse:
 
     def close(self) -> None:
         self._spark.stop()
+
+    def _there(self, ask: Callable[[], T]) -> T:
+        """What `ask` finds; again when another thread just made a view of a table it reads."""
+        try:
+            return ask()
+        except (PySparkException, Py4JError) as error:
+            if not any(f"[{what}]" in str(error) for what in _GONE):
+                raise
+        with self._pieces.becoming:
+            pass
+        return ask()
 
     @contextmanager
     def _staged(self, name: str) -> Iterator[str]:
