@@ -21,6 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,11 +68,12 @@ class Mirrored(NamedTuple):
 
 class _Sent(NamedTuple):
     number: int
-    parts: tuple[tuple[str, Sequence[str]], ...]  # release and ids
+    release: str
+    ids: tuple[str, ...]
 
     @property
     def size(self) -> int:
-        return sum(len(ids) for _, ids in self.parts)
+        return len(self.ids)
 
 
 @dataclass
@@ -166,29 +168,32 @@ class Mirrors:
         `at` is the asking instant (seconds since 1970 UTC). With `wait` this returns when
         they are scored: replayed time must not run ahead of them.
         """
+        # One message for each release: the one that breaks the process is told apart.
+        releases = dict.fromkeys(one.release for one in rows)
+        parts = [[one for one in rows if one.release == release] for release in releases]
         with self._lock:
             if wait:
                 self._look(live)
-            # One message for each release: the one that breaks the process is told apart.
-            for release in dict.fromkeys(one.release for one in rows):
-                mine = [one for one in rows if one.release == release]
-                number = self._handed(live, model, at, mine)
-                if number is None:
-                    self.counts["mirror_drops"] += sum(len(one.ids) for one in mine)
-                elif wait:
-                    self._settle(number)
+            number = self._handed(live, model, at, parts)
+            if number is None:
+                self.counts["mirror_drops"] += sum(len(one.ids) for one in rows)
+            elif wait:
+                self._settle(number)
 
-    def _handed(self, live: Live, model: str, at: float, rows: Sequence[Mirrored]) -> int | None:
+    def _handed(
+        self, live: Live, model: str, at: float, parts: Sequence[Sequence[Mirrored]]
+    ) -> int | None:
         worker = self._worker
         if worker is None or not worker.holds(live.releases):
             return None
-        said = orjson.dumps({"model": model, "at": at, "rows": [one._asdict() for one in rows]})
-        # What is done is found out by the look: asking the socket here would cost the caller.
-        if not worker.send(LENGTH.pack(len(said)) + said):
+        # All of it or nothing: without room no candidate loses more rows than the others. What
+        # is done is found out by the look: asking the socket here would cost the caller.
+        if not worker.send(b"".join(_message(model, at, part) for part in parts)):
             return None
-        worker.number += 1
-        parts = tuple((one.release, one.ids) for one in rows)
-        worker.waiting.append(_Sent(worker.number, parts))
+        for part in parts:
+            worker.number += 1
+            ids = tuple(chain.from_iterable(one.ids for one in part))
+            worker.waiting.append(_Sent(worker.number, part[0].release, ids))
         return worker.number
 
     def _settle(self, number: int) -> None:
@@ -293,9 +298,7 @@ class Mirrors:
         self.error = f"the process that mirrors ended with {code}"
         said = {"score": None, "error": self.error, "fallback": False, "latency_us": None}
         try:
-            self._log.append(
-                [{"id": id, "release": release, **said} for release, ids in on.parts for id in ids]
-            )
+            self._log.append([{"id": id, "release": on.release, **said} for id in on.ids])
             self.counts["mirror_broken"] += on.size
         except InterlockError:
             self.counts["mirror_drops"] += on.size
@@ -322,6 +325,11 @@ class Mirrors:
             worker.process.wait()
         self.look(None)
         self._log.close()
+
+
+def _message(model: str, at: float, rows: Sequence[Mirrored]) -> bytes:
+    said = orjson.dumps({"model": model, "at": at, "rows": [one._asdict() for one in rows]})
+    return LENGTH.pack(len(said)) + said
 
 
 def mirrors_of(workspace: Workspace) -> Mirrors:

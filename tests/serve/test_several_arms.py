@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import anyio
 import httpx
@@ -53,8 +56,9 @@ def follow(made: World, route: Route) -> None:
     made.route(**route.to_json())
 
 
-def ask(flights: list[int], upstream: str | None = None, distance: float = 500.0) -> Ask:
-    sent = orjson.dumps(body(flights, distance=[distance] * len(flights)))
+def ask(flights: list[int], upstream: str | None = None, **said: Any) -> Ask:
+    columns = {name: [one] * len(flights) for name, one in said.items()}
+    sent = orjson.dumps(body(flights, **columns))
     return oip.parse(oip.Door("late", upstream=upstream), sent).ask
 
 
@@ -115,6 +119,32 @@ def test_the_process_that_mirrors_stays_when_an_arm_goes_and_not_when_one_comes(
     assert worker((None, None, ARMS[2])) is first
     assert worker(ARMS) not in (first, None)
     found.stop()
+
+
+def test_without_room_no_arm_loses_more_than_the_others(served: World) -> None:
+    gateway = served.gateway
+    gateway.replay_clock = False
+    gateway.start()
+    wide = replace(ask([control()], carrier="x" * 20_000), at=None)
+    assert until(lambda: gateway.answer(wide) and gateway.counts().get("mirrored"), 60)
+    assert gateway.mirrors is not None
+    worker = gateway.mirrors._worker
+    assert worker is not None
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    for _ in range(60):
+        gateway.answer(wide)
+    assert gateway.counts()["mirror_drops"] > 0
+    os.kill(worker.process.pid, signal.SIGCONT)
+    found = gateway.mirrors
+    assert until(lambda: found.waiting == 0, 60)
+    gateway.stop()
+    assert set(map(tuple, mirrored(served).values())) == {
+        tuple(sorted(one.release for one in ARMS))
+    }
+
+
+def control() -> int:
+    return next(flight for flight in FLIGHTS if of(ROUTE, flight)[0] == "stable")
 
 
 def test_an_arm_that_does_not_load_costs_its_own_place(served: World) -> None:
@@ -205,8 +235,7 @@ def test_an_arm_that_breaks_the_mirror_answers_for_that_alone(
     gateway = served.gateway
     gateway.mirrors = mirrors(tmp_path, served.artifacts, (sys.executable, script, "5"))
     gateway.start()
-    control = next(flight for flight in FLIGHTS if of(ROUTE, flight)[0] == "stable")
-    answered = gateway.answer(ask([control], distance=DIES))
+    answered = gateway.answer(ask([control()], distance=DIES))
     rows = [row for row in served.mirrored.read({})[0] if row["id"] == answered.ids[0]]
     assert [row["release"] for row in rows] == [CANDIDATE]
     assert "ended with -" in rows[0]["error"]
