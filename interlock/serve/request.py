@@ -62,7 +62,7 @@ class Signature:
         self.required = tuple(required)
         self._must = frozenset(required)
         self._fits = {
-            (name, datatype): (_HOLDS[datatype], _TEXTS.get(declared))
+            (name, datatype): (name, _HOLDS[datatype], _TEXTS.get(declared))
             for name, declared in types.items()
             for datatype in _ACCEPTS[declared]
         }
@@ -81,9 +81,10 @@ class Signature:
             fit = self._fits.get((name, datatype))
             if fit is None:
                 raise self._unfit(name, datatype)
-            holds, text = fit
+            # The declared name is one object: what is looked up by it later is found at once.
+            own, holds, text = fit
             if text is None and len(data) == 1 and _fits_alone(data[0], holds):
-                out[name] = data  # of requests with one row this is nearly every column
+                out[own] = data  # of requests with one row this is nearly every column
                 continue
             held = set(map(type, data))
             if not held <= holds:
@@ -94,7 +95,7 @@ class Signature:
                 raise Unusable(
                     f"input {name!r} holds a value that is not finite; send null for missing"
                 )
-            out[name] = data if text is None else [v if v is None else text(v, name) for v in data]
+            out[own] = data if text is None else [v if v is None else text(v, name) for v in data]
         return out
 
     def _unfit(self, name: str, datatype: str) -> Unusable:
