@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,7 +69,7 @@ def find(workspace: Workspace, id: str, batch: bool = True) -> Prediction:
     wanted = id.removeprefix("prediction:")
     for row in workspace.predictions.find(wanted):
         if "inputs" in row:  # other lines of the log may speak of the same id
-            return _logged(row)
+            return replace(_logged(row), change=_brought_by(workspace, row))
     found = _in_batch(workspace, wanted) if batch else None
     if found is not None:
         return found
@@ -77,6 +77,21 @@ def find(workspace: Workspace, id: str, batch: bool = True) -> Prediction:
         f"there is no prediction {wanted} in {workspace.environment}",
         help="ids stand in answers, in the prediction log, and in tables of batch scores",
     )
+
+
+def _brought_by(workspace: Workspace, row: Json) -> str | None:
+    """The change whose answer it was: in an experiment rows carry the name of the first of them."""
+    from interlock.app.changes import all_changes  # most answers need none of it
+
+    first: str | None = row["change"]
+    if first is None or row["arm"] != "candidate":
+        return first
+    mine = (
+        one.id
+        for one in all_changes(workspace)
+        if one.experiment == first and one.release == row["release"]
+    )
+    return next(mine, first)
 
 
 def latest(workspace: Workspace, release: str, most: int) -> tuple[Prediction, ...]:

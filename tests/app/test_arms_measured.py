@@ -17,6 +17,7 @@ from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.labels import needed_releases
 from interlock.app.looking import measuring
 from interlock.app.measure import buckets_of, settled, unmirrored
+from interlock.app.predictions import find
 from interlock.app.shown import follow_route
 from interlock.app.tick import tick
 from interlock.app.versions import stored
@@ -141,6 +142,15 @@ def test_whoever_asks_is_told_of_each_candidate_with_its_share(ramping: Workspac
     assert live_lookups(ramping) == read
 
 
+def beside(workspace: Workspace) -> None:
+    """CR-9 in the record, as the change that brought the other release."""
+    first = world.current(workspace, "CR-2")
+    plan = {**(first.plan or {}), "beside": "CR-2"}
+    change = replace(first, id="CR-9", release=OTHER, plan=plan)
+    put = Put(change.ref, change.to_json(), 0)
+    workspace.record.write([put], by="ada", at=workspace.now())
+
+
 def routed(workspace: Workspace, route: Route) -> Route:
     put = Put(workspace.route_ref, route.to_json(), workspace.route().epoch)
     workspace.record.write([put], by="ada", at=workspace.now())
@@ -159,6 +169,10 @@ def test_batch_scores_of_several_candidates_are_shown_and_counted_as_answers_are
     }
     assert same(found, asked_for(ramping, rows_due(ramping))) == 3
     assert done.counted == done.rows == len(found)
+    beside(ramping)
+    answers = [row for row in ramping.predictions.read({})[0] if row["epoch"] == route.epoch]
+    told = {(row["release"], find(ramping, row["id"]).change) for row in answers[::9]}
+    assert told == {(OTHER, "CR-9"), *((one, "CR-2") for one in route.releases if one != OTHER)}
     sides: dict[str, set[str]] = {}
     for row in ramping.warehouse.query(f"SELECT id, release FROM {MIRRORED}").to_pylist():
         sides.setdefault(row["id"], set()).add(row["release"])
