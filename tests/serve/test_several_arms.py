@@ -186,15 +186,15 @@ def test_what_upstream_decided_is_kept_and_an_empty_place_is_no_control(served: 
 
 
 def test_services_flags_and_the_middleware_follow_every_arm(served: World) -> None:
-    with gateway_at(served) as url:
+    with gateway_at(served) as url, httpx.Client(base_url=url) as http:
         client = Client([url]).start()
         for flight in FLIGHTS:
             name, release = of(ROUTE, flight)
             assert client.assign(str(flight))[::2] == (release, name)
             flag = client.flag("crew.candidate", str(flight))
             assert (flag.value, flag.reason) == (name == "candidate", "SPLIT")
-            said = httpx.post(
-                f"{url}/ofrep/v1/evaluate/flags/crew.release",
+            said = http.post(
+                "/ofrep/v1/evaluate/flags/crew.release",
                 json={"context": {"targetingKey": str(flight)}},
             ).json()
             assert (said["value"], said["variant"]) == (release, name)
@@ -289,9 +289,12 @@ def test_an_arm_that_goes_back_under_load_moves_nobody_else(tmp_path: Path) -> N
             thread.start()
         log = JsonLinesLog(tmp_path / "mirrored", "reader")
         scored: dict[str, set[str]] = {}
+        read: Any = {}
 
         def seen() -> dict[str, set[str]]:
-            for row in log.read({})[0]:
+            nonlocal read
+            rows, read = log.read(read)
+            for row in rows:
                 scored.setdefault(row["release"], set()).add(row["id"])
             return scored
 
