@@ -46,21 +46,25 @@ class Batcher:
     def __init__(self, gateway: Gateway, most: int = MOST_WAITING) -> None:
         self._gateway = gateway
         self._most = most
-        self._waiting: deque[tuple[float, Waiting]] = deque()
+        self._waiting: deque[tuple[float, Ask, Waiting]] = deque()
 
     def waiting(self) -> int:
         """How many requests wait for a turn."""
         return len(self._waiting)
 
     def put(self, one: Waiting, patience: float = PATIENCE) -> None:
-        """`one` is told soon: `Busy` when `patience` (s) ran out. Raises it when too many wait."""
+        """`one` is told soon: `Busy` when `patience` (s) ran out.
+
+        Raises that when too many wait, and what `ask` raises: then it does not wait.
+        """
         if len(self._waiting) >= self._most:
             self._gateway.count("refused")
             raise Busy(f"{self._most} requests are waiting already")
+        ask = one.ask()
         if not self._waiting:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._turn, loop)
-        self._waiting.append((time.perf_counter() + patience, one))
+        self._waiting.append((time.perf_counter() + patience, ask, one))
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         taken: deque[Waiting] = deque()
@@ -87,28 +91,15 @@ class Batcher:
         """What the oldest ask who still wait, up to a turn's rows; at least one of them."""
         asks: list[Ask] = []
         rows, now = 0, time.perf_counter()
-        while self._waiting:
-            until, one = self._waiting.popleft()
+        while self._waiting and (not asks or rows + self._waiting[0][1].count <= ROWS_A_TURN):
+            until, ask, one = self._waiting.popleft()
             if one.gone():
                 continue
-            taken.append(one)
-            ask = self._asked(one, until < now)
-            if isinstance(ask, InterlockError):
-                one.told(ask)
-                taken.pop()
+            if until < now:
+                self._gateway.count("too_late")
+                one.told(Busy("the answer would have come too late"))
                 continue
-            rows += ask.count
-            if asks and rows > ROWS_A_TURN:
-                self._waiting.appendleft((until, taken.pop()))
-                break
+            taken.append(one)
             asks.append(ask)
+            rows += ask.count
         return asks
-
-    def _asked(self, one: Waiting, late: bool) -> Ask | InterlockError:
-        if late:
-            self._gateway.count("too_late")
-            return Busy("the answer would have come too late")
-        try:
-            return one.ask()
-        except InterlockError as error:
-            return error

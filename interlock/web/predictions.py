@@ -71,8 +71,7 @@ class Question:
 
     def ask(self) -> Ask:
         """What is asked; raises `Unusable`."""
-        if self._inquiry is None:
-            self._inquiry = oip.parse(_door(self._said), self._body)
+        self._inquiry = oip.parse(_door(self._said), self._body)
         return self._inquiry.ask
 
     def told(self, found: Answered | InterlockError) -> None:

@@ -57,6 +57,7 @@ class Wire(HttpToolsProtocol):
 
     _said: Said | None = None  # of a request that may go the short way, while its body comes
     _parts: list[bytes]
+    _is_whole = False
 
     def __init__(self, plane: DataPlane, front: _Front, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -65,18 +66,28 @@ class Wire(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._said is not None:  # not all of it came at once
+        said, self._said = self._said, None
+        if said is None or self.transport.is_closing():
+            return
+        if self._is_whole:
+            # Here, not in the parser: a mistake of ours is logged, and costs this connection only.
+            self._ask(said)
+        else:
+            super().on_headers_complete()
+            super().on_body(b"".join(self._parts))
+
+    def on_message_begin(self) -> None:
+        if self._said is not None:  # more was sent ahead of its answer
+            self._ask(self._said)
             self._said = None
-            if not self.transport.is_closing():
-                super().on_headers_complete()
-                super().on_body(b"".join(self._parts))
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._said = self._short()
         if self._said is None:
             super().on_headers_complete()
         else:
-            self._parts = []
+            self._parts, self._is_whole = [], False
 
     def on_body(self, body: bytes) -> None:
         if self._said is None:
@@ -85,10 +96,12 @@ class Wire(HttpToolsProtocol):
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        said, self._said = self._said, None
-        if said is None:
+        if self._said is None:
             super().on_message_complete()
-            return
+        else:
+            self._is_whole = True
+
+    def _ask(self, said: Said) -> None:
         cycle = _Cycle()
         self.cycle = cast("Any", cycle)
         tell = partial(self._tell, cycle, said)

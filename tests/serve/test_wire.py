@@ -21,7 +21,7 @@ from client_world import serving, until
 from serving_world import CANDIDATE, STABLE, World, body, world
 from starlette.types import Receive, Scope, Send
 
-from interlock.web import tensors
+from interlock.web import oip, tensors
 from interlock.web.gateway import gateway_app
 from interlock.web.wire import protocol_of
 
@@ -149,7 +149,7 @@ def test_the_short_way_says_what_the_long_one_says(doors: tuple[Door, Door], nam
 def test_what_is_not_plain_goes_the_long_way(doors: tuple[Door, Door], name: str) -> None:
     short = doors[0]
     short.asked.clear()
-    wait = 0.002 if len(LONG[name]) > 9 else 0.02
+    wait = 0.0005 if len(LONG[name]) > 9 else 0.02
     said = [talk(one.port, *LONG[name], LAST, wait=wait) for one in doors]
     assert said[0] == said[1]
     assert len(short.asked) == said[0].count(b"HTTP/1.1") - said[0].count(b"HTTP/1.1 100")
@@ -237,6 +237,28 @@ def test_a_mistake_of_ours_leaves_nobody_waiting(tmp_path: Path) -> None:
         assert said.startswith(b"HTTP/1.1 503")
         assert b"could not be answered" in said
     made.gateway.stop()
+
+
+def test_a_request_that_finds_a_mistake_of_ours_costs_no_other(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = oip.parse
+
+    def mistaken(asked: oip.Door, sent: bytes) -> oip.Inquiry:
+        if b"mistake" in sent:
+            raise TypeError("nobody thought of this")
+        return parse(asked, sent)
+
+    monkeypatch.setattr(oip, "parse", mistaken)
+    wrong = request(INFER, b"mistake")
+    with door(served, ours=True) as one:
+        good = [socket.create_connection(("127.0.0.1", one.port), timeout=30) for _ in range(3)]
+        for link in good:
+            link.sendall(request())
+            assert b"200" not in talk(one.port, wrong, LAST)
+        assert [link.recv(12) for link in good] == [b"HTTP/1.1 200"] * 3
+        for link in good:
+            link.close()
 
 
 def test_answers_of_both_ways_are_counted(served: World) -> None:
