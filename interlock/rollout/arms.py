@@ -22,7 +22,7 @@ from interlock.rollout.machine import (
     Stay,
 )
 from interlock.rollout.routes import alone, given_up, route_after, together
-from interlock.rollout.state import HoldReason, RolloutState
+from interlock.rollout.state import READY, HoldReason, RolloutState
 
 LOSS = "log_loss_paired"
 
@@ -60,7 +60,7 @@ def decided(arms: Sequence[Arm]) -> tuple[Decision, ...]:
         return tuple(_unless_forward(arm, "another candidate goes back first") for arm in arms)
     waiting = [arm for arm in arms if arm.move is None]
     if waiting:
-        said = "; ".join(f"{arm.change}: {_sentence(arm)}" for arm in waiting)
+        said = "; ".join(map(_briefly, waiting))
         return tuple(_unless_forward(arm, f"waits for {said}") for arm in arms)
     if not _one_goes_on(arms):
         return tuple(arm.decision for arm in arms)
@@ -76,11 +76,14 @@ def _unless_forward(arm: Arm, why: str) -> Decision:
     if arm.move is None:
         return arm.decision
     where = f" to leave {arm.state.stage.name}" if arm.state.stage else ""
-    return Stay(f"ready{where}; {why}")
+    return Stay(f"{READY}{where}; {why}")
 
 
-def _sentence(arm: Arm) -> str:
-    return arm.decision.sentence
+def _briefly(arm: Arm) -> str:
+    """Why it does not go on; all of it stands with that change."""
+    first, *more = arm.decision.sentence.split("; ")
+    words = first.partition(" (")[0]  # the judge's numbers
+    return f"{arm.change}: {words}{' and more' if more else ''}"
 
 
 def _chosen(arms: Sequence[Arm]) -> tuple[Decision, ...]:

@@ -47,6 +47,8 @@ class HoldReason(Enum):
     CHOICE = "choice"
 
 
+READY = "ready"
+"""How the sentence begins of a candidate that waits for those beside it."""
 UNDER_WAY = frozenset({State.PREPARING, State.SHADOW, State.STEP, State.SOAKING})
 ENDED = frozenset({State.RETIRED, State.ABORTED, State.UNCHOSEN})
 

@@ -32,6 +32,7 @@ from interlock.define.durations import parse_duration
 from interlock.define.environment import Owner
 from interlock.define.project import Project
 from interlock.define.refs import Ref
+from interlock.rollout.state import READY
 from interlock.web.desk_ledger import Ledger
 from interlock.web.desk_moves import state_label
 from interlock.web.views import LayerRow, SignOffRow
@@ -267,10 +268,12 @@ def _before(change: Change, lacking: Lacks, owners: Sequence[Owner]) -> Iterator
 
 def _under_way(change: Change, judgement: Mapping[str, Any] | None) -> str:
     asked = change.details.get("request")
-    if asked and change.under_way and asked["kind"] == "promote":
-        return f"the next look of the controller goes on, at the word of {asked['by']}"
     rollout = change.details.get("rollout") or {}
     said: str = rollout.get("said") or change.said
+    if change.under_way and said.startswith(READY):
+        return said
+    if asked and change.under_way and asked["kind"] in ("promote", "choose"):
+        return f"the next look of the controller goes on, at the word of {asked['by']}"
     if change.state == "PREPARING":
         return said or "the controller builds the new versions beside the old"
     history = rollout.get("history", ())
