@@ -42,7 +42,7 @@ lint: setup
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 types: setup
-	$(BIN)/mypy interlock
+	$(BIN)/mypy interlock bench sim
 
 rooms: setup
 	$(BIN)/lint-imports

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.gateway import CONNECTIONS, Server, _gateway, prepare, requests
 from interlock.adapters.sqlrecord import SqlRecord
@@ -57,7 +58,7 @@ def assignment() -> float:
     return min(found) / 20 / len(subjects) * 1e6
 
 
-def _starlette() -> object:
+def _starlette() -> Any:
     """The least that Starlette does for a route that reads JSON and answers JSON."""
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -136,7 +137,7 @@ def flags(folder: Path, rounds: int, seconds: float) -> float:
     print(f"flag by OFREP {mine:8.0f}/s  {mine_cpu:5.0f} us CPU each")
     print(f"bare Starlette {theirs:7.0f}/s  {theirs_cpu:5.0f} us CPU each")
     print(f"one evaluation takes {ratio:.2f} of a bare Starlette JSON route (1.2 is allowed)")
-    return ratio
+    return float(ratio)
 
 
 @dataclass

@@ -184,6 +184,7 @@ def _bare(folder: Path, kind: str) -> Any:
     from starlette.routing import Route as Path_
 
     data = (folder / "model.txt").read_bytes()
+    score: Any
     if kind == "booster":
         import lightgbm
 

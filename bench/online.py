@@ -14,7 +14,8 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def ours(store: OnlineStore, entities: Sequence[str], lookups: Sequence[Lookup])
     return [said.values for said in map(resolve, asked, rows, repeat(NOW))]
 
 
-def timed(sides: dict[str, Callable[[], Any]], clock: Callable[[], float], rounds: int = 15,
+def timed(sides: Mapping[str, Callable[[], object]], clock: Callable[[], float], rounds: int = 15,
           each: int = 200) -> dict[str, float]:  # fmt: skip
     """Median microseconds of one call of each side, rounds alternating."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -90,7 +91,7 @@ def against_lmdb(folder: Path) -> dict[str, float]:
         entity = picked[next(turn) % 500]
         keys = [f"{lookup.fingerprint[:12]}\0{entity}".encode() for lookup in lookups]
         with env.begin() as txn:
-            return [unpack(txn.get(key)) for key in keys]
+            return [unpack(txn.get(key) or b"") for key in keys]
 
     def rows(lookups: Sequence[Lookup]) -> list[OnlineRow | None]:
         entity = picked[next(turn) % 500]
@@ -103,9 +104,8 @@ def against_lmdb(folder: Path) -> dict[str, float]:
     for count in (1, VIEWS):
         some = LOOKUPS[:count]
         assert [v[3:] for v in bare(some)] == ours(store, [picked[(next(turn) - 1) % 500]], some)
-        sides = {
-            "ours": lambda s=some: full(s), "rows": lambda s=some: rows(s),
-            "bare": lambda s=some: bare(s),
+        sides: dict[str, Callable[[], object]] = {
+            "ours": partial(full, some), "rows": partial(rows, some), "bare": partial(bare, some),
         }  # fmt: skip
         took = timed(sides, time.process_time)
         for name, said in (("rows", "read and decoded"), ("ours", "with age and status")):
@@ -146,9 +146,9 @@ def against_redis(folder: Path) -> dict[str, float]:
             assert [pack(OnlineRow(NOW - 60, v)) for v in ours(store, entities, LOOKUPS)] == (
                 client.mget(keys)
             )
-            sides = {
-                "ours": lambda e=entities: ours(store, e, LOOKUPS),
-                "bare": lambda k=keys: client.mget(k),
+            sides: dict[str, Callable[[], object]] = {
+                "ours": partial(ours, store, entities, LOOKUPS),
+                "bare": partial(client.mget, keys),
             }
             took = timed(sides, time.perf_counter, each=50)
             ratios[f"redis {count}"] = took["ours"] / took["bare"]
@@ -249,7 +249,7 @@ def against_feast(folder: Path) -> dict[str, float]:
             mine = said[view * count : (view + 1) * count]
             for n, name in enumerate(names):
                 assert [row[n] for row in mine] == theirs["values"][name]
-        sides = {"ours": lambda e=entities: ours(store, e, LOOKUPS)}
+        sides = {"ours": partial(ours, store, entities, LOOKUPS)}
         took = timed(sides, time.process_time, each=50)
         ratios[f"feast {count}"] = theirs["us"] / took["ours"]
         print(

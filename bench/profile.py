@@ -117,7 +117,7 @@ def drifts_of(found: object) -> list[float]:
 def order(one: Sequence[float], other: Sequence[float]) -> float:
     """Spearman's correlation: 1 when both put the columns in the same order."""
     ranks = [np.argsort(np.argsort(np.asarray(side))) for side in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What a scorecard costs on thousands of changes, against reading every version whole.
 
-2,000 changes of ten versions over 90 days, each body with a graph as real ones have. CPU seconds
+2,000 changes of ten versions over 90 days, each body with a plan as large as real ones. CPU seconds
 of this process.
 """
 
@@ -22,7 +22,7 @@ CHANGES, AT_ONCE = 2000, 100
 START = datetime(2026, 3, 2, tzinfo=UTC)
 STATES = ("DRAFT", "PLANNED", "EVIDENCE", "REVIEW", "APPROVED", "SCHEDULED", "PREPARING", "STEP",
           "SOAKING", "COMMITTED")  # fmt: skip
-GRAPH = [{"id": f"view:n{n}@1", "label": f"n{n}", "columns": ["a", "b"]} for n in range(250)]
+STEPS = [{"do": "BuildVersion", "ref": f"view:n{n}@1", "why": "it changed"} for n in range(120)]
 OWNERS = (Owner(name="crew", people={"carlos": ("service_owner",)}),)
 
 
@@ -32,7 +32,7 @@ def body(n: int, step: int) -> dict[str, object]:
     return {
         "id": f"CR-{n}", "author": "carlos", "environment": "prod", "state": STATES[step],
         "opened_at": (START + timedelta(hours=n)).isoformat(),
-        "details": {"graph": GRAPH, **rollout},
+        "plan": {"steps": STEPS}, "details": rollout,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def measure(folder: Path, history: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, sql in sides.items():
-            times[name].append(taken(lambda n=name, s=sql: warehouse.build(f"il.{n}", s)))
+            times[name].append(taken(partial(warehouse.build, f"il.{name}", sql)))
     differ = (
         "(FROM il.hand EXCEPT ALL FROM il.ours) UNION ALL (FROM il.ours EXCEPT ALL FROM il.hand)"
     )

@@ -151,7 +151,8 @@ class EvidenceContract:
     """
 
     @pytest.fixture(scope="class")
-    def embedded(self) -> Iterator[Warehouse]:
+    @classmethod
+    def embedded(cls) -> Iterator[Warehouse]:
         from interlock.adapters.duckdb import DuckDBWarehouse
 
         opened = DuckDBWarehouse(None)
@@ -159,11 +160,13 @@ class EvidenceContract:
         opened.close()
 
     @pytest.fixture(scope="class")
-    def both(self, warehouse: Warehouse, embedded: Warehouse) -> tuple[Warehouse, Warehouse]:
+    @classmethod
+    def both(cls, warehouse: Warehouse, embedded: Warehouse) -> tuple[Warehouse, Warehouse]:
         return warehouse, embedded
 
     @pytest.fixture(scope="class")
-    def rows(self, both: tuple[Warehouse, Warehouse]) -> str:
+    @classmethod
+    def rows(cls, both: tuple[Warehouse, Warehouse]) -> str:
         """A schema, the same in both, with `old` and `new`, and with `none`, which has no row."""
         schema = f"e{uuid4().hex[:10]}"
         old, new = sides()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 class TestPostgres(EvidenceContract):
     @pytest.fixture(scope="class")
-    def warehouse(self, postgres_url: str) -> Iterator[Warehouse]:
+    @classmethod
+    def warehouse(cls, postgres_url: str) -> Iterator[Warehouse]:
         opened = PostgresWarehouse(postgres_url)
         yield opened
         opened.close()
@@ -25,5 +26,6 @@ class TestPostgres(EvidenceContract):
 
 class TestSpark(EvidenceContract):
     @pytest.fixture(scope="class")
-    def warehouse(self, spark_warehouse: SparkWarehouse) -> Warehouse:
+    @classmethod
+    def warehouse(cls, spark_warehouse: SparkWarehouse) -> Warehouse:
         return spark_warehouse
