@@ -1,4 +1,4 @@
-"""What the other releases would have said: handed on after the answer was logged, never waited for.
+"""What the other releases would have said: handed on after the answer was given, never waited for.
 
 Mirrored rows are scored by a process of their own (`interlock.app.mirror`). What hangs,
 crashes or is slow there costs the caller a message to a socket and nothing else. A row that

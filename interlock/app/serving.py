@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -31,6 +31,8 @@ from interlock.serve.scoring import Loaded, Part, Scored, join_columns, score_to
 
 USUAL = Pace()
 _Done = tuple[Asked, Answered]
+Found = list[Answered | InterlockError]
+Tell = Callable[[Found], None]
 
 
 class Gateway:
@@ -104,10 +106,11 @@ class Gateway:
             raise found
         return found
 
-    def answers(self, asks: Sequence[Ask]) -> list[Answered | InterlockError]:
+    def answers(self, asks: Sequence[Ask], tell: Tell = lambda _: None) -> Found:
         """Requests that came together: scored together, logged in one write, each on its own.
 
-        A request that is refused, or whose rows break the model, costs the others nothing.
+        A request that is refused, or whose rows break the model, costs the others nothing. On a
+        wall clock all are told before their rows are handed on to be mirrored: nobody waits for it.
         """
         began, now = time.perf_counter(), _now()
         live = self.live()
@@ -129,9 +132,16 @@ class Gateway:
                 rows += rows_of(live.route, asked, answered, _micros(asked.ask.arrived or began))
                 self._count(answered)
         self._remember(rows)
-        for model, at, done in groups:
-            self._mirror(live, model, at, done)
-        return [found[place] for place in range(len(asks))]
+        said = [found[place] for place in range(len(asks))]
+        try:
+            if not self.replay_clock:
+                tell(said)
+        finally:
+            for model, at, done in groups:
+                self._mirror(live, model, at, done)
+        if self.replay_clock:
+            tell(said)
+        return said
 
     def _held(self, live: Live, ask: Ask, place: int) -> Asked:
         columns = _columns(live, ask)

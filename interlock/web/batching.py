@@ -13,7 +13,7 @@ from collections import deque
 from typing import Protocol
 
 from interlock.app.asked import Answered, Ask
-from interlock.app.serving import Gateway
+from interlock.app.serving import Found, Gateway
 from interlock.errors import InterlockError, Unavailable
 
 MOST_WAITING = 1024
@@ -78,14 +78,15 @@ class Batcher:
                 one.told(Unavailable("this request could not be answered"))
 
     def _answer(self, taken: deque[Waiting], asks: list[Ask]) -> None:
-        found: list[Answered | InterlockError]
+        def tell(found: Found) -> None:
+            for got in found:
+                taken[0].told(got)
+                taken.popleft()
+
         try:
-            found = self._gateway.answers(asks)
+            self._gateway.answers(asks, tell)
         except InterlockError as error:  # nothing is loaded: it is true for all of them
-            found = [error] * len(taken)
-        for got in found:
-            taken[0].told(got)
-            taken.popleft()
+            tell([error] * len(taken))
 
     def _take(self, taken: deque[Waiting]) -> list[Ask]:
         """What the oldest ask who still wait, up to a turn's rows; at least one of them."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,22 @@ def test_a_candidate_that_raises_on_a_row_errs_on_that_row_only(moody: World) ->
     errors = [moody.mirrors()[one.ids[0]]["error"] for one in answers if isinstance(one, Answered)]
     assert [error and "too much for me" in error for error in errors] == [None, True, None]
     assert {one.answer(0).error for one in answers if isinstance(one, Answered)} == {None}
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_who_asked_is_told_before_the_rows_are_handed_on(
+    served: World, replayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the caller moves the clock: he must not be told before they are scored."""
+    gateway = warmed(served).gateway
+    seen: list[str] = []
+    mirrors = gateway.mirrors
+    assert mirrors is not None
+    monkeypatch.setattr(mirrors, "offer", lambda *_, **__: seen.append("handed on"))
+    gateway.replay_clock = replayed
+    one = replace(ask([1]), at=datetime(2013, 4, 1, 12, tzinfo=UTC) if replayed else None)
+    gateway.answers([one], lambda found: seen.extend("told" for _ in found))
+    assert seen == (["handed on", "told"] if replayed else ["told", "handed on"])
 
 
 def test_a_process_that_is_too_slow_at_the_end_accuses_nobody(served: World) -> None:
