@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ from interlock.define.refs import Ref
 from interlock.errors import InterlockError, NotFound, Refused
 from interlock.features.compile import physical
 from interlock.features.dialect import dialect_of
-from interlock.features.snapshot import snapshot_sql
+from interlock.features.snapshot import rows_text, snapshot_sql
 from interlock.ports import Json, Put
 from interlock.rollout.state import ENDED, RolloutState
 from interlock.serve.packed import pack
@@ -142,12 +142,17 @@ def _walked(workspace: Workspace, copy: Workspace, change: str, by: str, say: Sa
     seconds = {"route": time.perf_counter() - began}
     ended = _followed(copy, change)
     seconds["everything"] = time.perf_counter() - began
-    with suppress(InterlockError), _gateway(copy):  # `_answers` says why it has nothing to say
-        seconds["gateway"] = time.perf_counter() - began
-    say("comparing every part with what it was, and asking again")
+    logged = latest(workspace, back_to, ANSWERS)
+    try:
+        with _gateway(copy) as gateway:
+            seconds["gateway"] = time.perf_counter() - began
+            say("asking again, and comparing every part with what it was")
+            asked = _asked(gateway, back_to, logged)
+    except InterlockError as error:
+        asked = Part(ASKED, 0, (f"a new gateway does not start: {error.message}",))
     compared = _compared(was, _parts(copy, back_to))
-    answers = _answers(copy, back_to, latest(workspace, back_to, ANSWERS))
-    parts = (_route(copy, before.release, back_to), ended, *compared, *answers)
+    route, scored = _route(copy, before.release, back_to), _scored(copy, back_to, logged)
+    parts = (route, ended, *compared, asked, scored)
     return Drilled("", change, before.release, back_to, parts, seconds)
 
 
@@ -202,7 +207,7 @@ def _tables(copy: Workspace, release: str) -> Iterator[tuple[str, str]]:
             yield str(ref), GONE
             continue
         said = copy.warehouse.query(snapshot_sql(target, None, dialect)).to_pylist()[0]
-        yield str(ref), f"{said['n']} rows {said['digest']}"
+        yield str(ref), rows_text(said)
 
 
 def _online(copy: Workspace, lookup: Lookup) -> str:
@@ -241,17 +246,17 @@ def _route(copy: Workspace, back_from: str, back_to: str) -> Part:
     return Part("route", 1, tuple(wrong))
 
 
-def _answers(copy: Workspace, release: str, asked: Sequence[Prediction]) -> Iterator[Part]:
-    """A gateway of its own on the copy, and the logged answers of that release once more."""
-    sent = [one for one in asked if one.sent][:ANSWERS]
-    try:
-        with _gateway(copy) as gateway:
-            wrong = [said for one in sent if (said := _answered(gateway, release, one))]
-    except InterlockError as error:
-        wrong = [f"a new gateway does not start: {error.message}"]
-    yield Part(ASKED, len(sent), tuple(wrong))
-    mine = [one for one in asked if one.release == release and one.inputs and not one.error]
-    yield Part(SCORED, len(mine[:ANSWERS]), tuple(_other(copy, release, mine[:ANSWERS])))
+def _asked(gateway: Gateway, release: str, logged: Sequence[Prediction]) -> Part:
+    """What was asked of that release, asked of a gateway of its own on the copy."""
+    sent = [one for one in logged if one.sent][:ANSWERS]
+    wrong = [said for one in sent if (said := _answered(gateway, release, one))]
+    return Part(ASKED, len(sent), tuple(wrong))
+
+
+def _scored(copy: Workspace, release: str, logged: Sequence[Prediction]) -> Part:
+    """The logged scores of that release, made once more."""
+    mine = [one for one in logged if one.release == release and one.inputs and not one.error]
+    return Part(SCORED, len(mine[:ANSWERS]), tuple(_other(copy, release, mine[:ANSWERS])))
 
 
 def _other(copy: Workspace, release: str, logged: Sequence[Prediction]) -> Iterator[str]:

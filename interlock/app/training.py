@@ -19,7 +19,7 @@ from interlock.errors import Refused, about
 from interlock.features.compile import column_names
 from interlock.features.contract import declared_type
 from interlock.features.histogram import bin_counts, counts_sql, edges_sql, freeze
-from interlock.features.snapshot import snapshot_sql
+from interlock.features.snapshot import rows_text, snapshot_sql
 from interlock.features.timeline import known_column
 from interlock.impact.sql import substitute, tables_read
 from interlock.models.dataset import (
@@ -215,7 +215,7 @@ def _source(builder: Builder, read: Table | FeatureView) -> Source:
         built, stamp = builder.view(read)[1], known_column(read)
     asked = snapshot_sql(built, stamp, builder.dialect)
     said = builder.workspace.warehouse.query(asked).to_pylist()[0]
-    snapshot = f"{builder.dialect.name} {said['n']} rows {said['digest'] or 'none'}"
+    snapshot = f"{builder.dialect.name} {rows_text(said)}"
     newest = said["newest"] and said["newest"].replace(" ", "T") + "Z"
     return Source(str(read.ref), builder.facts.fingerprint(read.ref), snapshot, newest)
 

@@ -5,6 +5,9 @@ Two snapshots of one engine are equal when the rows are; of different engines th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from interlock.errors import Unusable
 from interlock.features.dialect import DUCKDB, Dialect
 
@@ -20,3 +23,8 @@ def snapshot_sql(relation: str, stamp: str | None = None, dialect: Dialect = DUC
     digest = dialect.cast(dialect.rows_digest.format(t="t"), "string")
     newest = dialect.cast(dialect.utc.format(x=newest), "string")
     return f"SELECT count(*) AS n, {digest} AS digest, {newest} AS newest FROM {relation} AS t"
+
+
+def rows_text(said: Mapping[str, Any]) -> str:
+    """The row of `snapshot_sql` as text: equal where the rows are."""
+    return f"{said['n']} rows {said['digest'] or 'none'}"
