@@ -103,7 +103,7 @@ class RecordDesk:
         owners = desk_standing.owners_of(self.ledger)
         lacking = desk_standing.lacks(self.ledger, change)
         judgement = self.ledger.judgement(id)
-        stable, candidate = _labels(change)
+        stable, candidate = _labels(change, route)
         return ChangePage(
             id=id,
             title=change.title,
@@ -320,9 +320,9 @@ def _route_view(route: Route) -> RouteView:
     )  # fmt: skip
 
 
-def _labels(change: Change) -> tuple[str, str]:
-    """What stands at the two ends of the weight bar."""
+def _labels(change: Change, route: Route) -> tuple[str, str]:
+    """What stands at the two ends of the weight bar: what answers now, not what did then."""
     if change.state in shown.GOOD:
-        return "Other releases", f"{short(change.release)} (this change)"
-    before = f"Stable {short(change.made_against)}" if change.made_against else "No release yet"
+        return "Everything else", f"{short(change.release)} (this change)"
+    before = f"Stable {short(route.stable)}" if route.stable else "No release yet"
     return before, f"Candidate {short(change.release) or 'not built'}"
