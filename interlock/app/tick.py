@@ -106,7 +106,8 @@ def _due(workspace: Workspace) -> list[Change]:
 def _turns(workspace: Workspace) -> list[str]:
     """Whom to look at: of those that walk together one stands for all."""
     due = _due(workspace)
-    first = {(c.experiment if c.under_way else c.id): c.id for c in reversed(due)}
+    # By id too: the first of an experiment may be on its way back while the others go on.
+    first = {(c.under_way, c.experiment if c.under_way else c.id): c.id for c in reversed(due)}
     return [change.id for change in due if change.id in first.values()]
 
 

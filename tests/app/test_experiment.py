@@ -157,6 +157,17 @@ def test_one_that_is_held_holds_the_others_where_they_are(
         assert world.rollout(live, LONGER).entered_at == began
 
 
+def test_the_first_goes_back_and_the_others_are_looked_after_in_the_same_moment(
+    places: Mapping[str, Path], tmp_path: Path
+) -> None:
+    with copy(places["two left"], tmp_path) as live:
+        decide.rollback(live, SEED, by="bo", reason="its curve looks odd")
+        said = tick(live)
+        assert f"{SEED} aborted: " in said
+        assert f"{LONGER} ab: " in said
+        assert (live.route().change, held_places(live)) == (SEED, [None, None, LONGER])
+
+
 def starting(workspace: Workspace) -> None:
     decide.apply(workspace, SEED, by="sam")
 
