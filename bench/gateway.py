@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -50,6 +50,7 @@ CODES = {"origin": ("EWR", "JFK", "LGA"), "carrier": tuple(f"C{i}" for i in rang
 STRINGS = ("origin", "carrier", "dest", "tailnum", "sched")
 CONNECTIONS = 32
 GATEWAYS = ("gateway", "mirrored")
+PAIRS = (("gateway", "bare"), ("gateway", "booster"), ("mirrored", "gateway"))
 
 
 class Measured(NamedTuple):
@@ -309,14 +310,20 @@ def main(rounds: int = 5, seconds: float = 0.8) -> dict[str, float]:
         prepare(Path(folder))
         with running(Path(folder)) as servers:
             for rows in (1, 32):
-                found |= _compare(servers, rows, rounds, seconds)
+                wires = {kind: requests(kind, rows) for kind in servers}
+                found |= compare(servers, wires, rows, PAIRS, (rounds, seconds))
     return found
 
 
-def _compare(
-    servers: dict[str, Server], rows: int, rounds: int, seconds: float
-) -> dict[str, float]:
-    wires = {kind: requests(kind, rows) for kind in servers}
+def compare(
+    servers: Mapping[str, Server], wires: Mapping[str, list[bytes]], rows: int,
+    pairs: Sequence[tuple[str, str]], measured: tuple[int, float],
+) -> dict[str, float]:  # fmt: skip
+    """Print the table of one size; how many times the throughput of the other each one has.
+
+    `measured`: so many rounds, of so many seconds for each server.
+    """
+    rounds, seconds = measured
     taken = [
         {kind: server.measure(wires[kind], seconds) for kind, server in servers.items()}
         for _ in range(rounds)
@@ -325,14 +332,14 @@ def _compare(
     for kind in servers:
         speed, cpu, p99 = (statistics.median(each[kind][at] for each in taken) for at in range(3))
         print(
-            f"{rows:>3} rows  {kind:<8} {speed:8.0f} requests/s  {cpu:7.0f} us CPU each  "
+            f"{rows:>3} rows  {kind:<9} {speed:8.0f} requests/s  {cpu:7.0f} us CPU each  "
             f"p99 {p99:6.1f} ms"
         )
-    for one, against in (("gateway", "bare"), ("gateway", "booster"), ("mirrored", "gateway")):
-        pairs = [(each[one], each[against]) for each in taken]
-        wall = statistics.median(mine.speed / theirs.speed for mine, theirs in pairs)
-        cpu = statistics.median(theirs.cpu / mine.cpu for mine, theirs in pairs)
-        p99 = statistics.median(mine.p99 / theirs.p99 for mine, theirs in pairs)
+    for one, against in pairs:
+        both = [(each[one], each[against]) for each in taken]
+        wall = statistics.median(mine.speed / theirs.speed for mine, theirs in both)
+        cpu = statistics.median(theirs.cpu / mine.cpu for mine, theirs in both)
+        p99 = statistics.median(mine.p99 / theirs.p99 for mine, theirs in both)
         name = f"{rows:>3} rows  {one}/{against}"
         print(f"{name}: throughput {wall:.2f}, CPU {cpu:.2f}, p99 {p99:.2f}")
         ratios[f"{one}/{against} {rows} rows"] = wall

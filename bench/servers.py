@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.gateway import CONNECTIONS, Measured, Server, _response, prepare, requests
+from bench.gateway import CONNECTIONS, Server, _response, compare, prepare, requests
 from bench.peers import python_of
 
 MLFLOW = (
@@ -155,28 +154,6 @@ def running(folder: Path) -> Iterator[dict[str, Server]]:
             server.stop()
 
 
-def compare(servers: dict[str, Server], rows: int, rounds: int, seconds: float) -> dict[str, float]:
-    """Print the table of one size; how many times the throughput of each the gateway has."""
-    sent = {name: sent_to(name, rows) for name in servers}
-    taken = [
-        {name: server.measure(sent[name], seconds) for name, server in servers.items()}
-        for _ in range(rounds)
-    ]
-    ratios: dict[str, float] = {}
-    for name in servers:
-        speed, cpu, p99 = map(statistics.median, zip(*(one[name] for one in taken), strict=True))
-        print(f"{rows:>3} rows  {name:<9} {speed:8.0f} requests/s {cpu:7.0f} us CPU each"
-              f"  p99 {p99:6.1f} ms")  # fmt: skip
-    for name in servers:
-        pairs: list[tuple[Measured, Measured]] = [(one["gateway"], one[name]) for one in taken]
-        wall = statistics.median(mine.speed / theirs.speed for mine, theirs in pairs)
-        cpu = statistics.median(theirs.cpu / mine.cpu for mine, theirs in pairs)
-        ratios[f"{name} {rows} rows"] = wall
-        if name != "gateway":
-            print(f"{rows:>3} rows  gateway/{name}: throughput {wall:.1f}, CPU {cpu:.1f}")
-    return ratios
-
-
 def main(rounds: int = 5, seconds: float = 1.0) -> dict[str, float]:
     """Print the tables; the throughput ratios by peer and size."""
     found: dict[str, float] = {}
@@ -184,7 +161,9 @@ def main(rounds: int = 5, seconds: float = 1.0) -> dict[str, float]:
         prepare(Path(folder))
         with running(Path(folder)) as servers:
             for rows in ROWS:
-                found |= compare(servers, rows, rounds, seconds)
+                sent = {name: sent_to(name, rows) for name in servers}
+                pairs = [("gateway", name) for name in servers if name != "gateway"]
+                found |= compare(servers, sent, rows, pairs, (rounds, seconds))
     return found
 
 
