@@ -69,6 +69,8 @@ def spark_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkW
         pytest.skip(f"not tried on Spark, there is no {' and no '.join(lost)}")
     from interlock.adapters.spark import SparkWarehouse
 
+    # It lives for minutes: what the second compiler costs is never earned back.
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     opened = SparkWarehouse("local[2]", tmp_path_factory.mktemp("spark"))
     yield opened
     opened.close()
