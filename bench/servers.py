@@ -1,7 +1,9 @@
 """What the gateway answers beside the model servers of MLflow and MLServer, with the same booster.
 
-A peer is handed the ready matrix; the gateway reads 12 views, assigns the cohort, answers and
-logs each row. One process each, 32 connections, 1 and 32 rows a request. Rounds alternate. On a
+A peer is handed the ready rows; the gateway reads 12 views, assigns the cohort, answers and
+logs each row. MLflow serves the model twice: with a signature and asked by named columns, as its
+documentation has it and as the gateway is asked, and without both, which is the least it can do.
+One process each, 32 connections, 1 and 32 rows a request. Rounds alternate. On a
 machine that is busy with other work only the CPU of an answer can be compared.
 """
 
@@ -33,10 +35,15 @@ MLFLOW = (
 MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1", "lightgbm==4.7.0")
 ROWS = (1, 32)  # of a request
 READY = 120.0  # seconds that a peer may take to start
+COLUMNS = [f"column_{i}" for i in range(24)]
 _SAVE = (
     "import lightgbm, mlflow.lightgbm, sys\n"
+    "from mlflow.models import ModelSignature\n"
+    "from mlflow.types import ColSpec, Schema\n"
     "booster = lightgbm.Booster(model_file=sys.argv[1])\n"
-    "mlflow.lightgbm.save_model(booster, sys.argv[2])\n"
+    "columns = [ColSpec('double', name) for name in sys.argv[3:]]\n"
+    "signed = ModelSignature(Schema(columns), Schema([ColSpec('double')])) if columns else None\n"
+    "mlflow.lightgbm.save_model(booster, sys.argv[2], signature=signed)\n"
 )
 
 
@@ -95,15 +102,19 @@ def matrices(rows: int) -> list[list[list[float]]]:
 def sent_to(name: str, rows: int) -> list[bytes]:
     """Requests as the server called `name` takes them."""
     if name == "mlflow":
+        split = ({"columns": COLUMNS, "data": matrix} for matrix in matrices(rows))
+        return wires("/invocations", [{"dataframe_split": one} for one in split])
+    if name == "mlflow unsigned":
         return wires("/invocations", [{"inputs": matrix} for matrix in matrices(rows)])
     return requests("gateway" if name == "gateway" else "bare", rows)
 
 
-def mlflow(folder: Path, home: Path) -> Peer | None:
+def mlflow(folder: Path, home: Path, columns: Sequence[str] = COLUMNS) -> Peer | None:
+    """MLflow's server; with `columns` the model has a signature, and is asked by their names."""
     python = python_of("mlflow", MLFLOW)
     if python is None:
         return None
-    saved = [str(python), "-c", _SAVE, str(folder / "model.txt"), str(home / "model")]
+    saved = [str(python), "-c", _SAVE, str(folder / "model.txt"), str(home / "model"), *columns]
     subprocess.run(saved, check=True, capture_output=True)
     port = _free()
     command = [
@@ -111,7 +122,13 @@ def mlflow(folder: Path, home: Path) -> Peer | None:
         "--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "60",
     ]  # fmt: skip
     os.environ["__pyfunc_model_path__"] = str(home / "model")  # noqa: SIM112  # MLflow's name
-    return Peer(command, port, sent_to("mlflow", 1)[0], home)
+    first = sent_to("mlflow" if columns else "mlflow unsigned", 1)[0]
+    return Peer(command, port, first, home)
+
+
+def unsigned(folder: Path, home: Path) -> Peer | None:
+    """MLflow's server of a model that says nothing of what it takes."""
+    return mlflow(folder, home, ())
 
 
 def mlserver(folder: Path, home: Path) -> Peer | None:
@@ -140,8 +157,9 @@ def running(folder: Path) -> Iterator[dict[str, Server]]:
     found: dict[str, Server] = {}
     try:
         found["gateway"] = Server("gateway", folder)
-        for name, start in (("mlflow", mlflow), ("mlserver", mlserver)):
-            home = folder / name
+        peers = (("mlflow", mlflow), ("mlflow unsigned", unsigned), ("mlserver", mlserver))
+        for name, start in peers:
+            home = folder / name.replace(" ", "-")
             home.mkdir()
             peer = start(folder, home)
             if peer is not None:
