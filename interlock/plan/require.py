@@ -143,8 +143,11 @@ def decisions(
     touched = tuple(touched)
     objections = [*_divided(project, environment, touched, allowed)]
     subject = ", ".join(environment.subject)
-    coarse = [service for ref in touched if (service := _coarser(project, environment, ref))]
-    ramp = sum((s.hold for s in environment.walked if 0 < s.weight < 1), timedelta())
+    split = [stage.hold for stage in environment.walked if 0 < stage.weight < 1]
+    ramp = sum(split, timedelta())
+    # Where everybody changes in the same moment no decision has two releases in it.
+    asked = touched if split else ()
+    coarse = [service for ref in asked if (service := _coarser(project, environment, ref))]
     for service in coarse:
         unit = ", ".join(service.decision_unit)
         said = f"service:{service.service} decides per ({unit}), coarser than subject ({subject})"

@@ -228,6 +228,13 @@ def test_a_stage_that_divides_the_rows_of_one_decision_is_refused() -> None:
     assert said("amount", "order_id") == (), "one row, one decision"
 
 
+@pytest.mark.parametrize("strategy", ["shadow", "blue_green"])
+def test_where_everybody_changes_at_once_no_decision_is_mixed(strategy: str) -> None:
+    plan = planned(BY_DAY, environments={"prod": PROD.model_copy(update={"strategy": strategy})})
+    assert plan.objections == ()
+    assert not [note for note in plan.notes if "decides per" in note]
+
+
 def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
     mixed = MixedDecision(service="desk", reason="judged on mirrored scores only", by="cy")
     prod = PROD.model_copy(update={"mixed_decisions": (mixed,)})
