@@ -95,14 +95,15 @@ def _agree(workspace: Workspace, found: Sequence[Seen]) -> tuple[Sequence[Arm], 
 
 def _arm(found: Seen, decision: Decision) -> Arm:
     stage = found.state.stage
-    loss = loss_of(found.counted, stage.name) if stage else None
+    loss = loss_of(found.measured.counted, stage.name) if stage else None
     return Arm(found.state, decision, loss, found.facts.request)
 
 
 def _is_news(workspace: Workspace, one: _Looked) -> bool:
     if one.state != one.found.state:
         return True
-    return bool(one.found.buckets) and bool(one.found.news or not is_known(workspace, one.found))
+    measured = one.found.measured
+    return bool(measured.buckets) and bool(measured.news or not is_known(workspace, one.found))
 
 
 def _write(workspace: Workspace, news: Sequence[_Looked], routes: tuple[Route, Route]) -> None:
@@ -117,5 +118,5 @@ def _write(workspace: Workspace, news: Sequence[_Looked], routes: tuple[Route, R
         [(one.before, one.change) for one in news],
         by=CONTROLLER,
         also=puts,
-        buckets={one.before.change.id: one.found.news for one in news},
+        buckets={one.before.change.id: one.found.measured.news for one in news},
     )

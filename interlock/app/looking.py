@@ -55,25 +55,9 @@ class Seen:
     agreed: Agreed
     at: datetime
 
-    @property
-    def buckets(self) -> Sequence[Bucket]:
-        return self.measured.buckets
-
-    @property
-    def counted(self) -> Sequence[Bucket]:
-        return self.measured.counted
-
-    @property
-    def news(self) -> Sequence[Bucket]:
-        return self.measured.news
-
-    @property
-    def judgement(self) -> Judgement | None:
-        return self.measured.judgement
-
     def decided(self, hook: str = "") -> Decision:
         """What comes next, alone; `hook` is what a system outside has against it."""
-        return advance(self.state, self.judgement, replace(self.facts, hook=hook), self.at)
+        return advance(self.state, self.measured.judgement, replace(self.facts, hook=hook), self.at)
 
     def asked(self, workspace: Workspace, begins: str) -> str:
         """What systems outside have against the beginning of a stage."""
@@ -93,7 +77,8 @@ def seen(workspace: Workspace, change: Change, state: RolloutState, route: Route
 
 def is_known(workspace: Workspace, found: Seen) -> bool:
     """Does the record say this? Saying it again at every look would only fill it."""
-    entry, judgement = workspace.record.get(Ref("judgement", found.change.id)), found.judgement
+    entry = workspace.record.get(Ref("judgement", found.change.id))
+    judgement = found.measured.judgement
     said = _finite({**judgement.to_json(), "stage": _stage(found.state)}) if judgement else {}
     kept = {name: value for name, value in entry.body.items() if name != "at"} if entry else {}
     return said == kept
@@ -113,10 +98,11 @@ def puts_of(
 ) -> list[Put]:
     """What is written beside the change when `decision` leads it to `state`."""
     puts = []
-    if found.judgement is not None:
+    judgement = found.measured.judgement
+    if judgement is not None:
         ref = Ref("judgement", found.change.id)
         entry = workspace.record.get(ref)
-        body = {**found.judgement.to_json(), "at": found.at.isoformat(), "stage": _stage(state)}
+        body = {**judgement.to_json(), "at": found.at.isoformat(), "stage": _stage(state)}
         puts.append(Put(ref, _finite(body), entry.version if entry else 0))
     if isinstance(decision, Advance) and found.agreed.decision:
         puts += kept(workspace, found.agreed.decision)

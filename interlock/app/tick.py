@@ -148,7 +148,7 @@ def _point(workspace: Workspace) -> None:
 def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
     change, route = before.change, workspace.route()
     found = seen(workspace, change, state, route)
-    decision = found.decided()
+    measured, decision = found.measured, found.decided()
     first = state.state is State.PREPARING and (state.stable is None or not state.stages)
     begins = ahead(decision)
     if said := found.asked(workspace, COMMIT if first and begins else begins):
@@ -157,16 +157,16 @@ def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
         return _first_release(workspace, before, state, route)
     new_state = after(state, decision, found.at)
     new_route = route_after(route, decision)
-    if new_state == state and not found.buckets:
+    if new_state == state and not measured.buckets:
         return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
-    if new_state == state and not found.news and is_known(workspace, found):
+    if new_state == state and not measured.news and is_known(workspace, found):
         return line(change, state)
     puts = puts_of(workspace, found, decision, new_state)
     if new_route != route:
         puts.insert(0, route_put(workspace, route, new_route))
         workspace.decided_at = time.time()
     changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
-    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets={change.id: found.news})
+    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets={change.id: measured.news})
     return line(change, new_state)
 
 

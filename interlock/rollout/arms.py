@@ -138,16 +138,13 @@ def route_of(route: Route, arms: Sequence[Arm], decisions: Sequence[Decision]) -
     for arm, decision in zip(arms, decisions, strict=True):
         if isinstance(decision, Abort):
             route = _without(route, arm, decision)
-    forward = [
-        decision.route
-        for decision in decisions
-        if isinstance(decision, Advance) and decision.route is not None
-    ]
-    if not forward:
+    forward = [decision for decision in decisions if isinstance(decision, Advance)]
+    moves = [decision.route for decision in forward if decision.route is not None]
+    if not moves:
         return route
     if not _one_goes_on(arms):
-        return together(route, arms[0].state.experiment, _places(route, arms, forward))
-    return alone(route, forward[0]) if route.arms else route_after(route, _advance(decisions))
+        return together(route, arms[0].state.experiment, _places(route, arms, moves))
+    return alone(route, moves[0]) if route.arms else route_after(route, forward[0])
 
 
 def _without(route: Route, arm: Arm, abort: Abort) -> Route:
@@ -155,10 +152,6 @@ def _without(route: Route, arm: Arm, abort: Abort) -> Route:
     if route.arms:
         return given_up(route, [abort.blocked])
     return route_after(route, abort)
-
-
-def _advance(decisions: Sequence[Decision]) -> Decision:
-    return next(one for one in decisions if isinstance(one, Advance))
 
 
 def _places(
