@@ -178,7 +178,7 @@ def _seen_before(width: int) -> float:
 def _lasting() -> Iterator[Cell]:
     """Noise that lasts, judged with what was seen of it before; and rungs of the ladder."""
     shape = flat(5000, 0.5, BUCKETS)
-    wide = Width(16, 0.0, _seen_before(16))
+    wide = Width(16, 0.0, _seen_before(16), 16)
     it = fitted(errors(shape), wide)
     yield Cell("A/A", "noise that lasts (AR .8), with buckets fitted to it", it,
                lambda rng, runs: traffic.widened(

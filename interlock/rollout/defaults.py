@@ -256,4 +256,9 @@ def _planned_for(kpi: KpiPlan, variance: float, units: float) -> float:
     What history says, and a tenth of the square that a whole bucket of the margin is: in a test
     made for less, a bucket of no difference at all would look like noise of its own size.
     """
-    return max(variance, 0.1 * units * (kpi.margin * kpi.baseline) ** 2, 1e-9)
+    return max(variance, least_variance(units, kpi.margin * kpi.baseline), 1e-9)
+
+
+def least_variance(units: float, margin: float) -> float:
+    """Per unit, a tenth of the square that a bucket of `units` off by `margin` each is."""
+    return 0.1 * units * margin**2

@@ -26,12 +26,14 @@ class Width:
 
     `likeness` is None where there were too few buckets to tell, and `seconds` then is the
     longest at which there were enough. `burst` is how many times as much the arms differ, at
-    that length, as events that come one by one would make them.
+    that length, as events that come one by one would make them. `holds` says how many of the
+    shortest go into one.
     """
 
     seconds: int
     likeness: float | None
     burst: float = 1.0
+    holds: int = 1
 
     @property
     def settled(self) -> bool:
@@ -43,7 +45,8 @@ def fitted(guardrail: Guardrail, width: Width | None) -> Guardrail:
     if width is None or width.likeness is None:
         return guardrail
     burst = max(guardrail.burst, width.burst)
-    return replace(guardrail, bucket_s=width.seconds, burst=burst)
+    units = guardrail.bucket_units * width.holds
+    return replace(guardrail, bucket_s=width.seconds, burst=burst, bucket_units=units)
 
 
 def likeness(found: Strata) -> float | None:
@@ -70,6 +73,7 @@ def width(guardrail: Guardrail, calm: Sequence[Bucket], shortest: int) -> Width:
         seen = likeness(there)
         if seen is None:
             return found
-        found = Width(seconds, seen, eprocess.overdispersion(there.arms))
+        burst = eprocess.overdispersion(there.arms)
+        found = Width(seconds, seen, burst, seconds // shortest)
         if seen <= MOST:
             return found

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from math import ceil, inf, log
+from math import ceil, inf, log, sqrt
 from types import MappingProxyType
 
 from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
-from interlock.rollout.defaults import KpiPlan
+from interlock.rollout.defaults import KpiPlan, least_variance
 from interlock.rollout.metrics import GATES, Gate, Guardrail
 from interlock.rollout.state import State, balance_of, split_of, state_of
 
@@ -24,18 +24,30 @@ _PER_LOG_RATIO = 8.25
 _PER_ABSOLUTE = 5.4
 _PER_SPLIT = 8.0
 
-# However calm, evidence of a mean or of pairs grows by at most half a nat per bucket: fewer than
-# eight show nothing at 0.05.
+# However calm, what is judged bucket by bucket (means, pairs, events in bursts) grows by at most
+# half a nat per bucket: it takes eight of them beside what the noise takes.
 FEWEST = 8.0
+_BOTH_SIDES = 1.25  # a two-sided margin is shown when the slower side is
 
 # Mirrored scores stand for no latency: what is compared only where both arms are shown.
 _NOT_WHILE_MIRRORED: Mapping[str, tuple[Gate, ...]] = {
     "log_latency": ("shadow", "soak"), "slow": ("soak",),
 }  # fmt: skip
-_DAY = 86400.0
+_DAY, _HOUR = 86400.0, 3600.0
 EVERYBODY: Mapping[str, float] = MappingProxyType({})
 Cost = Callable[[Guardrail, Stage], tuple[float, float]]
 """Units and days that a guardrail takes in a stage."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Effective units seen in earlier stages, and the sum of their squares by bucket."""
+
+    units: float = 0.0
+    squares: float = 0.0
+
+    def more(self, units: float, per_bucket: float) -> _Known:
+        return _Known(self.units + units, self.squares + units * per_bucket)
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def needs(
     not all of them. `arms` are the places that share a stage's weight.
     """
     every = {g.name: _daily(units_per_day, g.metric) * inside.get(g.slice, 1.0) for g in guardrails}
-    known = dict.fromkeys((g.name for g in guardrails), 0.0)
+    known = dict.fromkeys((g.name for g in guardrails), _Known())
     found: list[Need] = []
     for stage in stages:
         daily = {name: units * inside.get(stage.name, 1.0) for name, units in every.items()}
@@ -80,8 +92,10 @@ def needs(
         found += here
         lasts = _lasts(stage, here)
         for one in guardrails:
-            there = stage.name not in one.apart
-            known[one.name] += there * lasts * daily[one.name] * _balance(one, stage, arms)
+            if stage.name not in one.apart:
+                balance, each = _balance(one, stage, arms), daily[one.name]
+                met = lasts * each * balance
+                known[one.name] = known[one.name].more(met, _per_bucket(one, each, balance))
     return tuple(found)
 
 
@@ -90,7 +104,8 @@ def to_go(one: Guardrail, stage: Stage, seen: tuple[float, float], arms: int = 1
     n1, n0 = seen
     met = n1 if one.form == "paired" else n1 * n0 / (n1 + n0) if n1 + n0 else 0.0
     balance = _balance(one, stage, arms)
-    left = max(_effective(one.at(stage.name), _split(stage, arms)) - met, 1.0)
+    noise = _noise(one.at(stage.name), _split(stage, arms))
+    left = max(noise + _by_buckets(one) * FEWEST * one.bucket_units - met, 1.0)
     return left / balance if balance else inf
 
 
@@ -99,7 +114,8 @@ def days_to_show(kpi: KpiPlan, units_per_day: float) -> float:
     margin = kpi.margin * abs(kpi.baseline)
     if not margin:
         return inf
-    return max(_PER_EFFECT * kpi.difference_variance / margin**2 / units_per_day, FEWEST)
+    variance = max(kpi.difference_variance, least_variance(units_per_day, margin))
+    return FEWEST + _PER_EFFECT * variance / margin**2 / units_per_day
 
 
 def days_of(stage: Stage, needed: Sequence[Need]) -> float:
@@ -139,7 +155,7 @@ def _balance(one: Guardrail, stage: Stage, arms: int) -> float:
     return 0.0 if mute else 0.5
 
 
-def _need(one: Guardrail, stage: Stage, daily: float, known: float, arms: int) -> Need:
+def _need(one: Guardrail, stage: Stage, daily: float, known: _Known, arms: int) -> Need:
     def cost(one: Guardrail, there: Stage) -> tuple[float, float]:
         return _cost(one, there, daily, known, arms)
 
@@ -150,28 +166,51 @@ def _need(one: Guardrail, stage: Stage, daily: float, known: float, arms: int) -
 
 
 def _cost(
-    one: Guardrail, stage: Stage, daily: float, known: float, arms: int
+    one: Guardrail, stage: Stage, daily: float, known: _Known, arms: int
 ) -> tuple[float, float]:
-    """Units of all arms and days, when `known` effective units were seen before."""
+    """Units of all arms and days, after what is `known` from before."""
     balance = _balance(one, stage, arms)
-    left = max(_effective(one.at(stage.name), _split(stage, arms)) - known, 0.0)
+    noise = _noise(one.at(stage.name), _split(stage, arms))
+    left = _left(noise, known, _by_buckets(one) * _per_bucket(one, daily, balance))
     units = max(left / balance if balance else inf, float(one.min_units))
     days = units / daily if daily > 0 else inf
     return units, days + (one.maturity_s / _DAY if one.labels else 0.0)
 
 
-def _effective(one: Guardrail, weight: float) -> float:
-    """Effective units by which the margin is excluded."""
+def _by_buckets(one: Guardrail) -> bool:
+    return one.form in ("mean", "paired") or (one.form == "rate" and one.bursty)
+
+
+def _per_bucket(one: Guardrail, daily: float, balance: float) -> float:
+    """Effective units in one bucket: of pairs as planned, else of an hour or as agreed."""
+    if one.form == "paired":
+        return min(one.bucket_units, daily)
+    return daily * balance * (one.bucket_s or _HOUR) / _DAY
+
+
+def _left(noise: float, known: _Known, per_bucket: float) -> float:
+    """Effective units still to come when each bucket brings as many as `per_bucket`.
+
+    Evidence is the squared sum of what was seen over its spread, noise and the buckets
+    themselves: enough when H^2 = FEWEST * Q + noise * H, with H units and Q their squares.
+    """
+    if noise == inf or not per_bucket:
+        return max(noise - known.units, 0.0)
+    b = 2 * known.units - FEWEST * per_bucket - noise
+    c = known.units**2 - FEWEST * known.squares - noise * known.units
+    return max((sqrt(max(b**2 - 4 * c, 0.0)) - b) / 2, 0.0)
+
+
+def _noise(one: Guardrail, weight: float) -> float:
+    """Effective units by which the margin is excluded, were there no buckets."""
     if one.form == "split":
         return _PER_SPLIT / one.margin**2
-    if one.form == "rate":
-        return min(_relative(one), _absolute(one, weight))
-    if one.form == "mean":
-        by_noise = min(_relative(one), _absolute(one, weight))
-    else:
+    if one.form == "paired":
         margin = max(one.margin * abs(one.baseline or 0.0), one.margin_absolute)
-        by_noise = _PER_EFFECT * one.scale / margin**2
-    return max(by_noise, FEWEST * one.bucket_units)
+        found = _PER_EFFECT * one.scale / margin**2
+    else:
+        found = min(_relative(one), _absolute(one, weight))
+    return found * (_BOTH_SIDES if len(one.sides) > 1 else 1.0)
 
 
 def _relative(one: Guardrail) -> float:

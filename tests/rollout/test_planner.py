@@ -40,9 +40,12 @@ def test_every_gate_of_every_stage_has_its_samples_and_its_time() -> None:
     gates = {"shadow": "shadow", "tenth": "ramp", "half": "ramp", "soak": "soak"}
     assert set(by) == {(s, g.name) for s in gates for g in DEFAULTS if gates[s] in g.gate}
     paired = by["shadow", "log_loss_paired"]
-    assert paired.units == pytest.approx(8 * 0.03 / (0.02 * 0.5) ** 2)
+    # Noise, and eight buckets of 50 that it takes beside it.
+    assert paired.units == pytest.approx(8 * 0.03 / (0.02 * 0.5) ** 2 + 8 * 50)
     assert paired.days == pytest.approx(paired.units / 938 + 1), "labels come a day later"
-    assert by["shadow", "decisions:desk"].units == pytest.approx(8 * 0.05 / 0.02**2)
+    assert by["shadow", "decisions:desk"].units == pytest.approx(
+        1.25 * 8 * 0.05 / 0.02**2 + 8 * 50
+    ), "the slower of two sides"
     assert days_of(STAGES[0], found) == max(n.days for n in found if n.stage == "shadow")
     assert lasts(STAGES, found).days >= sum(days_of(s, found) for s in STAGES) - 1
 
@@ -59,9 +62,9 @@ def test_a_rung_of_the_ladder_costs_less() -> None:
     early = STAGES[1].model_copy(update={"margins": 3.0})
     rungs = [replace(g, ladder={early.name: early.margins}) for g in DEFAULTS]
     cheap, dear = needs(rungs, [early], DAILY), needs(DEFAULTS, [STAGES[1]], DAILY)
-    assert named(cheap)["tenth", "log_loss"].units == pytest.approx(
-        named(dear)["tenth", "log_loss"].units / 9
-    )
+    hours = 8 * 938 / 24  # what no margin changes
+    little, much = (named(found)["tenth", "log_loss"].units - hours for found in (cheap, dear))
+    assert little == pytest.approx(much / 9)
 
 
 def test_a_gate_that_is_too_slow_for_its_stage_is_refused_with_every_way_out() -> None:
@@ -98,21 +101,6 @@ def test_what_can_never_be_shown_is_refused_and_no_deadline_waits_as_long_as_it_
     assert slow.objection == ""
 
 
-def test_the_rule_of_thumb_is_the_median_of_simulated_rollouts() -> None:
-    """Half of the runs are through by then, within a factor of two."""
-    rng, runs, per = np.random.default_rng(17), 300, 50
-    stage = Stage(name="half", weight=0.5, hold=DAY)
-    it = replace(ERRORS, scale=0.02, margin=0.5, margin_absolute=0.0, bucket_units=per / 2)
-    (need,) = needs([it], [stage], float(per))
-    events = {a: rng.binomial(per, 0.02, (runs, 400)) * 1.0 for a in ("candidate", "stable")}
-    arms = {a: Moments(np.full(e.shape, float(per)), e, e) for a, e in events.items()}
-    found = Strata(tuple((k, "half") for k in range(400)), arms)
-    safe = evidence(it, found, ALPHA, BETA).safe
-    through = np.argmax(safe >= log(1 / BETA), axis=1) * 2.0 * per
-    median = float(np.median(through[through > 0]))
-    assert 0.5 < median / need.units < 2
-
-
 @pytest.mark.parametrize("units", [3.0, 1000.0, 1e6])
 @pytest.mark.parametrize("unlike", [0.0, 0.3])
 def test_a_kpi_that_hardly_moves_is_shown_in_the_days_that_were_planned(
@@ -124,7 +112,7 @@ def test_a_kpi_that_hardly_moves_is_shown_in_the_days_that_were_planned(
     (it,) = [one for one in guardrails if one.name == "kpi:desk"]
     soak = Stage(name="soak", weight=1, hold=3 * DAY)
     (need,) = needs([replace(it, labels=False)], [soak], units)
-    assert need.days == days_to_show(plan, units) == 8
+    assert need.days == pytest.approx(days_to_show(plan, units)) == pytest.approx(8.8)
     rng, days = np.random.default_rng(5), 40
     # A day's sum is off by `unlike` of what a day of the whole margin would be.
     off = rng.normal(0, unlike * units * plan.margin * plan.baseline, (200, days))
