@@ -113,6 +113,12 @@ class _Worker:
                 return False
         return True
 
+    def wait(self, seconds: float) -> None:
+        """For something to be said; not by `select`, which knows the first 1024 files only."""
+        heard = select.poll()
+        heard.register(self.link, select.POLLIN)
+        heard.poll(seconds * 1000)
+
     def holds(self, wanted: Sequence[str]) -> bool:
         """Whether it can score by all of them. One that was given up is no reason to end it:
         the rows of the others would be missing while the next process starts."""
@@ -202,7 +208,7 @@ class Mirrors:
             if worker.waiting[0].number > number:
                 return
             worker.flush()
-            select.select([worker.link], [], [], LOOK)
+            worker.wait(LOOK)
             self._collect(worker)
             self._bury_dead()
 

@@ -28,6 +28,7 @@ from interlock.web import metrics, ofrep, oip, published, push
 from interlock.web.batching import MOST_WAITING, Batcher
 from interlock.web.metrics import Meter
 from interlock.web.predictions import Question, Reply, Said, Slow, TooLarge, refusal
+from interlock.web.room import Room
 from interlock.web.upstream import Upstream, upstream_of
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -43,6 +44,7 @@ class DataPlane:
     def __init__(self, gateway: Gateway, most_waiting: int = MOST_WAITING) -> None:
         self.gateway = gateway
         self.batcher, self.meter = Batcher(gateway, most_waiting), Meter()
+        self.room = Room()
         self.upstream, self._flags = Upstream(gateway), ofrep.Flags(gateway)
         others = [*push.routes(gateway), *published.routes(gateway)]
         others.append(metrics.route(gateway, self.meter, self.batcher.waiting))

@@ -26,6 +26,8 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 _COUNTED = {
     "requests": "Requests that were answered.",
     "refused": "Requests refused because too many were waiting.",
+    "turned_away": "Connections refused because as many as may be were open.",
+    "hung_up": "Connections ended by us: they sent or read too slowly, or sent too much.",
     "too_late": "Requests whose answer would have come too late.",
     "rows": "Rows that were answered.",
     "rows_stable": "Rows that the stable release answered by cohort.",

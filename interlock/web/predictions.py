@@ -33,6 +33,10 @@ class TooLarge(Unusable):
     """More bytes than any request needs."""
 
 
+class Wordy(TooLarge):
+    """More bytes of headers than any request needs."""
+
+
 class Said(NamedTuple):
     """A request line and headers; `carried` is the release in them, if any.
 
@@ -141,5 +145,5 @@ def _status(error: InterlockError) -> int:
     if isinstance(error, Slow):
         return 408
     if isinstance(error, TooLarge):
-        return 413
+        return 431 if isinstance(error, Wordy) else 413
     return 503 if isinstance(error, Unavailable) else 400

@@ -34,6 +34,7 @@ from interlock.web.api.people import Backing, Rules
 from interlock.web.desk import RecordDesk
 from interlock.web.gateway import DataPlane, gateway_app
 from interlock.web.pages import pages_app
+from interlock.web.room import open_more_files
 from interlock.web.signin import Gate
 from interlock.web.wire import protocol_of
 
@@ -229,6 +230,7 @@ def serve(
 def run(app: Application, door: socket.socket) -> None:
     """Answer what comes to `door` until told to stop; what was begun is finished."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    open_more_files()
     config = uvicorn.Config(
         app, loop="uvloop", http=protocol_of(app.data_plane), ws="none", lifespan="on",
         log_level="warning", access_log=False, timeout_graceful_shutdown=1,

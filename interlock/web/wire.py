@@ -16,18 +16,22 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from interlock.errors import InterlockError
+from interlock.web import room
+from interlock.web.batching import Busy
 from interlock.web.gateway import DataPlane
-from interlock.web.predictions import Question, Reply, Said, refusal
+from interlock.web.predictions import Question, Reply, Said, Slow, Wordy, refusal
+from interlock.web.room import Room
 from interlock.web.upstream import upstream_of
 
 # What needs no decoding; all other paths take the long way.
 _INFER = re.compile(rb"/v2/models/([\w.~-]+)(?:/versions/([\w.~@-]+))?/infer", re.ASCII)
 _CLOSE = (b"connection", b"close")
+_FRAMES = 8  # bytes that may stand around one of a body: a chunk has at least one
 
 
 def protocol_of(plane: DataPlane) -> type[asyncio.Protocol]:
     """The protocol of a server whose predictions `plane` answers (`uvicorn.Config(http=...)`)."""
-    return cast("type[asyncio.Protocol]", partial(Wire, plane, _Front()))
+    return cast("type[asyncio.Protocol]", partial(Wire, plane, _Front(), plane.room))
 
 
 class _Front:
@@ -58,16 +62,83 @@ class Wire(HttpToolsProtocol):
     _said: Said | None = None  # of a request that may go the short way, while its body comes
     _parts: list[bytes]
     _is_whole = False
+    _came, _of_bodies = 0, 0  # bytes since a request began, and those of its body
+    _until: float | None = None  # when what is coming has to be here; None: nothing is
+    _reads_until: float | None = None  # the same, of somebody who does not read
+    _unread = 0
 
-    def __init__(self, plane: DataPlane, front: _Front, *given: Any, **named: Any) -> None:
+    def __init__(
+        self, plane: DataPlane, front: _Front, here: Room, *given: Any, **named: Any
+    ) -> None:
         super().__init__(*given, **named)
         self._plane = plane
         self._front = front
+        self._here = here
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._until = self.loop.time() + room.SLOWEST_HEAD
+        if not self._here.enter(self, self.loop):
+            self._plane.gateway.count("turned_away")
+            self._end(Busy("as many callers as may be are connected already"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._here.leave(self)
+        super().connection_lost(exc)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody asks anything here just now."""
+        return not self._came if self.cycle is None else self._until is None and self._has_answered
+
+    @property
+    def _has_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def give_way(self) -> None:
+        self._plane.gateway.count("hung_up")
+        self.transport.close()
+
+    def look(self, now: float) -> None:
+        """End what takes longer than anybody should."""
+        if self._until is not None and now > self._until:
+            self._until = None
+            self._plane.gateway.count("hung_up")
+            self._end(Slow("the request did not come in time"))
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread < self._unread:
+            self._reads_until = None
+        elif self._reads_until is None:
+            self._reads_until = now + room.SLOWEST_READER
+        elif now > self._reads_until:
+            self._plane.gateway.count("hung_up")
+            self.transport.abort()
+        self._unread = unread
+
+    def _end(self, why: InterlockError) -> None:
+        """The last that is said here; nothing, where an answer is under way."""
+        if self._has_answered and not self.transport.is_closing():
+            status, headers, body = refusal(why)
+            front = self._front.text(self.server_state.default_headers)
+            lines = _lines([*(one for one in headers if one != _CLOSE), _CLOSE])
+            self.transport.write(b"".join([STATUS_LINE[status], front, lines, b"\r\n", body]))
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._until is None:
+            self._began()
+        self._came += len(data)
         super().data_received(data)
         said, self._said = self._said, None
-        if said is None or self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._came > room.LARGEST_HEAD + _FRAMES * self._of_bodies and self._until is not None:
+            self._plane.gateway.count("hung_up")
+            self._end(Wordy(f"the headers are larger than {room.LARGEST_HEAD} bytes"))
+            return
+        if said is None:
             return
         if self._is_whole:
             # Here, not in the parser: a mistake of ours is logged, and costs this connection only.
@@ -80,9 +151,16 @@ class Wire(HttpToolsProtocol):
         if self._said is not None:  # more was sent ahead of its answer
             self._ask(self._said)
             self._said = None
+        self._began()
         super().on_message_begin()
 
+    def _began(self) -> None:
+        """Whoever begins a request has to end it."""
+        self._until = self.loop.time() + room.SLOWEST_HEAD
+        self._came, self._of_bodies = 0, 0
+
     def on_headers_complete(self) -> None:
+        self._until = self.loop.time() + room.SLOWEST_REQUEST
         self._said = self._short()
         if self._said is None:
             super().on_headers_complete()
@@ -90,12 +168,14 @@ class Wire(HttpToolsProtocol):
             self._parts, self._is_whole = [], False
 
     def on_body(self, body: bytes) -> None:
+        self._of_bodies += len(body)
         if self._said is None:
             super().on_body(body)
         else:
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
+        self._until = None
         if self._said is None:
             super().on_message_complete()
         else:
