@@ -30,6 +30,7 @@ from interlock.app.shown import (
     shares_put,
     standing,
     view_made,
+    view_of,
 )
 from interlock.app.spines import ROW, Spine
 from interlock.app.versions import stored
@@ -269,7 +270,8 @@ class _Job:
         """Tables of another shape that stood behind the name; nobody reads them any more."""
         former = place_of(before) if before else self.place
         if former != self.place:
-            for name in (former.view, former.scores, former.shares):
+            view = view_of(dialect_of(self.warehouse), former)
+            for name in (view, former.scores, former.shares):
                 self.warehouse.drop(name)
 
     def _keep(self, done: Batch, before: Entry | None) -> None:

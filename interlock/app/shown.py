@@ -54,10 +54,6 @@ class Place:
         return physical(f"shares_{self.into}", self._digest)
 
     @property
-    def view(self) -> str:
-        return physical(f"shown_{self.into}", self._digest)
-
-    @property
     def staged(self) -> str:
         return physical(f"scoring_{self.into}", self._digest)
 
@@ -185,11 +181,19 @@ def made_ready(warehouse: Warehouse, place: Place) -> None:
 
 def view_made(warehouse: Warehouse, place: Place) -> None:
     """The name people read, on these tables; in place of other ones in one move."""
-    # Again each time: one that stands may be from before a place could be empty.
     dialect = dialect_of(warehouse)
-    address = dialect.address(place.view)
-    warehouse.execute(f"CREATE OR REPLACE VIEW {address} AS {shown_sql(dialect, place)}")
-    warehouse.point({place.into: place.view})
+    view = view_of(dialect, place)
+    if not warehouse.has(view):
+        warehouse.execute(f"CREATE VIEW {dialect.address(view)} AS {shown_sql(dialect, place)}")
+    warehouse.point({place.into: view})
+
+
+def view_of(dialect: Dialect, place: Place) -> str:
+    """The physical view of `place`, named after what it says: it is never made anew under readers.
+
+    Not every engine can do that without a moment in which there is nothing.
+    """
+    return physical(f"shown_{place.into}", digest(shown_sql(dialect, place)))
 
 
 def shown_sql(dialect: Dialect, place: Place) -> str:
@@ -246,6 +250,6 @@ def standing(warehouse: Warehouse, place: Place) -> list[Json]:
         "SELECT release, arm, count(*) AS n, "
         "count(CASE WHEN score IS NULL THEN 1 END) AS without, "
         "count(CASE WHEN reason = 'fallback' THEN 1 END) AS fallbacks "
-        f"FROM {place.view} AS t GROUP BY release, arm ORDER BY arm"
+        f"FROM {dialect_of(warehouse).address(place.into)} AS t GROUP BY release, arm ORDER BY arm"
     ).to_pylist()
     return found

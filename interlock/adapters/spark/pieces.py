@@ -10,11 +10,12 @@ next replacement. A query that names two such tables while the flag turns may me
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.sql import SparkSession
 
@@ -22,7 +23,7 @@ from interlock.errors import Unusable
 from interlock.features.dialect import SPARK
 from interlock.ports import Replacement
 
-_MARK = "pieces of one table, kept by interlock: "
+_MARK = re.compile(r"/\* kept by interlock: (.*?) \*/")
 _PART, _FIRST, _FLAG = "__part_", "__first", "turning_"
 
 
@@ -45,12 +46,12 @@ class Shown:
     flag: str = ""
     former: tuple[str, ...] = ()
 
-    def to_text(self) -> str:
-        return _MARK + json.dumps([self.now, self.then, self.flag, self.former])
+    def to_json(self) -> list[object]:
+        return [self.now, self.then, self.flag, self.former]
 
     @classmethod
-    def from_text(cls, text: str) -> Shown:
-        now, then, flag, former = json.loads(text.removeprefix(_MARK))
+    def from_json(cls, said: list[Any]) -> Shown:
+        now, then, flag, former = said
         return cls(_pieces(now), _pieces(then), flag, tuple(former))
 
 
@@ -80,8 +81,17 @@ class Pieces:
         """What `name` shows; None when it is no view of pieces."""
         if not self.has(name):
             return None
-        said = self._spark.catalog.getTable(address(name)).description or ""
-        return Shown.from_text(said) if said.startswith(_MARK) else None
+        said = self._noted(name)
+        return Shown.from_json(said) if said else None
+
+    def view(self, name: str, rows: str, note: object = None) -> None:
+        """`name` shows `rows`, a list of what comes after SELECT, from one write of the catalog on.
+
+        A view that is created OR REPLACEd is dropped first: readers, and a kill, may come between.
+        """
+        how = "ALTER" if self._there(name) else "CREATE"
+        kept = f"/* kept by interlock: {json.dumps(note)} */ " if note else ""
+        self._spark.sql(f"{how} VIEW {address(name)} AS SELECT {kept}{rows}")
 
     def replace(self, parts: Sequence[Replacement]) -> None:
         """All of `parts` from one instant on, or none of them."""
@@ -176,15 +186,11 @@ class Pieces:
         self._finish(flag)
 
     def _set(self, flag: str, names: list[str], turned: bool) -> None:
-        said = SPARK.text(json.dumps(names))
-        value = SPARK.literal(turned)
-        self._spark.sql(
-            f"CREATE OR REPLACE VIEW {address(flag)} COMMENT {said} AS SELECT {value} AS turned"
-        )
+        self.view(flag, f"{SPARK.literal(turned)} AS turned", note=names)
 
     def _finish(self, flag: str) -> None:
         """Every name that asks `flag` shows the answer that counts, and asks no more."""
-        names = json.loads(self._spark.catalog.getTable(address(flag)).description or "[]")
+        names = self._noted(flag)
         turned = self._spark.sql(f"SELECT turned FROM {address(flag)}").collect()[0][0]
         for name in names:
             shown = self.shown(name)
@@ -206,11 +212,8 @@ class Pieces:
         for piece in every:
             only_now, only_then = piece not in shown.then, piece not in shown.now
             when = f" WHERE NOT {asked}" if only_now else f" WHERE {asked}" if only_then else ""
-            rows.append(f"SELECT {listed} FROM {address(piece.name)}{when if asked else ''}")
-        self._spark.sql(
-            f"CREATE OR REPLACE VIEW {address(name)} COMMENT {SPARK.text(shown.to_text())} AS "
-            + " UNION ALL ".join(rows)
-        )
+            rows.append(f"{listed} FROM {address(piece.name)}{when if asked else ''}")
+        self.view(name, " UNION ALL SELECT ".join(rows), note=shown.to_json())
 
     def _mend(self, name: str) -> None:
         piece = Piece(name + _FIRST, self._count(name + _FIRST))
@@ -233,6 +236,13 @@ class Pieces:
 
     def _there(self, name: str) -> bool:
         return bool(self._spark.catalog.tableExists(address(name)))
+
+    def _noted(self, name: str) -> Any:
+        """What `view` wrote beside the rows of `name`; None where there is no such thing."""
+        for row in self._spark.sql(f"DESCRIBE EXTENDED {address(name)}").collect():
+            if row["col_name"] == "View Text" and (found := _MARK.search(row["data_type"])):
+                return json.loads(found[1])
+        return None
 
     def _is_view(self, name: str) -> bool:
         return bool(self._spark.catalog.getTable(address(name)).tableType == "VIEW")

@@ -117,8 +117,7 @@ class SparkWarehouse:
                 raise Unusable(f"{', '.join(tables)} is a table", help="name the pointer otherwise")
             for name, physical in pointers.items():
                 # A view is not made in the place of a table: Spark refuses that itself.
-                view = f"CREATE OR REPLACE VIEW {address(name)}"
-                self._spark.sql(f"{view} AS SELECT * FROM {address(physical)}")
+                self._pieces.view(name, f"* FROM {address(physical)}")
 
     def columns(self, sql: str) -> dict[str, str]:
         with self._translated():
