@@ -54,7 +54,7 @@ class Dying:
         self.spark, self.moved = spark, 0
 
     def sql(self, text: str) -> Any:
-        self.moved += " VIEW " in text and not text.startswith("DROP")
+        self.moved += " VIEW " in text and " AS SELECT * FROM " in text
         if self.moved == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.spark.sql(text)
