@@ -8,38 +8,25 @@ per call: gateways scale by processes, and two threads were slower on a shared m
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import sys
 import threading
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.adapters.native import library_of
 from interlock.errors import Corrupt, Unavailable, Unusable
 from interlock.serve.treetext import check_model_text
 
 FORMAT = "lightgbm-text"
 _DOUBLE, _NORMAL, _ROW_MAJOR = 1, 0, 1
 _OPTIONS = b"num_threads=1 predict_disable_shape_check=false"
-_NAMES = {"win32": "lib_lightgbm.dll", "darwin": "lib_lightgbm.dylib"}
 
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    found = importlib.util.find_spec("lightgbm")
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable("lightgbm is not installed", help="pip install lightgbm")
-    folder = Path(found.submodule_search_locations[0])
-    try:
-        library = ctypes.CDLL(str(folder / "lib" / _NAMES.get(sys.platform, "lib_lightgbm.so")))
-    except OSError as error:
-        raise Unavailable(
-            f"LightGBM's library cannot be loaded: {error}",
-            help="on Debian and Ubuntu: apt-get install libgomp1",
-        ) from error
+    library = library_of("lightgbm", help="pip install lightgbm")
     library.LGBM_GetLastError.restype = ctypes.c_char_p
     return library
 

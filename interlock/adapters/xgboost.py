@@ -7,16 +7,14 @@ used: one thread, a matrix in, a number a row out.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import sys
 import threading
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.adapters.native import library_of
 from interlock.errors import Corrupt, Unavailable, Unusable
 from interlock.serve.treejson import checked_model_json
 
@@ -26,19 +24,11 @@ _OPTIONS = (
     b'"strict_shape": true, "missing": NaN, "cache_id": 0}'
 )
 _MATRIX = '{"data": [%d, true], "shape": [%d, %d], "typestr": "<f8", "version": 3}'
-_NAMES = {"win32": "xgboost.dll", "darwin": "libxgboost.dylib"}
 
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    found = importlib.util.find_spec("xgboost")
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable("xgboost is not installed", help="pip install 'interlock-ml[xgboost]'")
-    folder = Path(found.submodule_search_locations[0])
-    try:
-        library = ctypes.CDLL(str(folder / "lib" / _NAMES.get(sys.platform, "libxgboost.so")))
-    except OSError as error:
-        raise Unavailable(f"XGBoost's library cannot be loaded: {error}") from error
+    library = library_of("xgboost", help="pip install 'interlock-ml[xgboost]'")
     library.XGBGetLastError.restype = ctypes.c_char_p
     library.XGBSetGlobalConfig(b'{"verbosity": 0}')  # what is wrong is raised, and said once
     return library
