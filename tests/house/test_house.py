@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import order
 import pytest
 
 import interlock
@@ -214,3 +215,17 @@ def test_every_error_stands_in_the_tree_drawn_on_top() -> None:
     drawn = (errors.__doc__ or "").splitlines()
     for one in TREE:
         assert any(line.split()[:1] == [one.__name__] for line in drawn), one.__name__
+
+
+# --- the order of the tests ---------------------------------------------------------
+
+
+def test_every_file_that_asks_for_spark_is_one_of_those_that_one_process_runs() -> None:
+    asking = {
+        name_of(file)
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"\bspark_warehouse\b", file.read_text()) and file != Path(__file__)
+    }
+    assert asking == set(order.ON_SPARK)
+    assert [file for file in order.LONG if not (ROOT / file).is_file()] == []
+    assert len({order.piece_of(f"{file}::test") for file in asking}) == 1
