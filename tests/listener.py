@@ -29,6 +29,7 @@ class Said:
 
 
 Answer = Callable[[Heard], Said]
+"""What is answered; with an `OSError` the line is cut instead."""
 
 
 @dataclass
@@ -52,8 +53,8 @@ def listening(answer: Answer = lambda _: Said()) -> Iterator[Listener]:
             heard = Heard(self.command, self.path, headers, self.rfile.read(length))
             with lock:
                 listener.heard.append(heard)
-            said = listener.answer(heard)
             try:
+                said = listener.answer(heard)
                 self.send_response(said.status)
                 for name, value in said.headers.items():
                     self.send_header(name, value)

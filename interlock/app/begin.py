@@ -74,11 +74,12 @@ def _refuse(workspace: Workspace, every: Sequence[Change], route: Route, by: str
     found, puts = [*weighed.objections, *beside_lack(workspace, change, by)], []
     for each in (decision, *(weigh(workspace, one, "start", by)[1] for one in others)):
         puts += kept(workspace, each)
-    other = route.change or _under_way(workspace)
-    if other:
-        busy = f"{other} is being rolled out in {workspace.environment}"
-        help = f"wait until {other} has ended, or take it back"
-        raise Conflict(f"{change.id} may not start", help, (busy, *found))
+    going = _going(workspace) or [*filter(None, [route.change])]
+    if going:
+        one, names = len(going) == 1, ", ".join(going)
+        busy = f"{names} {'is' if one else 'are'} being rolled out in {workspace.environment}"
+        ended = "has ended, or take it back" if one else "have ended, or take them back"
+        raise Conflict(f"{change.id} may not start", f"wait until {names} {ended}", (busy, *found))
     if found:
         keep_refused(workspace, decision, by)
         keep_forged(workspace, change, by)
@@ -107,18 +108,15 @@ def _environment(workspace: Workspace, change: Change) -> Environment:
     return leads_to(workspace, change).project.environments[workspace.environment]
 
 
-def _under_way(workspace: Workspace) -> str | None:
-    """The change that has started and is not on the Route yet, or is leaving it."""
+def _going(workspace: Workspace) -> list[str]:
+    """Changes that have started and are not on the Route yet, on it, or leaving it."""
     going = ("ABORTING", "REVERTING")
-    return next(
-        (
-            change.id
-            for change in all_changes(workspace)
-            if (change.under_way or change.state in going)
-            and change.environment == workspace.environment
-        ),
-        None,
-    )
+    return [
+        change.id
+        for change in reversed(all_changes(workspace))
+        if (change.under_way or change.state in going)
+        and change.environment == workspace.environment
+    ]
 
 
 def begin(workspace: Workspace, ready: Ready, route: Route, by: str) -> None:

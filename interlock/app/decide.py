@@ -18,6 +18,7 @@ from interlock.change.accountable import refuse_early
 from interlock.change.change import Change, moved, sent_back, signed, with_waiver
 from interlock.change.evidence import Waiver
 from interlock.change.signoff import SignOff, Word
+from interlock.define.release import Route
 from interlock.errors import Refused, Stale
 from interlock.ports import Put
 from interlock.rollout.machine import Facts, Request, advance, after
@@ -300,4 +301,12 @@ def _roll_back(workspace: Workspace, before: Held, request: Request) -> str:
         )
     put = Put(workspace.route_ref, new_route.to_json(), route.epoch)
     save(workspace, before, told(change, new_state), by=request.by, also=[put])
-    return f"{change.id}: {new_state.said}; everybody is on {(new_route.stable or 'nothing')[:12]}"
+    return f"{change.id}: {new_state.said}; {_where(new_route)}"
+
+
+def _where(route: Route) -> str:
+    """Who is on which release after somebody went back."""
+    stable, others = (route.stable or "nothing")[:12], [one.change for one in route.candidates]
+    if not others:
+        return f"everybody is on {stable}"
+    return f"its subjects are on {stable}; still running: {', '.join(others)}"

@@ -6,7 +6,8 @@ enters as a fact. So a hook can hold a rollout and cannot move one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from interlock.app.stores import expanded
@@ -19,17 +20,28 @@ from interlock.define.notifications import COMMIT, Hook
 from interlock.errors import InterlockError
 
 _LONGEST_REASON = 200
+_AT_ONCE = 16
 
 
-def objection(workspace: Workspace, change: Change, before: str) -> str:
-    """Why `change` may not begin `before` (a stage, or `commit`); empty when it may.
+def objections(workspace: Workspace, moving: Sequence[tuple[Change, str]]) -> Mapping[str, str]:
+    """By change, why it may not begin the stage, or `commit`, that is named with it.
 
-    Every hook is asked, so that everything is said at once.
+    Every hook is asked, so that everything is said at once; and all of them at the same time, so
+    that several candidates wait no longer than one.
     """
-    if not before:
-        return ""
-    found = (_asked(change, hook, before) for hook in hooks_before(workspace, change, before))
-    return "; ".join(filter(None, found))
+    asks = [
+        (change, hook, before)
+        for change, before in moving
+        if before
+        for hook in hooks_before(workspace, change, before)
+    ]
+    said: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        told = pool.map(lambda one: _asked(*one), asks)
+    for (change, _, _), why in zip(asks, told, strict=True):
+        if why:
+            said.setdefault(change.id, []).append(why)
+    return {id: "; ".join(every) for id, every in said.items()}
 
 
 def hooks_before(workspace: Workspace, change: Change, before: str) -> Sequence[Hook]:

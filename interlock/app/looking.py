@@ -10,7 +10,6 @@ from typing import Any
 from interlock.app import health
 from interlock.app.booking import Waits, footprint_of, moved_along, waits
 from interlock.app.counting import Measuring
-from interlock.app.hooks import objection
 from interlock.app.ingest import ingest
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
@@ -58,10 +57,6 @@ class Seen:
     def decided(self, hook: str = "") -> Decision:
         """What comes next, alone; `hook` is what a system outside has against it."""
         return advance(self.state, self.measured.judgement, replace(self.facts, hook=hook), self.at)
-
-    def asked(self, workspace: Workspace, begins: str) -> str:
-        """What systems outside have against the beginning of a stage."""
-        return objection(workspace, self.change, begins)
 
 
 def seen(workspace: Workspace, change: Change, state: RolloutState, route: Route) -> Seen:

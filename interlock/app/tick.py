@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
-from interlock.app.arms import look_together
-from interlock.app.booking import moved_along
-from interlock.app.changes import Held, all_changes, held, save, told
+from interlock.app.beside import running_of
+from interlock.app.candidates import look_at, state_of
+from interlock.app.changes import Held, all_changes, held
 from interlock.app.dependents import follow
 from interlock.app.feed import keep_online
 from interlock.app.ingest import packed
 from interlock.app.leases import LEASE_S, holder
-from interlock.app.looking import is_known, line, puts_of, route_put, seen
 from interlock.app.outbox import telling
 from interlock.app.prepare import point_at, prepare
 from interlock.app.scoring import score_again
@@ -27,18 +25,8 @@ from interlock.app.slots import start_due
 from interlock.app.versions import stored
 from interlock.app.workspace import CONTROLLER, Workspace
 from interlock.change.change import Change
-from interlock.define.notifications import COMMIT
-from interlock.define.release import Route
 from interlock.errors import Stale
-from interlock.rollout.machine import (
-    Abort,
-    Advance,
-    Stay,
-    after,
-    ahead,
-)
-from interlock.rollout.routes import route_after
-from interlock.rollout.state import ENDED, UNDER_WAY, RolloutState, State
+from interlock.rollout.state import ENDED, State
 
 IDLE = "nothing is being released"
 
@@ -112,29 +100,32 @@ def _turns(workspace: Workspace) -> list[str]:
 
 
 def look(workspace: Workspace, id: str) -> str:
-    """One look at one change, or at all that walk together with it while they are under way.
+    """One look at a change, and at all that walk together with it while it is under way.
 
     A write that lost a race is simply done again next time.
     """
-    before = held(workspace.record, id)
-    state = RolloutState.from_json(before.change.details["rollout"])
-    if state.state in ENDED:
-        return ""
-    if state.experiment and state.state in UNDER_WAY:
-        said = look_together(workspace, state.experiment)
-        _point(workspace)
-        return said
-    if state.state is State.PREPARING:
-        prepare(workspace, stored(workspace, state.release), state.release)
-        score_again(workspace, state.release)
-    if state.state is State.REVERTING:
-        _point(workspace)  # before the last word is written: nobody looks again after it
+    every = _together(workspace, held(workspace.record, id))
+    for state in map(state_of, every):
+        if state.state in ENDED:
+            return ""
+        if state.state is State.PREPARING:
+            prepare(workspace, stored(workspace, state.release), state.release)
+            score_again(workspace, state.release)
+        if state.state is State.REVERTING:
+            _point(workspace)  # before the last word is written: nobody looks again after it
     try:
-        said = _decide(workspace, before, state)
+        said = look_at(workspace, every)
     except Stale as error:
         said = f"{id}: {error.message}; looking again"
     _point(workspace)
     return said
+
+
+def _together(workspace: Workspace, one: Held) -> list[Held]:
+    """All that are under way in the experiment of `one`; what goes back or is over goes alone."""
+    if not one.change.under_way:
+        return [one]
+    return [held(workspace.record, c.id) for c in running_of(workspace, one.change.experiment)]
 
 
 def _point(workspace: Workspace) -> None:
@@ -143,41 +134,3 @@ def _point(workspace: Workspace) -> None:
     if release is not None:
         point_at(workspace, stored(workspace, release))
         follow_route(workspace)
-
-
-def _decide(workspace: Workspace, before: Held, state: RolloutState) -> str:
-    change, route = before.change, workspace.route()
-    found = seen(workspace, change, state, route)
-    measured, decision = found.measured, found.decided()
-    first = state.state is State.PREPARING and (state.stable is None or not state.stages)
-    begins = ahead(decision)
-    if said := found.asked(workspace, COMMIT if first and begins else begins):
-        decision = found.decided(said)
-    if first and isinstance(decision, Advance):
-        return _first_release(workspace, before, state, route)
-    new_state = after(state, decision, found.at)
-    new_route = route_after(route, decision)
-    if new_state == state and not measured.buckets:
-        return "" if isinstance(decision, Stay) else f"{change.id}: {new_state.said}"
-    if new_state == state and not measured.news and is_known(workspace, found):
-        return line(change, state)
-    puts = puts_of(workspace, found, decision, new_state)
-    if new_route != route:
-        puts.insert(0, route_put(workspace, route, new_route))
-        workspace.decided_at = time.time()
-    changed = told(change, new_state, keep_request=not isinstance(decision, (Advance, Abort)))
-    save(workspace, before, changed, by=CONTROLLER, also=puts, buckets={change.id: measured.news})
-    return line(change, new_state)
-
-
-def _first_release(workspace: Workspace, before: Held, state: RolloutState, route: Route) -> str:
-    """Committed at once: nothing runs yet, or nothing that runs would answer otherwise."""
-    now = workspace.now()
-    said = "the first release of this environment: nothing to compare with"
-    if state.stable is not None:
-        said = "only rules change: nothing that answers differs"
-    new_state = state.moved(State.COMMITTED, state.index, now, said)
-    new_route = replace(route, epoch=route.epoch + 1, stable=state.release)
-    puts = [route_put(workspace, route, new_route), *moved_along(workspace, new_state, now)]
-    save(workspace, before, told(before.change, new_state), by=CONTROLLER, also=puts)
-    return f"{before.change.id} committed: {said}"

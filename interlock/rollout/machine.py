@@ -59,13 +59,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class RouteMove:
-    """What the Route must become; `commit` makes the candidate the stable release."""
+    """What the Route must become; `commit` makes the candidate the stable release.
+
+    `compared` is False of a commit that no candidate came before: there was nothing to compare.
+    """
 
     release: str
     change: str
     stage: str | None
     weight: float
     commit: bool = False
+    compared: bool = True
     filter: Filter = ()
 
 
@@ -251,9 +255,9 @@ def ahead(decision: Decision) -> str:
 
 def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Advance:
     why = _why_on(state, judgement, facts)
-    index = state.index + 1
-    if index == len(state.stages):
-        move = RouteMove(state.release, state.change, None, 0.0, commit=True)
+    index, alone = state.index + 1, bool(state.uncompared)
+    if alone or index == len(state.stages):
+        move = RouteMove(state.release, state.change, None, 0.0, commit=True, compared=not alone)
         return Advance(State.COMMITTED, state.index, why, move)
     stage = state.stages[index]
     move = RouteMove(state.release, state.change, stage.name, stage.weight, filter=stage.filter)
@@ -263,7 +267,7 @@ def _next(state: RolloutState, judgement: Judgement | None, facts: Facts) -> Adv
 def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> str:
     if judgement is None or state.stage is None:
         by = f"; WAIVED by {facts.request.by}: {facts.hook}" if facts.hook and facts.request else ""
-        return f"prepared; nothing was routed before{by}"
+        return f"{state.uncompared or 'prepared; nothing was routed before'}{by}"
     proven = judgement.verdict == "safe" and facts.labels_matured
     asked = facts.request
     against = [*filter(None, (facts.series, facts.hook))]

@@ -123,7 +123,7 @@ def _refuse(route: Route, move: RouteMove) -> None:
             f"{route.change} is being rolled out in {route.environment}",
             help="wait until it has ended, or roll it back",
         )
-    if move.commit and route.candidate != move.release:
+    if move.commit and route.candidate != (move.release if move.compared else None):
         raise Refused(
             f"release {short} is not the candidate of {route.environment}",
             help="only what was rolled out can be committed",

@@ -102,6 +102,15 @@ class RolloutState:
         }  # fmt: skip
         return gates.get(self.state)
 
+    @property
+    def uncompared(self) -> str:
+        """Why it goes from PREPARING to its commit; empty where there is something to compare."""
+        if self.state is not State.PREPARING:
+            return ""
+        if self.stable is None:
+            return "the first release of this environment: nothing to compare with"
+        return "" if self.stages else "only rules change: nothing that answers differs"
+
     def moved(self, state: State, index: int, at: datetime, sentence: str) -> RolloutState:
         """The same rollout after a transition; every transition leaves a line of history."""
         stage = self.stages[index].name if index >= 0 else ""

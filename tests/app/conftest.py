@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import app_world as world
+import experiment_world
 import pytest
+from listener import listening
 
 from interlock.app import decide
 from interlock.app.tick import tick
@@ -60,6 +62,15 @@ def stages(signed: Path, life: Path) -> Mapping[str, Path]:
     """CR-2 in each state of its rollout, with traffic behind it and its least time over."""
     folder = world.copied(signed, life / "walking")
     return world.walk(folder, "CR-2", life)
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Three candidates at several points of their way, as `experiment_world.walked` names them."""
+    with listening() as gate, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATE_URL", gate.url)
+        patch.setenv("GATE_SECRET", experiment_world.SECRET)
+        return experiment_world.walked(tmp_path_factory.mktemp("experiment"))
 
 
 @pytest.fixture

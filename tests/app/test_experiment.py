@@ -1,21 +1,21 @@
 """Three candidates under one Route and real traffic: one harms, two pass, one goes on.
 
 Each test begins where a copy stands: all approved, or at the stage that divides with two days of
-requests behind it. Every copy is opened anew, as a controller that was started again opens it.
+requests behind it.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import app_world as world
 import experiment_world as three
 import pytest
+from experiment_world import copy, held_places, onward, states
 from test_killed_steps import done
 
 from interlock.app import decide
@@ -27,58 +27,14 @@ from interlock.define.refs import Ref
 from interlock.rollout.state import HoldReason
 from interlock.testing.killed import Step, moves, standing
 
-SEED, HARMS, LONGER = three.FIRST, three.HARMS, three.LONGER
-EVERY = (SEED, HARMS, LONGER)
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """By name, a project to begin in."""
-    keep = tmp_path_factory.mktemp("experiment")
-    folder = three.started(keep / "project")
-    with world.opened(folder) as workspace:
-        three.three(workspace)
-    signed = world.copied(folder, keep / "signed")
-    with world.opened(folder) as workspace:
-        decide.apply(workspace, LONGER, by="sam")
-        tick(workspace)
-        world.play(workspace, timedelta(days=2))
-        tick(workspace)
-        onward(workspace)
-        assert workspace.route().stage == "ab"
-        world.play(workspace, timedelta(days=2))
-    divided = world.copied(folder, keep / "divided")
-    with world.opened(folder) as workspace:
-        tick(workspace)
-    return {"signed": signed, "divided": divided, "two left": folder}
-
-
-@contextmanager
-def copy(base: Path, to: Path) -> Iterator[Workspace]:
-    with world.opened(world.copied(base, to / "project")) as workspace:
-        yield workspace
-
-
-def onward(workspace: Workspace) -> str:
-    """What made-up data cannot show is waived of each that is at a stage; then one look."""
-    for id in EVERY:
-        if world.current(workspace, id).state in ("SHADOW", "STEP"):
-            decide.promote(workspace, id, by="sam", reason="made-up data is too little to show it")
-    return tick(workspace)
-
-
-def states(workspace: Workspace) -> list[str]:
-    return [world.current(workspace, id).state for id in EVERY]
-
-
-def held_places(workspace: Workspace) -> list[str | None]:
-    return [arm.change if arm else None for arm in workspace.route().arms]
+SEED, HARMS, LONGER = three.EVERY
+Places = Mapping[str, Path]
 
 
 def test_one_harms_two_pass_and_the_better_one_is_committed(
-    places: Mapping[str, Path], tmp_path: Path
+    experiment: Places, tmp_path: Path
 ) -> None:
-    with copy(places["divided"], tmp_path) as live:
+    with copy(experiment["divided"], tmp_path) as live:
         assert held_places(live) == [SEED, HARMS, LONGER]
         logged = live.warehouse.query(f"SELECT DISTINCT arm, release FROM {LOG} AS p")
         assert logged.num_rows
@@ -114,9 +70,9 @@ def _without_blame(live: Workspace) -> None:
 
 
 def test_a_person_takes_one_back_and_chooses_where_no_number_can(
-    places: Mapping[str, Path], tmp_path: Path
+    experiment: Places, tmp_path: Path
 ) -> None:
-    with copy(places["divided"], tmp_path) as live:
+    with copy(experiment["divided"], tmp_path) as live:
         decide.rollback(live, HARMS, by="bo", reason="its curve looks odd")
         assert held_places(live) == [SEED, None, LONGER]
         ingest(live)
@@ -139,9 +95,9 @@ def test_a_person_takes_one_back_and_chooses_where_no_number_can(
 
 
 def test_one_that_is_held_holds_the_others_where_they_are(
-    places: Mapping[str, Path], tmp_path: Path
+    experiment: Places, tmp_path: Path
 ) -> None:
-    with copy(places["two left"], tmp_path) as live:
+    with copy(experiment["two left"], tmp_path) as live:
         decide.hold(live, SEED, by="bo", reason="somebody looks at it")
         decide.promote(live, LONGER, by="sam", reason="made-up data is too little")
         tick(live)
@@ -158,9 +114,9 @@ def test_one_that_is_held_holds_the_others_where_they_are(
 
 
 def test_the_first_goes_back_and_the_others_are_looked_after_in_the_same_moment(
-    places: Mapping[str, Path], tmp_path: Path
+    experiment: Places, tmp_path: Path
 ) -> None:
-    with copy(places["two left"], tmp_path) as live:
+    with copy(experiment["two left"], tmp_path) as live:
         decide.rollback(live, SEED, by="bo", reason="its curve looks odd")
         said = tick(live)
         assert f"{SEED} aborted: " in said
@@ -186,15 +142,15 @@ def choosing(workspace: Workspace) -> None:
     ("base", "step"), [("signed", starting), ("divided", harming), ("two left", choosing)]
 )
 def test_killed_at_any_write_of_a_look_at_all_of_them_it_ends_the_same(
-    places: Mapping[str, Path], tmp_path: Path, base: str, step: Step
+    experiment: Places, tmp_path: Path, base: str, step: Step
 ) -> None:
-    whole = world.copied(places[base], tmp_path / "whole")
+    whole = world.copied(experiment[base], tmp_path / "whole")
     writes = done(whole, step)
     assert writes > 0
     wanted, path = standing(whole), moves(whole)
 
     def killed(at: int) -> None:
-        folder = world.copied(places[base], tmp_path / f"killed-{at}")
+        folder = world.copied(experiment[base], tmp_path / f"killed-{at}")
         assert done(folder, step, at) == -signal.SIGKILL
         with world.opened(folder) as workspace:
             _nobody_is_ahead(workspace)
@@ -208,7 +164,7 @@ def test_killed_at_any_write_of_a_look_at_all_of_them_it_ends_the_same(
 
 def _nobody_is_ahead(workspace: Workspace) -> None:
     """What is on the Route is under way, and all of it at one stage."""
-    changes = [world.current(workspace, id) for id in EVERY]
+    changes = [world.current(workspace, id) for id in three.EVERY]
     going = {change.release: change for change in changes if change.under_way}
     assert {one.release for one in workspace.route().candidates} <= set(going)
     assert len({change.state for change in going.values()}) <= 1

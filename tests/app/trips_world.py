@@ -20,6 +20,7 @@ FILES = {
     "interlock.yaml": """name: trips
 owners:
   data-eng: {dana: [data_steward, model_validator], bo: [change_sponsor, service_owner]}
+  ops: {sam: [emergency_approver]}
 environments:
   prod:
     clock: replay

@@ -14,7 +14,7 @@ from rollout_story import HOUR, NOON, OLD
 from interlock.define.environment import Stage
 from interlock.define.release import Route
 from interlock.ports import Bucket
-from interlock.rollout.arms import Arm, decided, loss_of, route_of
+from interlock.rollout.candidates import Candidate, decided, loss_of, route_of
 from interlock.rollout.judge import Judgement, Verdict
 from interlock.rollout.machine import Abort, Advance, Decision, Facts, GiveWay, Request, after
 from interlock.rollout.machine import advance as alone
@@ -44,11 +44,11 @@ class Seen:
     loss: float | None = 0.0
     facts: Facts = field(default_factory=Facts)
 
-    def arm(self, state: RolloutState, now: datetime) -> Arm:
+    def arm(self, state: RolloutState, now: datetime) -> Candidate:
         asked = Request(self.kind, "ada", "because") if self.kind else None
         judged = Judgement(self.verdict, (), 1.0, 100, False, f"all is {self.verdict}")
         facts = replace(self.facts, request=asked)
-        return Arm(state, alone(state, judged, facts, now), self.loss, asked)
+        return Candidate(state, alone(state, judged, facts, now), self.loss, asked)
 
 
 class Experiment:
