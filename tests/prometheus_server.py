@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -29,19 +30,25 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, points: Iterable[Point]) -> Iterator[str]:
-    """Its address while it runs with `points`, sorted by series and time, and scrapes nobody."""
+def prometheus(folder: Path, points: Iterable[Point], users: str = "{}") -> Iterator[str]:
+    """Its address while it runs with `points`, sorted by series and time, and scrapes nobody.
+
+    `users` are names with bcrypt hashes, as YAML.
+    """
     server, tool = program("prometheus"), program("promtool")
     text, data, settings = folder / "points.txt", folder / "data", folder / "prometheus.yml"
     lines = "".join(f"{name} {value!r} {at:.0f}\n" for name, at, value in points)
     text.write_text(f"{lines}# EOF\n")
     settings.write_text("global: {}\n")
+    web = folder / "web.yml"
+    web.write_text(f"basic_auth_users: {users}\n")
     filled = [tool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h"]
     subprocess.run([*filled, str(text), str(data)], check=True, capture_output=True)
     port = _free()
     command = [
         server, f"--config.file={settings}", f"--storage.tsdb.path={data}",
-        "--storage.tsdb.retention.time=100y", f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.config.file={web}", "--storage.tsdb.retention.time=100y",
+        f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
     with (folder / "prometheus.out").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
@@ -61,6 +68,8 @@ def _ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as reply:
             return bool(reply.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 401
     except OSError:
         return False
 

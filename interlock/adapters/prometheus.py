@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import math
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from interlock.errors import Unavailable, Unusable
 
@@ -63,16 +64,23 @@ def _answer(url: str, asked: Mapping[str, str], timeout: float) -> Mapping[str, 
     link = kind(parts.hostname or "", parts.port, timeout=timeout)
     path = f"{parts.path.rstrip('/')}/api/v1/query_range"
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    if parts.username:
+        said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["authorization"] = f"Basic {base64.b64encode(said.encode()).decode()}"
     try:
         # POST, as Prometheus allows: a query may be longer than an address.
         link.request("POST", path, urlencode(asked), headers)
-        said = link.getresponse().read(_MOST_READ)
+        reply = link.getresponse()
+        answer = reply.read(_MOST_READ)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
         raise Unavailable(f"Prometheus at {parts.hostname} did not answer ({error})") from error
     finally:
         link.close()
+    if reply.status in (401, 403):
+        help = "name them in the address: https://${WHO}:${PASSWORD}@host"
+        raise Unusable(f"Prometheus at {parts.hostname} asks for user and password", help=help)
     try:
-        body = json.loads(said)
+        body = json.loads(answer)
     except ValueError as error:
         raise Unusable(f"Prometheus at {parts.hostname} answered no JSON") from error
     if not isinstance(body, dict):

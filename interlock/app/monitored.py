@@ -32,7 +32,7 @@ def _said(one: Series, state: RolloutState, now: datetime) -> str:
     try:
         stable, candidate = _arms(one, state, now)
     except InterlockError as error:
-        return f"{one.name}: {error.message}"
+        return f"{one.name}: {error.message}" + (f": {error.help}" if error.help else "")
     found = compare(stable, candidate, one.margin, one.worse == "higher")
     if found.verdict == "fine":
         return ""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_server import Point, prometheus
@@ -81,6 +82,24 @@ def test_its_refusals_are_told_with_its_reason(url: str) -> None:
     assert "gives 4 series" in said(url, NEW, 'queue{release!="x$release"}', 1)
     with pytest.raises(Unusable, match="zero or negative"):
         query_range(url, "queue", *_hours(1), 0)
+
+
+# "open sesame", as bcrypt hashes it
+WHO = '{ada: "$2b$04$WLzqM1H.xAHssISv8VWG3.UooxQD.bplvGQX1u.tFaGVwQxKoPbnq"}'
+
+
+def test_one_behind_a_password_is_asked_with_it_and_never_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with prometheus(tmp_path, list(lines())[:120], WHO) as there:
+        own = there.replace("http://", "http://ada:${PASSWORD}@")
+        monkeypatch.setenv("PASSWORD", "open%20sesame")
+        assert said(own, OLD, OWN, 1) == ""
+        monkeypatch.setenv("PASSWORD", "hunter2")
+        for url in (own, there):
+            found = said(url, OLD, OWN, 1)
+            assert found.startswith("queue: Prometheus at 127.0.0.1 asks for user and password: ")
+            assert "hunter2" not in found
 
 
 def _hours(many: float) -> tuple[float, float]:
