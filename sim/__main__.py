@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.cells import all_cells
+from sim.delayed import delayed_cells
 from sim.report import Found, Line, page, said
 from sim.several import several_cells
 from sim.whole import whole_cells
@@ -33,6 +34,7 @@ def share_of(cell: Line, runs: int, seed: int) -> float:
 
 def every_cell() -> Iterator[Line]:
     yield from all_cells()
+    yield from delayed_cells()
     yield from whole_cells()
     yield from several_cells()
 

@@ -80,6 +80,8 @@ def all_cells() -> Iterator[Cell]:
     yield from _by_split_and_shape()
     yield from _scores()
     yield from _paired_and_split()
+    yield from _coverage()
+    yield from _kpis()
     yield from _decisions()
     yield from _margins()
     yield from _lasting()
@@ -116,6 +118,9 @@ def _scores() -> Iterator[Cell]:
         shape = flat(500, share, BUCKETS)
         yield Cell("A/A", f"{label} scores", tight, rate(shape, _hours()), "fail")
         yield Cell("at margin", f"{label} scores", SCORES, rate(shape, _hours(), 0.25), "safe")
+        alike = replace(shape, correlation=0.02)
+        name = f"{label} clustered scores, as by default"
+        yield from _pair(name, SCORES, rate(alike, _hours()), rate(alike, _hours(), 0.25))
 
 
 def _hours() -> np.ndarray:
@@ -141,6 +146,44 @@ def _paired_and_split() -> Iterator[Cell]:
         guardrail = Guardrail("split", "units", "split", margin=0.25, shares=shares)
         shape = flat(500, share, BUCKETS)
         yield from _pair(f"{label} split", guardrail, _off(shape, 0.0), _off(shape, -0.25))
+
+
+def _coverage() -> Iterator[Cell]:
+    """Labels that are lost in one arm, and requests of it that never came to be counted."""
+    for noise, correlation in (("independent", 0.0), ("clustered", 0.02)):
+        for label, share in SHARES.items():
+            shape = flat(500, share, BUCKETS, correlation)
+            units = errors(shape).bucket_units
+            it = Guardrail("label_missing", "label_missing", "rate", scale=0.01,
+                           margin_absolute=0.05, bucket_units=units)  # fmt: skip
+            yield from _pair(f"{label} {noise} labels lost", it, rate(shape, constant(0.01)),
+                             rate(shape, constant(0.01), 1.0, 0.05))  # fmt: skip
+    strict, loose = (
+        Guardrail("split", "units", "split", margin=margin, shares={"step": 0.1})
+        for margin in (0.05, 0.25)
+    )
+    lost = _off(flat(5000, 0.1, BUCKETS), float(np.log(0.94)))
+    said = "6 % of the candidate's requests lost, split within"
+    yield Cell("at margin", f"{said} 0.05", strict, lost, "safe")
+    yield Cell("outside", f"{said} 0.25", loose, lost, "safe", "outside")
+
+
+KPI_MEAN = 0.05 * float(np.exp(0.5))
+KPI_VARIANCE = 0.05 * float(np.exp(2.0)) - KPI_MEAN**2
+
+
+def _kpis() -> Iterator[Cell]:
+    """Money of the units that saw each arm, by the day: one in twenty buys, for very different
+    sums."""
+    for label, share in SHARES.items():
+        shape = flat(2000, share, 40)
+        it = replace(errors(shape), name="kpi", form="mean", scale=KPI_VARIANCE, margin=0.25,
+                     direction="lower_is_worse")  # fmt: skip
+        yield from _pair(f"{label} money", it, _money(shape, 1.0), _money(shape, 0.75))
+
+
+def _money(shape: Shape, factor: float) -> Draw:
+    return lambda rng, runs: traffic.money(rng, runs, shape, factor)
 
 
 def _shift(shape: Shape, shift: float) -> Draw:

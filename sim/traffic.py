@@ -134,6 +134,19 @@ def _moments(rows: Array, n: Array) -> Moments:
     return Moments(n.astype(float), rows.sum(axis=-1), (rows**2).sum(axis=-1))
 
 
+def money(rng: Rng, runs: int, shape: Shape, factor: float) -> Strata:
+    """What each unit brought: mostly nothing, else a sum with a heavy tail; the candidate's are
+    `factor` times as large."""
+    arms = {}
+    for name, n in zip(("candidate", "stable"), shape.counts(), strict=True):
+        size = (runs, len(n), int(n.max()))
+        bought = rng.random(size) < 0.05
+        rows = np.where(bought & (np.arange(size[-1]) < n[:, None]), latencies(rng, size), 0.0)
+        rows = rows * (factor if name == "candidate" else 1.0)
+        arms[name] = _moments(rows, np.broadcast_to(n, size[:2]))
+    return strata(arms)
+
+
 def split(rng: Rng, runs: int, shape: Shape, shift: float) -> Strata:
     """Units of each arm when the share is off by `shift` in log odds."""
     share = np.array(shape.shares)

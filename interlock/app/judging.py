@@ -90,6 +90,7 @@ def _planned(
         units_per_bucket=max(units.per_hour, 1.0),
         shares=shares_of(stages),
         ladder=ladder_of(stages),
+        holds={stage.name: stage.hold.total_seconds() / BUCKET_S for stage in stages},
         kinds=kinds_of(stages),
         arms=environment.arms,
         log_loss=float(loss_old.mean()),

@@ -14,6 +14,9 @@ from interlock.rollout.state import balance_of, split_of
 SAFETY, QUALITY, BUSINESS = 0.5, 0.35, 0.15
 # Beside the 1.0 of what looks at everybody: a fifth of alpha, however many slices share it.
 CRITICAL = 0.25
+SPLIT_WITHIN = (0.05, 0.25)  # log odds, where there is much traffic and where there is little
+PER_SPLIT = 8.0  # effective units times the margin squared that show a split, median run
+DAY_S = 86400  # a KPI is counted by whole days
 SLOWER = log(1.25)  # answers a quarter slower, as a difference of logarithms
 
 
@@ -78,6 +81,7 @@ class Planned:
     `units_per_bucket` counts all units; `shares` is the share of all candidates together
     per ramp stage, each of which has one of `arms` places in it, `ladder` how many times its
     margin a guardrail must be shown within there.
+    `holds` is how many buckets each of these stages lasts at least.
     `score_threshold` is the incumbent's p90, `slow_us` the promised latency in microseconds.
     `mean_weight` of a KPI that is a share divides its differences.
     """
@@ -97,6 +101,7 @@ class Planned:
     decisions: Sequence[DecisionPlan] = ()
     slices: Sequence[SlicePlan] = ()
     ladder: Mapping[str, float] = field(default_factory=dict)
+    holds: Mapping[str, float] = field(default_factory=dict)
     kinds: tuple[Gate, ...] = GATES
     arms: int = 1
 
@@ -203,10 +208,25 @@ def _critical(planned: Planned) -> Iterator[Guardrail]:
 
 def _split(planned: Planned) -> Guardrail:
     # Promises hold for rollouts whose split was SHOWN, not merely never caught broken.
+    margins = {name: _split_margin(planned, name) for name in planned.shares}
+    least = min(margins.values())
     return Guardrail(
-        "split", "units", "split", margin=0.25, weight=0.0, gate=("ramp",),
+        "split", "units", "split", margin=least, weight=0.0, gate=("ramp",),
         shares={name: split_of(share, planned.arms) for name, share in planned.shares.items()},
+        ladder={name: margin / least for name, margin in margins.items() if margin > least},
     )  # fmt: skip
+
+
+def _split_margin(planned: Planned, stage: str) -> float:
+    """In log odds, what half of a stage's least time can show: who is lost may be the worst off.
+
+    A margin of 0.05 finds that every twentieth request of the candidate is lost, one of 0.25
+    every fifth.
+    """
+    units = planned.units_per_bucket * planned.holds.get(stage, 0.0)
+    effective = units * balance_of(planned.shares[stage], planned.arms)
+    strict, loose = SPLIT_WITHIN
+    return min(max((2 * PER_SPLIT / effective) ** 0.5, strict), loose) if effective else loose
 
 
 def _business(planned: Planned) -> tuple[Guardrail, ...]:
@@ -228,7 +248,7 @@ def _business(planned: Planned) -> tuple[Guardrail, ...]:
             margin=kpi.margin, tolerance=kpi.margin / 2, gate=("soak",) if kpi.required else (),
             weight=BUSINESS / shares / (1 if kpi.variance is None else 2), labels=True,
             bucket_units=kpi.units_per_bucket, baseline=kpi.baseline, per=kpi.mean_weight,
-            maturity_s=planned.maturity_s,
+            maturity_s=planned.maturity_s, bucket_s=DAY_S,
         )
         for kpi in planned.kpis
     )  # fmt: skip

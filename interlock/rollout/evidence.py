@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
 
 import numpy as np
 
 from interlock.rollout import eprocess
 from interlock.rollout.bound import Bound
-from interlock.rollout.eprocess import Array
+from interlock.rollout.eprocess import Array, Moments
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.strata import Strata
 
@@ -51,9 +52,14 @@ def _harm(guardrail: Guardrail, found: Strata, bound: Bound, alpha: float) -> Ar
 
 
 def _safe(guardrail: Guardrail, found: Strata, beta: float) -> Array:
-    """Inside the margin on every side: each side must ever have been shown."""
+    """Inside the margin on every side: each side must ever have been shown.
+
+    Bucket by bucket too, whatever the events are: what is alike in one bucket of one arm would
+    be taken for many units that agree.
+    """
+    careful = replace(guardrail, bursty=True)
     sides = [
-        eprocess.average([_test(guardrail, found, b, beta) for b in guardrail.pass_bounds(up)])
+        eprocess.average([_test(careful, found, b, beta) for b in guardrail.pass_bounds(up)])
         for up in guardrail.sides
     ]
     return _least(sides)
@@ -71,7 +77,9 @@ def looks_safe(guardrail: Guardrail, found: Strata, stage: str) -> bool:
     """
     here = [key[1] == stage for key in found.keys]
     arms = {name: m.at(here) for name, m in found.arms.items()}
-    return guardrail.form == "split" or all(
+    if guardrail.form == "split":
+        return _split_as_planned(guardrail, arms, stage)
+    return all(
         any(eprocess.inside(arms, bound) for bound in guardrail.pass_bounds(up))
         for up in guardrail.sides
     )
@@ -94,5 +102,32 @@ def _split(guardrail: Guardrail, found: Strata) -> Paths:
     share = np.where(told, planned, 0.5)
     n1, n0 = (np.where(told, found.arms[arm].n, 0.0) for arm in ("candidate", "stable"))
     sides = eprocess.split_pass(n1, n0, share, guardrail.margin)
-    safe = _least(sides)
-    return Paths(guardrail, found, eprocess.split_fail(n1, n0, share), safe)
+    return Paths(guardrail, found, _split_broken(guardrail, found, n1, n0, share), _least(sides))
+
+
+def _split_broken(
+    guardrail: Guardrail, found: Strata, candidate: Array, stable: Array, share: Array
+) -> Array:
+    """Evidence begun anew in each stage beside that of the whole: a mean of e-processes.
+
+    A long stage in which all was well would else have to be outweighed first.
+    """
+    stages = [stage for _, stage in found.keys]
+    paths = []
+    for stage in guardrail.shares:
+        begun = np.arange(len(stages)) >= (stages.index(stage) if stage in stages else len(stages))
+        n1, n0 = (np.where(begun, n, 0.0) for n in (candidate, stable))
+        paths.append(eprocess.split_fail(n1, n0, share))
+    return eprocess.average(paths)
+
+
+def _split_as_planned(guardrail: Guardrail, arms: Mapping[str, Moments], stage: str) -> bool:
+    """Whether the bare counts of a stage that divides are off by less than the margin."""
+    share = guardrail.shares.get(stage, 0.0)
+    if not 0 < share < 1:
+        return True
+    n1, n0 = (float(arms[name].n.sum()) for name in ("candidate", "stable"))
+    if not n1 or not n0:
+        return False
+    off = log(n1 / n0) - log(share / (1 - share))
+    return abs(off) < guardrail.margin

@@ -30,10 +30,11 @@ class Guardrail:
     cost only speed when wrong. `margin` and `tolerance` are relative to the stable arm
     (`paired`: to `baseline`, its planned mean); `margin_absolute` is in the metric's unit,
     and staying inside EITHER margin is safe, so that a stable arm without any error can
-    still be matched. `bursty` events (errors, slow answers) are also judged bucket by
-    bucket; what the unit alone decides (a score) needs no such caution. With `labels`,
-    buckets are stamped with the time of the PREDICTION and count once older than
-    `maturity_s`. `shares` is the planned candidate share per stage (form `split`).
+    still be matched. Safety is judged bucket by bucket beside unit by unit, and so is harm by
+    `bursty` events (errors, slow answers); what the unit alone decides (a score) needs no such
+    caution to be harm. With `labels`, buckets are stamped with the time of the PREDICTION and
+    count once older than `maturity_s`. `shares` is the planned candidate share per stage (form
+    `split`).
 
     `threshold` is what a value must exceed to be an event, frozen before the rollout; `per`
     divides every value. Buckets are added up to `bucket_s` seconds (0: as they are counted);

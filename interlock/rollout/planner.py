@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from interlock.define.durations import format_duration
 from interlock.define.environment import Stage
-from interlock.rollout.defaults import KpiPlan, least_variance
+from interlock.rollout.defaults import PER_SPLIT, KpiPlan, least_variance
 from interlock.rollout.metrics import GATES, Gate, Guardrail
 from interlock.rollout.state import State, balance_of, split_of, state_of
 
@@ -22,7 +22,6 @@ from interlock.rollout.state import State, balance_of, split_of, state_of
 _PER_EFFECT = 8.0
 _PER_LOG_RATIO = 8.25
 _PER_ABSOLUTE = 5.4
-_PER_SPLIT = 8.0
 
 # However calm, what is judged bucket by bucket (means, pairs, events in bursts) grows by at most
 # half a nat per bucket: it takes eight of them beside what the noise takes.
@@ -178,13 +177,11 @@ def _cost(
 
 
 def _by_buckets(one: Guardrail) -> bool:
-    return one.form in ("mean", "paired") or (one.form == "rate" and one.bursty)
+    return one.form != "split"
 
 
 def _per_bucket(one: Guardrail, daily: float, balance: float) -> float:
-    """Effective units in one bucket: of pairs as planned, else of an hour or as agreed."""
-    if one.form == "paired":
-        return min(one.bucket_units, daily)
+    """Effective units in one bucket, of an hour where nothing else was agreed."""
     return daily * balance * (one.bucket_s or _HOUR) / _DAY
 
 
@@ -204,7 +201,7 @@ def _left(noise: float, known: _Known, per_bucket: float) -> float:
 def _noise(one: Guardrail, weight: float) -> float:
     """Effective units by which the margin is excluded, were there no buckets."""
     if one.form == "split":
-        return _PER_SPLIT / one.margin**2
+        return PER_SPLIT / one.margin**2
     if one.form == "paired":
         margin = max(one.margin * abs(one.baseline or 0.0), one.margin_absolute)
         found = _PER_EFFECT * one.scale / margin**2

@@ -40,11 +40,12 @@ def test_every_gate_of_every_stage_has_its_samples_and_its_time() -> None:
     gates = {"shadow": "shadow", "tenth": "ramp", "half": "ramp", "soak": "soak"}
     assert set(by) == {(s, g.name) for s in gates for g in DEFAULTS if gates[s] in g.gate}
     paired = by["shadow", "log_loss_paired"]
-    # Noise, and eight buckets of 50 that it takes beside it.
-    assert paired.units == pytest.approx(8 * 0.03 / (0.02 * 0.5) ** 2 + 8 * 50)
+    # Noise, and eight hours that it takes beside it.
+    hours = 8 * 938 / 24
+    assert paired.units == pytest.approx(8 * 0.03 / (0.02 * 0.5) ** 2 + hours)
     assert paired.days == pytest.approx(paired.units / 938 + 1), "labels come a day later"
     assert by["shadow", "decisions:desk"].units == pytest.approx(
-        1.25 * 8 * 0.05 / 0.02**2 + 8 * 50
+        1.25 * 8 * 0.05 / 0.02**2 + hours
     ), "the slower of two sides"
     assert days_of(STAGES[0], found) == max(n.days for n in found if n.stage == "shadow")
     assert lasts(STAGES, found).days >= sum(days_of(s, found) for s in STAGES) - 1
