@@ -30,7 +30,7 @@ from starlette.routing import Route
 from interlock.client.asgi import OneRelease, Scope
 from interlock.client.carry import agree, attempts, outgoing_headers
 from interlock.client.client import Client
-from interlock.errors import Stale, Unavailable
+from interlock.errors import Stale, Unavailable, Unusable
 
 MODEL = "late"
 PATIENCE = 5.0  # seconds for one call, over all addresses that could answer it
@@ -48,7 +48,10 @@ class Caller:
         self._lines = threading.local()
 
     def post(self, path: str, body: bytes) -> dict[str, Any]:
-        """The answer, from the release of this request. Raises `Stale` for any other release."""
+        """The answer, from the release of this request. Raises `Stale` for any other release.
+
+        What is wrong with the request is `Unusable`: nobody else would take it either.
+        """
         ends, at = time.monotonic() + PATIENCE, threading.get_ident()
         while time.monotonic() < ends:
             address = self._addresses[at % len(self._addresses)]
@@ -64,6 +67,8 @@ class Caller:
             if status == 200:
                 agree(headers)
                 return dict(said)
+            if 400 <= status < 500 and status != 429:
+                raise Unusable(said.get("error", f"{address} answers {status}"))
             at += 1
             time.sleep(0.02)
         raise Unavailable(f"none of {', '.join(self._addresses)} answers")
@@ -106,7 +111,7 @@ class Service:
         raise moved
 
     def _decided(self, flight: str, body: bytes) -> list[dict[str, Any]]:
-        asked = orjson.loads(body)
+        asked = _read(body)
         parameters = {**asked.get("parameters", {}), "service": self.name}
         mine = orjson.dumps({**asked, "parameters": parameters})
         answer = self._gateways.post(f"/v2/models/{MODEL}/infer", mine)
@@ -133,7 +138,7 @@ class Service:
                 Route("/flights/{flight_id}", flight, methods=["POST"]),
                 Route("/status", status),
             ],
-            exception_handlers={Unavailable: _away},
+            exception_handlers={Unavailable: _away, Unusable: _refused},
         )
         return OneRelease(inner, self.client, _flight_of if edge else None)
 
@@ -142,6 +147,20 @@ def _flight_of(scope: Scope) -> str | None:
     """The subject: as `interlock.yaml` says, one flight."""
     path = str(scope["path"])
     return path.rpartition("/")[2] if path.startswith("/flights/") else None
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        asked = orjson.loads(body)
+    except ValueError as error:
+        raise Unusable(f"the body is no JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise Unusable("the body is no request for a prediction")
+    return asked
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    return Response(orjson.dumps({"error": str(error)}), 400, media_type="application/json")
 
 
 async def _away(_: Request, error: Exception) -> Response:
