@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -41,6 +41,7 @@ LENGTH = struct.Struct("<I")
 """In front of each message: its length in bytes."""
 DONE = struct.Struct("<Q")
 """What comes back: the number of the newest message that is scored and logged; 0: it is ready."""
+PREFIX = "interlock-mirror-"  # of the folder in which a process finds what it needs
 ROOM = 1 << 20  # bytes of the socket's buffer; the system may give less
 LOOK = 0.05  # seconds between two looks at the process and at the Route
 AGAIN = 1.0  # seconds before a process that died is started again
@@ -232,22 +233,27 @@ class Mirrors:
             self._begin(live)
 
     def _begin(self, live: Live) -> None:
-        home = tempfile.TemporaryDirectory(prefix="interlock-mirror-", ignore_cleanup_errors=True)
         try:
-            self._pack(live, Path(home.name))
-        except (InterlockError, OSError) as error:
+            self._worker, self.error = self._begun(live), None
+        except (InterlockError, OSError) as error:  # a full disk, no file or process to be had
             self.error, self._again = str(error), time.monotonic() + AGAIN
-            home.cleanup()
-            return
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [*self._command, home.name, str(theirs.fileno())]
-            process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-        ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
-        self._worker, self.error = _Worker(live.releases, process, ours, home), None
+
+    def _begun(self, live: Live) -> _Worker:
+        with ExitStack() as undone:
+            home = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+            undone.callback(home.cleanup)
+            self._pack(live, Path(home.name))
+            ours, theirs = socket.socketpair()
+            undone.callback(ours.close)
+            with theirs:
+                command = [*self._command, home.name, str(theirs.fileno())]
+                process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+            undone.pop_all()
+        return _Worker(live.releases, process, ours, home)
 
     def _pack(self, live: Live, home: Path) -> None:
         """The releases and every place, for a process that asks nobody else."""

@@ -14,6 +14,8 @@ from functools import cached_property, partial
 from itertools import chain
 from types import MappingProxyType
 
+import orjson
+
 from interlock.adapters import lightgbm, onnx, xgboost
 from interlock.client.elapsed import elapsed
 from interlock.define.refs import Ref
@@ -22,9 +24,9 @@ from interlock.errors import Corrupt, InterlockError, NotFound, Unusable
 from interlock.ports import Artifacts, Entry, Json, RecordReader, Scorer
 from interlock.rollout.cohort import NOTHING, seen
 from interlock.serve.assemble import Assembler
-from interlock.serve.published import Published, only_stable, within
+from interlock.serve.published import Published, only_stable, what_counts, within
 from interlock.serve.request import Signature
-from interlock.serve.scoring import Loaded
+from interlock.serve.scoring import BREAKAGE, Loaded
 from interlock.serve.spec import ModelSpec, ServingSpec
 
 LOADERS: Mapping[str, Callable[[bytes], Scorer]] = MappingProxyType(
@@ -32,6 +34,8 @@ LOADERS: Mapping[str, Callable[[bytes], Scorer]] = MappingProxyType(
 )
 ALLOWED = "INTERLOCK_MODEL_FORMATS"
 """The variable in which a host names the formats it loads; unset, all that are known."""
+UNREADABLE = (*BREAKAGE, AttributeError)
+"""What a row can throw that nobody wrote by the rules, wherever it is used first."""
 RECENT = 4  # versions of the Route whose releases are loaded at the start
 
 
@@ -184,15 +188,22 @@ class Releases:
         return partial(self._told.pop, mine, moved)
 
     def poll(self) -> None:
-        """Look at the Route; follow it if it moved, or if something did not load last time."""
+        """Look at the Route; follow it if it moved, or if something did not load last time.
+
+        Whatever stands there, the next look comes; what cannot be read costs the lease.
+        """
+        before = self._live
         try:
             entry = self._record.get(self._ref)
-        except (InterlockError, OSError) as error:
-            self.record_error = str(error)
-            return
-        self.record_error = None if entry else f"nothing is released: no {self._ref}"
-        if entry is None:
-            return
+            self.record_error = None if entry else f"nothing is released: no {self._ref}"
+            if entry is not None:
+                self._look_at(entry)
+        except UNREADABLE as error:
+            self.record_error = f"{self._ref} cannot be followed: {_told(error)}"
+        if self._live is not before:
+            self._tell()
+
+    def _look_at(self, entry: Entry) -> None:
         live = self._live
         failed = self.stable_error or self.candidate_error
         # The body too: a row that was edited by hand keeps its number.
@@ -201,8 +212,6 @@ class Releases:
             self._follow(entry)
         # Only now: while a release loads, the lease on the former Route runs on.
         self._seen = elapsed()
-        if self._live is not live:
-            self._tell()
 
     def _tell(self) -> None:
         for moved in tuple(self._told.values()):
@@ -216,6 +225,9 @@ class Releases:
         self.candidate_error = flaw or self.candidate_error
         if stable is None:
             return
+        if stable.spec.release != route.stable:
+            # A candidate is for those whom this stable release, not an older one, would answer.
+            route, candidates = only_stable(route), {}
         if self._live is None:
             self._remember(route)
         used = {**candidates, stable.spec.release: stable}
@@ -240,7 +252,8 @@ class Releases:
         flaws = route.flaws()
         if not flaws:
             return route, None
-        return only_stable(route), f"{self._ref} was not written by Interlock: {'; '.join(flaws)}"
+        said = f"{self._ref} was not written by Interlock: {'; '.join(flaws)}"
+        return what_counts(route, self._ref.name), said
 
     def _remember(self, route: Route) -> None:
         """What the Route named lately is kept ready from the start: callers may still carry it."""
@@ -266,7 +279,7 @@ class Releases:
                 raise NotFound(f"{self._ref} names no stable release")
             found = self._loaded(digest)
         except InterlockError as error:
-            self.stable_error = str(error)
+            self.stable_error = _told(error)
             return before
         self.stable_error = "; ".join(found.problems.values()) or None
         return before if found.problems and before and not before.problems else found
@@ -279,7 +292,7 @@ class Releases:
             try:
                 found[digest] = self._loaded(digest)
             except InterlockError as error:
-                wrong.append(str(error))
+                wrong.append(_told(error))
         broken = [one for one in found.values() if one.problems]
         wrong += [said for one in broken for said in one.problems.values()]
         self.candidate_error = "; ".join(wrong) or None
@@ -287,18 +300,23 @@ class Releases:
 
     def _loaded(self, digest: str) -> Loaded:
         found = self._warm.get(digest)
-        if found is None:
+        if found is not None:
+            return found
+        try:
             found = load_release(self._spec(digest), self._artifacts, self._loaders)
+            _takes(found.spec, ())
+            orjson.dumps(found.spec.to_json())  # parts of it stand in answers and in the log
+        except UNREADABLE as error:
+            if isinstance(error, InterlockError):
+                raise
+            raise Corrupt(f"release {digest[:12]} cannot be loaded: {error!r}") from error
         return found
 
     def _spec(self, digest: str) -> ServingSpec:
         entry = self._record.get(Ref("serving", digest))
         if entry is None:
             raise NotFound(f"release {digest[:12]} has no serving spec in the record")
-        try:
-            spec = ServingSpec.from_json(entry.body)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Corrupt(f"the serving spec of {digest[:12]} cannot be read: {error}") from error
+        spec = ServingSpec.from_json(entry.body)
         if spec.release != digest:
             raise Corrupt(f"the serving spec of {digest[:12]} is of {spec.release[:12]}")
         return spec
@@ -309,6 +327,12 @@ class Releases:
         kept = {name: one for name, one in self._warm.items() if name not in whole} | whole
         spare = len(kept) - len(whole) - self._pace.warm
         self._warm = dict(list(kept.items())[max(spare, 0) :])
+
+
+def _told(error: BaseException) -> str:
+    """For people and JSON, whatever stood in a row."""
+    said = str(error) if isinstance(error, InterlockError | OSError) else repr(error)
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _takes(stable: ServingSpec, candidates: Sequence[ServingSpec]) -> dict[str, Signature]:

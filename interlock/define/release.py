@@ -124,7 +124,15 @@ class Route:
         named = [one for one in told_of if one is not None]
         routed = [one.release for one in self.candidates]
         changes = [one.change for one in self.candidates]
+        texts = (
+            self.environment,
+            self.salt,
+            "" if self.stage is None else self.stage,
+            *(t for _, s in self.filter for t in s),
+        )
         told = {
+            "it holds what is no text": all(map(is_text, (*texts, *changes, *named))),
+            "its epoch is no number": type(self.epoch) is int and 0 <= self.epoch < 2**63,
             "its weight is not between 0 and 1": share,
             "a weight stands there without a candidate": bool(routed) or not self.weight,
             "a release or change is not named by text": all(type(o) is str and o for o in named),
@@ -138,6 +146,14 @@ class Route:
             "two of its arms are one release or one change": _differ(routed) and _differ(changes),
         }
         return tuple(flaw for flaw, well in told.items() if not well)
+
+
+def is_text(said: object) -> bool:
+    """Whether `said` is text that can be written down; halves of characters cannot."""
+    try:
+        return type(said) is str and said.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _differ(names: list[str]) -> bool:

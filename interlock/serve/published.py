@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from interlock.define.release import Route
+from interlock.define.release import Route, is_text
 from interlock.errors import Corrupt
 
 
@@ -57,6 +57,14 @@ def sound(route: Route) -> Route:
 def only_stable(route: Route) -> Route:
     """`route` without candidates: what may be answered while the rest cannot be trusted."""
     return replace(route, candidate=None, weight=0.0, mirror=False, filter=(), arms=())
+
+
+def what_counts(route: Route, environment: str) -> Route:
+    """What may be taken from a row edited by hand: its stable release, and what is blocked."""
+    blocked = tuple(one for one in route.blocked if is_text(one))
+    return Route(
+        environment, stable=route.stable if is_text(route.stable) else None, blocked=blocked
+    )
 
 
 def within(route: Route, loaded: Container[str]) -> Route:

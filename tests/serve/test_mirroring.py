@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from mirror_processes import DIES, HANGS, RAISES, SPINS
 from serving_world import CANDIDATE, STABLE, World, body, mirrors, world
 
 from interlock.adapters.predictions import JsonLinesLog
+from interlock.app import mirroring
 from interlock.app.asked import Answered, Ask
 from interlock.web import oip
 
@@ -226,3 +228,19 @@ def test_what_was_handed_on_is_scored_though_the_gateway_is_killed(tmp_path: Pat
     assert len(ids) == 50
     log = JsonLinesLog(tmp_path / "mirrored", "reader")
     until(lambda: ids <= {row["id"] for row in log.read({})[0]})
+
+
+def test_a_machine_without_room_for_a_process_gets_one_when_it_has(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrors = served.gateway.mirrors
+    assert mirrors is not None
+    served.route()
+    until(lambda: mirrors._worker is None)
+    monkeypatch.setattr(mirroring, "AGAIN", 0.01)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    served.route(candidate=CANDIDATE, mirror=True)
+    until(lambda: "/dev/null" in str(mirrors.error))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    warmed(served)
+    assert mirrors.error is None

@@ -17,9 +17,12 @@ SCHEMA_VERSION = 3
 
 
 def named_in(rows: Iterable[Stored]) -> list[str]:
-    """Every pseudonym that stands in `rows`."""
+    """Every pseudonym that stands in `rows`; raises `Corrupt` for a row that nobody wrote."""
     wanted: set[str] = set()
     for row in rows:
+        texts = {type(one) for one in (row.body, row.by, row.source, row.written_at)}
+        if texts != {str} or type(row.version) is not int:
+            raise _unreadable(row, "the record", "it holds what is neither text nor a number")
         wanted |= {row.by, row.source} | pseudonyms_in(row.body)
     return sorted(wanted)
 
@@ -30,12 +33,16 @@ def entry_of(kept: Stored, names: Mapping[str, str], place: str) -> Entry:
     try:
         body = json.loads(shown(kept.body, names))
         at = datetime.fromisoformat(kept.written_at)
-    except ValueError as error:
-        raise Corrupt(
-            f"{kept.ref} version {kept.version} in {place} cannot be read: {error}",
-            help="restore the record from a backup",
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(kept, place, str(error)) from error
     return Entry(Ref.parse(kept.ref), kept.version, body, at, by, source)
+
+
+def _unreadable(kept: Stored, place: str, why: str) -> Corrupt:
+    return Corrupt(
+        f"{kept.ref} version {kept.version} in {place} cannot be read: {why}",
+        help="restore the record from a backup",
+    )
 
 
 class Draft(NamedTuple):
