@@ -17,6 +17,7 @@ from interlock.errors import InterlockError, Stale
 from interlock.rollout.cohort import NOTHING
 from interlock.serve.carried import BAGGAGE, HEADER, Carried, carried
 from interlock.serve.traced import HEADER as TRACE
+from interlock.serve.traced import STATE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,7 +26,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CATCH_UP, LOOK = 0.25, 0.005  # seconds to wait for an epoch that upstream knows, between looks
-_HEADER, _BAGGAGE, _TRACE = HEADER.encode(), BAGGAGE.encode(), TRACE.encode()
+_HEADER, _BAGGAGE = HEADER.encode(), BAGGAGE.encode()
+_TRACE, _STATE = TRACE.encode(), STATE.encode()
+# All that may begin an answer; a websocket that is refused answers like HTTP.
+_BEGINS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 
 
 class OneRelease:
@@ -58,14 +62,15 @@ class OneRelease:
         except InterlockError as error:
             await _refuse(scope, send, 503, error)
             return
-        with carrying(assigned, baggage, _lines(headers, _TRACE)) as one:
+        traces, states = _lines(headers, _TRACE), _lines(headers, _STATE)
+        with carrying(assigned, baggage, traces, states) as one:
             mine = (_HEADER, one.assigned.carried.text.encode())
             others = [(k, v) for k, v in headers if k != _HEADER]
             answer = _Answer(send, lambda: one.assigned)
             try:
                 await self.app({**scope, "headers": [*others, mine]}, receive, answer)
             except Stale as error:
-                if answer.began:
+                if answer.began and scope["type"] == "http":
                     raise
                 await _refuse(scope, answer, 409, error)
 
@@ -99,7 +104,7 @@ class _Answer:
         self._send, self._assigned, self.began = send, assigned, False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in _BEGINS:
             self.began = True
             given = [(k, v) for k, v in message.get("headers", ()) if k.lower() != _HEADER]
             mine = (_HEADER, self._assigned().carried.text.encode())

@@ -17,7 +17,7 @@ from interlock.client.client import Assignment, Client
 from interlock.errors import Stale
 from interlock.serve.carried import BAGGAGE, HEADER, read_header, with_release
 from interlock.serve.traced import HEADER as TRACE
-from interlock.serve.traced import NOISE, entered
+from interlock.serve.traced import NOISE, STATE, entered, state_of
 
 
 class HasHeaders(Protocol):
@@ -37,6 +37,7 @@ class Carrying:
     assigned: Assignment
     baggage: tuple[str, ...] = ()
     trace: str = ""
+    state: str = ""
 
 
 _now: ContextVar[Carrying | None] = ContextVar("interlock_release", default=None)
@@ -50,13 +51,18 @@ def current() -> Assignment | None:
 
 @contextmanager
 def carrying(
-    assigned: Assignment, baggage: tuple[str, ...] = (), traces: tuple[str, ...] = ()
+    assigned: Assignment,
+    baggage: tuple[str, ...] = (),
+    traces: tuple[str, ...] = (),
+    states: tuple[str, ...] = (),
 ) -> Iterator[Carrying]:
     """Inside, calls carry `assigned`. Middleware does this for every request.
 
     `traces` are the `traceparent` headers that came in; without a good one a journey begins.
+    With it, what stands in `states` (`tracestate`) goes on.
     """
-    one = Carrying(assigned, baggage, entered(traces, os.urandom(NOISE)).text)
+    step = entered(traces, os.urandom(NOISE)).text
+    one = Carrying(assigned, baggage, step, state_of(traces, states))
     token = _now.set(one)
     try:
         yield one
@@ -74,7 +80,8 @@ def outgoing_headers(baggage: str | None = None) -> dict[str, str]:
     if one is None:
         return {}
     lines = one.baggage if baggage is None else (baggage,)
-    trace = {TRACE: one.trace} if one.trace else {}
+    said = {TRACE: one.trace, STATE: one.state}
+    trace = {name: text for name, text in said.items() if text}
     return {**with_release(one.assigned.carried, lines), **trace}
 
 
@@ -86,7 +93,8 @@ def carry(request: Request) -> Request:
     """
     mine = outgoing_headers(_said(request.headers, BAGGAGE))
     if _said(request.headers, TRACE) is not None:
-        mine.pop(TRACE, None)  # a tracer has said already which of its steps is asking
+        # A tracer has said already which of its steps is asking.
+        mine = {name: said for name, said in mine.items() if name not in (TRACE, STATE)}
     request.headers.update(mine)
     return request
 

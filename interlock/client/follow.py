@@ -9,6 +9,7 @@ shorten a lease, never lengthen it, and no clock that can be set takes part.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from math import isfinite
 from typing import NamedTuple
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from interlock.client.elapsed import elapsed
 from interlock.errors import Corrupt, InterlockError, Unavailable, Unusable
@@ -40,6 +42,15 @@ class Pace:
     renew: float = 300.0
 
 
+_started: WeakSet[Follower] = WeakSet()
+
+
+def _follow_again() -> None:
+    for one in tuple(_started):
+        one.again()
+
+
+os.register_at_fork(after_in_child=_follow_again)
 Take = Callable[[Published, float], bool]
 
 
@@ -71,10 +82,21 @@ class Follower:
         self.error: str | None = None
 
     def start(self) -> None:
+        """Follow, from a thread of this process and of each that is forked from it."""
+        _started.add(self)
         self._thread = threading.Thread(target=self._run, name="interlock-client", daemon=True)
         self._thread.start()
 
+    def again(self) -> None:
+        """In a process that was just forked: no thread came along, and no lock can be trusted."""
+        heard = self.heard.is_set()
+        self._stop, self.heard = threading.Event(), threading.Event()
+        if heard:
+            self.heard.set()
+        self.start()
+
     def stop(self) -> None:
+        _started.discard(self)
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * self._pace.patience)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextvars import Context, copy_context
 from typing import Any
 
 from interlock.client.asgi import CATCH_UP, LOOK
@@ -19,7 +19,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 _RELEASE, _BAGGAGE = "HTTP_X_INTERLOCK_RELEASE", "HTTP_BAGGAGE"
-_TRACE = "HTTP_TRACEPARENT"
+_TRACE, _STATE = "HTTP_TRACEPARENT", "HTTP_TRACESTATE"
 
 
 class OneRelease:
@@ -36,23 +36,25 @@ class OneRelease:
         self.app, self.client, self.subject, self.about = app, client, subject, about
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        baggage = tuple(environ[name] for name in (_BAGGAGE,) if name in environ)
-        traces = tuple(environ[name] for name in (_TRACE,) if name in environ)
+        baggage, traces, states = (
+            (environ[name],) if name in environ else () for name in (_BAGGAGE, _TRACE, _STATE)
+        )
         try:
             assigned = self._assigned(environ, baggage)
         except InterlockError as error:
             return _refuse(start_response, "503 Service Unavailable", error)
-        with ExitStack() as inside:
-            one = inside.enter_context(carrying(assigned, baggage, traces))
-            start = _Start(start_response, one)
-            try:
-                body = self.app({**environ, _RELEASE: assigned.carried.text}, start)
-            except Stale as error:
-                if start.began:
-                    raise
-                return _refuse(start, "409 Conflict", error)
-            # Until the server closes the body: a generator has not begun yet.
-            return _Body(body, inside.pop_all())
+        # A context of its own: whoever goes on with the body, in whichever thread, is inside of
+        # this request, and nobody else is, also where the body is never closed.
+        with carrying(assigned, baggage, traces, states) as one:
+            inside = copy_context()
+        start = _Start(start_response, one)
+        try:
+            body = inside.run(self.app, {**environ, _RELEASE: assigned.carried.text}, start)
+        except Stale as error:
+            if start.began:
+                raise
+            return _refuse(start, "409 Conflict", error)
+        return _Body(body, inside)
 
     def _assigned(self, environ: Environ, baggage: tuple[str, ...]) -> Assignment:
         if self.subject is not None:
@@ -81,19 +83,18 @@ class _Start:
 
 
 class _Body:
-    """What the app answers; the request is over when the server has closed it."""
+    """What the app answers: a generator has not begun yet, and begins inside of the request."""
 
-    def __init__(self, body: Iterable[bytes], inside: ExitStack) -> None:
+    def __init__(self, body: Iterable[bytes], inside: Context) -> None:
         self._body, self._inside = body, inside
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        parts = self._inside.run(iter, self._body)
+        while (part := self._inside.run(next, parts, None)) is not None:
+            yield part
 
     def close(self) -> None:
-        try:
-            getattr(self._body, "close", lambda: None)()
-        finally:
-            self._inside.close()
+        self._inside.run(getattr(self._body, "close", lambda: None))
 
 
 def _refuse(start: StartResponse, status: str, error: InterlockError) -> list[bytes]:

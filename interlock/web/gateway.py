@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,8 +27,9 @@ from interlock.errors import InterlockError, Unavailable
 from interlock.serve.scoring import Loaded
 from interlock.web import metrics, ofrep, oip, published, push
 from interlock.web.batching import MOST_WAITING, Batcher
+from interlock.web.bodies import read_body
 from interlock.web.metrics import Meter
-from interlock.web.predictions import Question, Reply, Said, Slow, TooLarge, refusal
+from interlock.web.predictions import Question, Reply, Said, refusal
 from interlock.web.room import Room
 from interlock.web.upstream import Upstream, upstream_of
 
@@ -35,6 +37,7 @@ LARGEST_BODY = 8 * 1024 * 1024
 SLOWEST_BODY = 20.0  # seconds
 GONE = 499  # for the count of how requests ended; nobody is told
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_TYPE = "application/json"
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -48,7 +51,10 @@ class DataPlane:
         self.upstream, self._flags = Upstream(gateway), ofrep.Flags(gateway)
         others = [*push.routes(gateway), *published.routes(gateway)]
         others.append(metrics.route(gateway, self.meter, self.batcher.waiting))
-        self._rest = Starlette(routes=[*_routes(gateway), *others])
+        self._rest = Starlette(
+            routes=[*_routes(gateway), *others], exception_handlers={HTTPException: _no}
+        )
+        self._rest.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -79,7 +85,7 @@ class DataPlane:
         """None when nobody was there any more before all of the request had come."""
         told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         try:
-            body = await _body(receive)
+            body = await read_body(receive, LARGEST_BODY, SLOWEST_BODY)
             if body is None:
                 return None
             self.batcher.put(Question(said, body, told.set_result, told.done))
@@ -91,31 +97,6 @@ class DataPlane:
 def gateway_app(gateway: Gateway, most_waiting: int = MOST_WAITING) -> DataPlane:
     """The ASGI application of `gateway`, which is started and stopped by its owner."""
     return DataPlane(gateway, most_waiting)
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when the caller left before all of it had come."""
-    try:
-        async with asyncio.timeout(SLOWEST_BODY):
-            return await _whole(receive)
-    except TimeoutError as error:
-        raise Slow(f"the body did not come within {SLOWEST_BODY:.0f} s") from error
-
-
-async def _whole(receive: Receive) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise TooLarge(f"the body is larger than {LARGEST_BODY} bytes")
-        if not message.get("more_body", False):
-            return b"".join([*parts, part]) if parts else part
-        parts.append(part)
 
 
 def _routes(gateway: Gateway) -> list[Route]:
@@ -137,6 +118,10 @@ def _routes(gateway: Gateway) -> list[Route]:
     async def status(_: Request) -> Response:
         return _reply(await run_in_threadpool(gateway.status))
 
+    async def infer(_: Request) -> Response:
+        # Those go another way: this is for the answer to who does not send POST.
+        raise HTTPException(404)
+
     async def model(request: Request) -> Response:
         return _described(gateway, **request.path_params)
 
@@ -151,6 +136,8 @@ def _routes(gateway: Gateway) -> list[Route]:
         Route("/v2/models/{model}/ready", model_ready),
         Route("/v2/models/{model}/versions/{version}", model),
         Route("/v2/models/{model}/versions/{version}/ready", model_ready),
+        Route("/v2/models/{model}/infer", infer, methods=["POST"]),
+        Route("/v2/models/{model}/versions/{version}/infer", infer, methods=["POST"]),
         Route("/interlock/status", status),
     ]
 
@@ -164,7 +151,7 @@ def _described(gateway: Gateway, model: str, version: str | None = None) -> Resp
     if version is not None and version not in versions:
         versions = []
     if not versions:
-        return _reply({"error": _nobody(model, version)}, 404)
+        return _reply({"error": _nobody(live, model, version)}, 404)
     takes = live.takes[model]
     columns = {column: takes.types[column] for column in takes.required}
     return _reply(oip.metadata(model, columns, versions))
@@ -177,7 +164,7 @@ def _model_ready(gateway: Gateway, model: str, version: str | None = None) -> Re
     served = _served(live, model)
     version = version or next(iter(served), None)
     if version not in served:
-        return _reply({"error": _nobody(model, version)}, 404)
+        return _reply({"error": _nobody(live, model, version)}, 404)
     ready = model in served[version].scorers
     return _reply({"name": model, "ready": ready}, 200 if ready else 503)
 
@@ -189,9 +176,20 @@ def _served(live: Live, model: str) -> dict[str, Loaded]:
     return dict(reversed(found.items()))
 
 
-def _nobody(model: str, version: str | None) -> str:
-    return f"no model {model!r} here" + ("" if version is None else f" in version {version!r}")
+def _nobody(live: Live, model: str, version: str | None) -> str:
+    if model not in live.takes:
+        return f"no model {model!r} here; known: {', '.join(sorted(live.takes))}"
+    known = ", ".join(_served(live, model))
+    return f"no model {model!r} here in version {version!r}; known: {known}"
+
+
+async def _no(request: Request, error: Exception) -> Response:
+    """What is no path, or asked in a wrong way, as the protocol says no to everything."""
+    assert isinstance(error, HTTPException)
+    ways = (error.headers or {}).get("Allow")
+    why = f"send {ways}" if ways else f"there is nothing at {request.url.path}; try /v2"
+    return Response(orjson.dumps({"error": why}), error.status_code, error.headers, _TYPE)
 
 
 def _reply(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    return Response(orjson.dumps(body), status, media_type=_TYPE)

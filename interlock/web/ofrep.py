@@ -19,10 +19,12 @@ from interlock.errors import Unavailable
 from interlock.rollout.cohort import unknown
 from interlock.serve.flags import flag_of, keys_of
 from interlock.serve.scoring import Loaded
+from interlock.web.bodies import read_body
+from interlock.web.predictions import Slow, TooLarge
 from interlock.web.upstream import upstream_of
 
 PATH = "/ofrep/v1/evaluate/flags"
-LARGEST_BODY = 64 * 1024
+LARGEST_BODY, SLOWEST_BODY = 64 * 1024, 20.0  # bytes, seconds
 _JSON = (b"content-type", b"application/json")
 Header = tuple[bytes, bytes]
 
@@ -60,18 +62,25 @@ class Flags:
             if scope["method"] != "POST":
                 headers = ((b"allow", b"POST"),)
                 raise Wrong("GENERAL", 405, "flags are evaluated by POST")
-            written = self._found(scope, await _body(receive))
+            given = await read_body(receive, LARGEST_BODY, SLOWEST_BODY)
+            if given is None:
+                return
+            written = self._found(scope, given)
             if key is None:
                 status, body, headers = _all(written, scope["headers"])
             elif key in written.one:
                 status, body = 200, written.one[key]
             else:
                 raise Wrong("FLAG_NOT_FOUND", 404, f"known flags: {', '.join(written.one)}")
+        except (Slow, TooLarge) as error:
+            headers = ((b"connection", b"close"),)  # what still comes belongs to no request
+            status, body = _refusal(_unread(error), key)
         except (Wrong, Unavailable) as error:
             status, body = _refusal(error, key)
-        length = (b"content-length", str(len(body)).encode())
+        if status != 304:  # which has nothing to measure
+            headers = (*headers, _JSON, (b"content-length", str(len(body)).encode()))
         start = {"type": "http.response.start", "status": status}
-        await send({**start, "headers": [*headers, _JSON, length]})
+        await send({**start, "headers": [*headers]})
         await send({"type": "http.response.body", "body": body})
 
     def _found(self, scope: Scope, body: bytes) -> Written:
@@ -105,15 +114,10 @@ class Flags:
         return known
 
 
-async def _body(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > LARGEST_BODY:
-            raise Wrong("INVALID_CONTEXT", 400, f"the body is larger than {LARGEST_BODY} bytes")
-    return body
+def _unread(error: Slow | TooLarge) -> Wrong:
+    if isinstance(error, Slow):
+        return Wrong("GENERAL", 408, error.message)
+    return Wrong("INVALID_CONTEXT", 400, error.message)
 
 
 def _subject(body: bytes) -> tuple[str, Mapping[str, object]]:

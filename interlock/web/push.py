@@ -12,8 +12,11 @@ from interlock.app.push import RETRY_AFTER, Full, Pushed
 from interlock.app.serving import Gateway
 from interlock.errors import InterlockError, NotFound, Unavailable, Unusable
 from interlock.serve.request import instant
+from interlock.web.bodies import read_body
+from interlock.web.predictions import Slow, TooLarge
 
 LARGEST_BODY = 8 * 1024 * 1024
+SLOWEST_BODY = 20.0  # seconds
 
 
 def routes(gateway: Gateway) -> list[Route]:
@@ -21,7 +24,9 @@ def routes(gateway: Gateway) -> list[Route]:
 
     async def push(request: Request) -> Response:
         try:
-            body = await request.body()
+            body = await read_body(request.receive, LARGEST_BODY, SLOWEST_BODY)
+            if body is None:
+                return Response(status_code=499)  # nobody is there to read it
             # It waits for the disk: predictions go on meanwhile.
             done = await run_in_threadpool(_push, gateway, request.path_params["table"], body)
         except InterlockError as error:
@@ -32,8 +37,6 @@ def routes(gateway: Gateway) -> list[Route]:
 
 
 def _push(gateway: Gateway, table: str, body: bytes) -> Pushed:
-    if len(body) > LARGEST_BODY:
-        raise Unusable(f"the body is larger than {LARGEST_BODY} bytes")
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -49,6 +52,8 @@ def _push(gateway: Gateway, table: str, body: bytes) -> Pushed:
 def _refused(error: InterlockError) -> Response:
     said = {"error": error.message, "help": error.help, "objections": error.objections}
     headers = {"retry-after": str(RETRY_AFTER)} if isinstance(error, Full) else {}
+    if isinstance(error, Slow | TooLarge):  # what still comes belongs to no request
+        headers["connection"] = "close"
     return Response(orjson.dumps(said), _status(error), headers, "application/json")
 
 
@@ -57,4 +62,6 @@ def _status(error: InterlockError) -> int:
         return 429
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, Slow | TooLarge):
+        return 408 if isinstance(error, Slow) else 413
     return 503 if isinstance(error, Unavailable) else 400

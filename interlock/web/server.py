@@ -236,6 +236,9 @@ def run(app: Application, door: socket.socket) -> None:
         log_level="warning", access_log=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Announced(config, app)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
+        # The terminal has gone, or somebody wants new settings: both by leaving well.
+        signal.signal(signal.SIGHUP, lambda _, frame: server.handle_exit(signal.SIGTERM, frame))
     server.run(sockets=[door])
     if not server.started:
         raise Unavailable("the server did not start", help="the lines above say why")

@@ -217,8 +217,6 @@ class Wire(HttpToolsProtocol):
     def _tell(self, cycle: _Cycle, said: Said, reply: Reply) -> None:
         status, headers, body = reply
         self._plane.meter.note(status, time.perf_counter() - said.arrived)
-        if self.transport.is_closing():
-            return
         leaves = self._plane.gateway.draining or not cycle.keep_alive
         front = self._front.text(self.server_state.default_headers)
         lines = _lines([*headers, _CLOSE] if leaves else headers)

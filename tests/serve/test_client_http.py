@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -53,6 +54,23 @@ def test_each_move_of_the_route_is_heard(made: World, url: str) -> None:
     assert client.status()["following"] == url
     assert client.counts["no_events"] == 0
     client.stop()
+
+
+def test_a_process_that_was_forked_follows_by_itself(made: World, url: str) -> None:
+    """As gunicorn's workers do, after the application was loaded once for all of them."""
+    client = Client([url], QUICK).start()
+    child = os.fork()
+    if child == 0:
+        heard = until(lambda: client.epoch == 2) and not until(lambda: not client.leased, 1.5)
+        os._exit(0 if heard else 1)
+    made.route(stable=CANDIDATE)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert until(lambda: client.epoch == 2)
+    client.stop()
+    stopped = os.fork()
+    if stopped == 0:
+        os._exit(0 if until(lambda: not client.leased) else 1)  # nobody asked it to go on
+    assert os.waitstatus_to_exitcode(os.waitpid(stopped, 0)[1]) == 0
 
 
 def test_when_its_gateway_dies_it_follows_the_next(made: World, url: str, tmp_path: Path) -> None:

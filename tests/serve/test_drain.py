@@ -77,7 +77,7 @@ def callers() -> Iterator[list[Caller]]:
 def test_told_to_stop_under_load_it_drops_nothing_and_ends_well(
     tmp_path: Path, callers: list[Caller]
 ) -> None:
-    with started(tmp_path / "a") as (first, one), started(tmp_path / "b") as (_, two):
+    with started(tmp_path / "a") as (first, one), started(tmp_path / "b") as (second, two):
         callers += [Caller([one, two]) for _ in range(4)]
         threads = [threading.Thread(target=caller.run) for caller in callers]
         for thread in threads:
@@ -108,6 +108,8 @@ def test_told_to_stop_under_load_it_drops_nothing_and_ends_well(
             caller.stop.set()
         for thread in threads:
             thread.join()
+        second.send_signal(signal.SIGHUP)  # its terminal has gone: that is no reason to drop any
+        assert second.wait(60) == 0
     assert [caller.dropped for caller in callers] == [[]] * len(callers)
     logs = {name: JsonLinesLog(tmp_path / name / "predictions").read({})[0] for name in "ab"}
     logged = {row["id"] for rows in logs.values() for row in rows}

@@ -130,6 +130,9 @@ def test_the_protocol_describes_itself(client: httpx.Client) -> None:
     assert said["versions"] == ["late@1", "late@2"]
     assert {one["name"]: one["datatype"] for one in said["inputs"]}["flight_id"] == "INT64"
     assert client.get("/v2/models/early").status_code == 404
+    assert client.get("/v2/models/early").json()["error"] == "no model 'early' here; known: late"
+    said = client.get("/v2/models/late/versions/7").json()["error"]
+    assert said == "no model 'late' here in version '7'; known: late@1, late@2"
     assert client.post("/v2/models/early/infer", json=body([1])).status_code == 404
     status = client.get("/interlock/status").json()
     assert (status["epoch"], status["loaded"]) == (1, [STABLE, CANDIDATE])
@@ -201,3 +204,24 @@ def test_serving_starts_light() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/v2/models/late/infer", 405, "POST"),
+        ("OPTIONS", "/v2/models/late/versions/late@1/infer", 405, "POST"),
+        ("DELETE", "/v2/models/late", 405, "HEAD, GET"),
+        ("GET", "/v2/models", 404, None),
+        ("GET", "/v2/", 404, None),
+        ("POST", "/v2/models/late/versions/late@1/infer/more", 404, None),
+        ("GET", "/interlock/nothing", 404, None),
+    ],
+)
+def test_every_no_is_said_as_the_protocol_says_it(
+    client: httpx.Client, method: str, path: str, status: int, allow: str | None
+) -> None:
+    reply = client.request(method, path, follow_redirects=False)
+    assert (reply.status_code, reply.headers.get("allow")) == (status, allow)
+    assert reply.headers["content-type"] == "application/json"
+    assert (allow or path) in reply.json()["error"]

@@ -60,7 +60,8 @@ def of_query(scope: asgi.Scope) -> str | None:
 
 def passed_on() -> dict[str, str]:
     """What goes on of the release; of journeys `test_traced` speaks."""
-    return {name: said for name, said in outgoing_headers().items() if name != "traceparent"}
+    journeys = ("traceparent", "tracestate")
+    return {name: said for name, said in outgoing_headers().items() if name not in journeys}
 
 
 async def answer(send: asgi.Send, status: int, body: Any, *more: tuple[bytes, bytes]) -> None:
@@ -216,6 +217,25 @@ def test_requests_under_way_together_do_not_see_each_others_release(client: Clie
     assert outgoing_headers() == {}
 
 
+def test_a_websocket_names_its_release_and_is_closed_when_it_is_stale(client: Client) -> None:
+    async def talk(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "websocket.accept", "headers": [(NAME.encode(), b"mine")]})
+        raise Stale("the Route moved")
+
+    said: list[asgi.Message] = []
+
+    async def ask() -> None:
+        scope = {"type": "websocket", "query_string": b"subject=7", "headers": []}
+        await asgi.OneRelease(talk, client, of_query)(scope, lambda: asyncio.sleep(0), hear)  # type: ignore[arg-type]
+
+    async def hear(message: asgi.Message) -> None:
+        said.append(message)
+
+    asyncio.run(ask())
+    assert said[0]["headers"] == [(NAME.encode(), f"{wanted('7')};e=5".encode())]
+    assert (said[1]["type"], said[1]["code"]) == ("websocket.close", 1013)
+
+
 # --- WSGI ---------------------------------------------------------------------------------
 
 
@@ -243,6 +263,24 @@ def test_the_same_over_wsgi(client: Client) -> None:
         assert http.get("/").json()[0] == STABLE
     assert client.counts == {"no_release": 1, "unknown_release": 1}
     assert current() is None
+
+
+def test_an_answer_that_another_thread_goes_on_with_stays_inside_of_its_request(
+    client: Client,
+) -> None:
+    def parts(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 OK", [])
+        for _ in range(3):
+            yield str(current()).encode()
+
+    app = wsgi.OneRelease(parts, client, lambda environ: "7")
+    bodies = [app({}, lambda *_: None) for _ in range(2)]
+    assert current() is None  # though nobody has closed anything
+    heard: list[bytes] = []
+    thread = threading.Thread(target=lambda: heard.extend(b"".join(one) for one in bodies))
+    thread.start()
+    thread.join()
+    assert heard == [str(client.assign("7")).encode() * 3] * 2
 
 
 def test_wsgi_refuses_as_asgi_does(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from client_world import serving
 from serving_world import STABLE, World, world
 
 from interlock.app.push import Pusher
@@ -19,6 +21,7 @@ from interlock.define.refs import Ref
 from interlock.ports import OnlineRow
 from interlock.serve.push import Feed, PushSpec
 from interlock.serve.spec import ServingSpec
+from interlock.web import ofrep, push
 from interlock.web.gateway import gateway_app
 
 PRINT = "7" * 64
@@ -140,3 +143,24 @@ def test_a_process_that_cannot_write_says_so(taking: World) -> None:
     status, said, _ = pushed(taking, {"rows": [row("A1")], "at": NOON})
     assert (status, said["help"]) == (503, "start `interlock serve` again")
     taking.gateway.pusher = pusher
+
+
+def test_a_body_is_bounded_in_bytes_and_seconds(
+    taking: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "LARGEST_BODY", 1000)
+    sent = orjson.dumps({"rows": [row("x" * 2000)]})
+    status, said, _ = pushed(taking, sent)
+    assert (status, said["error"]) == (413, "the body is larger than 1000 bytes")
+    monkeypatch.setattr(push, "SLOWEST_BODY", 0.1)
+    with serving(gateway_app(taking.gateway)) as url:
+        port = int(url.rpartition(":")[2])
+        for path in ("/v1/push/wh.gates", "/ofrep/v1/evaluate/flags"):
+            monkeypatch.setattr(ofrep, "SLOWEST_BODY", 0.1)
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
+                head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{{"
+                link.sendall(head.encode())
+                heard = b""
+                while part := link.recv(1 << 16):
+                    heard += part
+            assert heard.startswith(b"HTTP/1.1 408")

@@ -13,7 +13,7 @@ from serving_world import World, body, world
 
 from interlock.client.carry import carry, carrying, outgoing_headers
 from interlock.client.client import Assignment
-from interlock.serve.traced import HEADER, NOISE, RESPONSE, Trace, entered
+from interlock.serve.traced import HEADER, NOISE, RESPONSE, STATE, Trace, entered
 from interlock.web.gateway import gateway_app
 
 CAME = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -109,3 +109,33 @@ def test_a_service_tells_whom_it_calls_that_it_asks() -> None:
     with carrying(Assignment("a" * 64, 3, "stable")):
         assert len(outgoing_headers()[HEADER]) == len(CAME)
     assert outgoing_headers() == {}
+
+
+@pytest.mark.parametrize(
+    ("states", "passed"),
+    [
+        (["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"], "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+        (["a=1", " b@x-y/z=2 ;3\t", "", ", ,c=~"], "a=1,b@x-y/z=2 ;3,c=~"),
+        (["A=1"], ""),
+        (["a=1,b"], ""),
+        (["a=1=2"], ""),
+        (["a="], ""),
+        (["a=\u00e4"], ""),
+        (["a=1\r\nx: y"], ""),
+        ([",".join(f"k{n}=1" for n in range(32))], ",".join(f"k{n}=1" for n in range(32))),
+        ([",".join(f"k{n}=1" for n in range(33))], ""),
+        (["a=" + "x" * 250, "b=" + "x" * 250, "c=" + "x" * 250],
+         "a=" + "x" * 250 + ",b=" + "x" * 250),
+    ],
+)  # fmt: skip
+def test_what_tracers_told_each_other_goes_on_with_the_journey(
+    states: list[str], passed: str
+) -> None:
+    one = Assignment("a" * 64, 3, "stable")
+    with carrying(one, (), (CAME,), tuple(states)):
+        assert outgoing_headers().get(STATE, "") == passed
+        mine = carry(httpx.Request("GET", "http://crew", headers={"Traceparent": CAME}))
+        assert STATE not in mine.headers
+    for begun in ((), ("garbage",), (CAME, CAME)):
+        with carrying(one, (), begun, tuple(states)):
+            assert STATE not in outgoing_headers()

@@ -261,6 +261,20 @@ def test_a_request_that_finds_a_mistake_of_ours_costs_no_other(
             link.close()
 
 
+def test_a_server_that_leaves_hears_of_every_request(served: World) -> None:
+    """It goes when nobody asked for a while: what takes the short way is not seen to ask."""
+    with door(served, ours=True) as one:
+        assert b"HTTP/1.1 200" in talk(one.port, request(), LAST)
+        one.asked.clear()
+        served.gateway.drain()
+        try:
+            assert b"HTTP/1.1 200" in talk(one.port, request(INFER, SENT, "connection: close"))
+            assert b"HTTP/1.1 200" in talk(one.port, request(), LAST)
+        finally:
+            served.gateway.draining = False
+        assert one.asked.count(INFER) == 2
+
+
 def test_answers_of_both_ways_are_counted(served: World) -> None:
     with door(served, ours=True) as one:
         talk(one.port, request(), request(INFER, b"[]"), LAST)
