@@ -52,6 +52,7 @@ _VOLATILE = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=512)  # proving one change asks for the same few texts hundreds of times
 def tables_read(sql: str) -> frozenset[str]:
     """Names (`schema.table`, lower case) of the tables a query reads; its own CTEs left out."""
     tree = sqlglot.parse_one(sql, dialect=DIALECT)

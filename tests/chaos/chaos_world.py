@@ -19,6 +19,7 @@ from interlock.plan.plan import Plan
 from interlock.rollout.state import RolloutState
 
 DAYS, FLIGHTS_PER_DAY, SEED = 75, 900, 1
+FEW = 300  # flights per day where nothing is judged by them
 # Calm days, so that high scores are not rare in the traffic, which begins where they end.
 EVALUATION = ("2013-02-20", "2013-02-25")
 LAST_DAY = "2013-03-16"
@@ -42,9 +43,9 @@ LIFT = 500.0
 LIFTED = "origin_dep_delay_24h"
 
 
-def new_project(folder: Path) -> None:
+def new_project(folder: Path, flights: int = FLIGHTS_PER_DAY) -> None:
     """The flights project on made-up days, with a short ramp; nothing is released yet."""
-    init("flights", folder, generated_days=DAYS, flights_per_day=FLIGHTS_PER_DAY, seed=SEED)
+    init("flights", folder, generated_days=DAYS, flights_per_day=flights, seed=SEED)
     set_stages(folder, RAMP)
     start, end = EVALUATION
     model = folder / "models/late.yaml"

@@ -20,6 +20,7 @@ from chaos_engines import Engines
 from chaos_processes import command, wait_until
 from chaos_rollout import LONG, Chaos
 from chaos_world import (
+    FEW,
     LIFT,
     LIFTED,
     STAGES,
@@ -44,20 +45,21 @@ from interlock.errors import Refused
 from interlock.plan.plan import Plan
 
 pytestmark = pytest.mark.slow
+PATIENCE = 300.0  # seconds, on a machine that has much else to do
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which nothing was released. Copy it before you write."""
-    folder = tmp_path_factory.mktemp("chaos") / "fresh"
-    new_project(folder)
+    folder = tmp_path_factory.mktemp("chaos") / "small"
+    new_project(folder, FEW)
     return folder
 
 
 @pytest.fixture(scope="module")
-def proposed(fresh: Path) -> Path:
-    """A project whose first release is signed. Copy it before you write."""
-    folder = _copy(fresh, fresh.parent / "proposed")
+def proposed(small: Path) -> Path:
+    """The same, its first release signed. Copy it before you write."""
+    folder = _copy(small, small.parent / "proposed")
     propose_first(folder)
     return folder
 
@@ -80,9 +82,10 @@ class Released:
 
 
 @pytest.fixture(scope="module")
-def released(fresh: Path, postgres_url: str) -> Iterator[Released]:
-    engines = Engines.new(postgres_url, fresh.parent / "engines")
-    folder = _copy(fresh, fresh.parent / "released")
+def released(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Released]:
+    folder = tmp_path_factory.mktemp("chaos") / "released"
+    engines = Engines.new(postgres_url, folder.parent / "engines")
+    new_project(folder)
     set_engines(folder)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -170,8 +173,8 @@ def test_a_harmful_change_killed_around_its_abort_goes_back_and_stays_back(
     after.workspace.close()
 
 
-def test_propose_killed_and_run_again_opens_one_change(fresh: Path, tmp_path: Path) -> None:
-    folder = _copy(fresh, tmp_path / "proposed")
+def test_propose_killed_and_run_again_opens_one_change(small: Path, tmp_path: Path) -> None:
+    folder = _copy(small, tmp_path / "proposed")
     asked = ("--title", "First release", "--by", "wei", "--rollback-when", "harm seen")
     proposing = command(folder, "propose", *asked)
     looking = Workspace(folder)
@@ -179,11 +182,11 @@ def test_propose_killed_and_run_again_opens_one_change(fresh: Path, tmp_path: Pa
     # While reading and building, in training, and in the middle of the evidence.
     for state in ("", "DRAFT", "DRAFT"):
         proposing.start()
-        assert wait_until(lambda state=state: state in ("", _only_state(looking)), 60)
+        assert wait_until(lambda state=state: state in ("", _only_state(looking)), PATIENCE)
         time.sleep(chance.uniform(0.1, 1.0))
         assert proposing.kill(), proposing.said()
 
-    code = proposing.run(60)
+    code = proposing.run(PATIENCE)
 
     # Refused is said of the evidence, which made-up data cannot bring; not of the lock.
     assert code == 3, proposing.said()
@@ -208,11 +211,11 @@ def test_apply_killed_and_run_again_prepares_once(proposed: Path, tmp_path: Path
     applying = command(folder, "apply", change.id, "--by", "sam")
     for pause in (0.0, 0.05, 0.1, 0.2):
         applying.start()
-        wait_until(lambda: _only_state(looking) in ("PREPARING", "COMMITTED"), 60)
+        wait_until(lambda: _only_state(looking) in ("PREPARING", "COMMITTED"), PATIENCE)
         time.sleep(pause)
         applying.kill()
 
-    assert applying.run(60) == 0, applying.said()
+    assert applying.run(PATIENCE) == 0, applying.said()
 
     assert applying.kills == 4
     assert _only_state(looking) == "COMMITTED"
@@ -223,7 +226,7 @@ def test_apply_killed_and_run_again_prepares_once(proposed: Path, tmp_path: Path
     # Whoever asks by its logical name gets what was released.
     assert looking.warehouse.query("SELECT count(*) AS n FROM wh.spine").to_pylist()[0]["n"] > 0
     looking.close()
-    assert applying.run(60) == 0, applying.said()  # asked once more, it has nothing to do
+    assert applying.run(PATIENCE) == 0, applying.said()  # asked once more, it has nothing to do
     check.audit_is_whole(check.Aftermath(folder, change.id))
     looking.close()
 
