@@ -17,6 +17,9 @@ from interlock.impact.sql import substitute
 
 ARMS = ("stable", "candidate")
 UNMIRRORED = "mirror_missing"
+LABEL_WRONG = "label_wrong"  # given twice, or neither 0 nor 1
+ARM_WRONG = "arm_wrong"  # said to be of the stable arm, and the candidate gave it
+BOTH_ARMS = "both_arms"  # one subject that was answered by both
 BUCKET_S = 3600
 DAY_S = 86400
 _SIDE = ("release", "score", "error", "us")
@@ -85,12 +88,16 @@ class Counting:
     def within(self) -> str:
         """Which answers are of this rollout: of its candidate, and of the stable arm."""
         text = self.dialect.text
-        named = {self.it.change, self.it.experiment or self.it.change}
-        changes = ", ".join(text(one) for one in sorted(named))
+        mine = text(self.it.release)
         return (
-            f"change IN ({changes}) AND model = {text(self.it.model.model)} AND (arm = 'stable' "
-            f"OR (arm = 'candidate' AND release = {text(self.it.release)}))"
+            f"change IN ({self._changes}) AND model = {text(self.it.model.model)} AND "
+            f"((arm = 'stable' AND release <> {mine}) OR (arm = 'candidate' AND release = {mine}))"
         )
+
+    @property
+    def _changes(self) -> str:
+        named = {self.it.change, self.it.experiment or self.it.change}
+        return ", ".join(self.dialect.text(one) for one in sorted(named))
 
     @property
     def first(self) -> str:
@@ -175,6 +182,23 @@ class Counting:
         return f"WITH {self.first} {self.group(UNMIRRORED, missing, asked)}"
 
     @property
+    def astray(self) -> str:
+        """Subjects that both arms answered where they should be divided; answers that are logged
+        under an arm that cannot have given them."""
+        told = f"(SELECT stage, asked_at, {self.unit}, arm FROM first WHERE {self.shown} = '') AS t"
+        each = (
+            "(SELECT stage, unit, 'stable' AS arm, min(asked_at) AS asked_at, "
+            f"count(DISTINCT arm) AS arms FROM {told} GROUP BY stage, unit) AS each"
+        )
+        mine = self.dialect.text(self.it.release)
+        odd = (
+            f"(SELECT stage, asked_at, id AS unit, arm FROM {LOG} WHERE arm = 'stable' AND "
+            f"release = {mine} AND change IN ({self._changes})) AS odd"
+        )
+        both = self.group(BOTH_ARMS, _as_one("arms > 1"), each)
+        return f"WITH {self.first} {both} UNION ALL {self.group(ARM_WRONG, '1', odd)}"
+
+    @property
     def decided(self) -> str:
         """For how many more units the candidate would act, service by service."""
         over = "(CASE WHEN {side} >= {limit} THEN 1 ELSE 0 END)"
@@ -198,12 +222,20 @@ class Counting:
 
     @property
     def arrived(self) -> str:
-        """Labels known by now, by key."""
+        """Labels known by now, by key: `labels` those that are one clear answer, `unclear` others.
+
+        Of two labels of one key nobody can tell which is true, and what is neither 0 nor 1 is
+        no outcome. Neither is judged.
+        """
         q, label = self.dialect.quoted, self.it.model.label
         known = f"{q(label.available_at)} <= {self.dialect.instant(self.it.now)}"
+        clear = f"({q(label.column)} IN (0, 1) AND labels_there = 1)"
+        there = f"count(*) OVER (PARTITION BY y.{q(self.it.model.key)}) AS labels_there"
         return (
-            f"labels AS (SELECT * FROM ({self.label}) AS y "
-            f"WHERE {known} AND {q(label.column)} IS NOT NULL)"
+            f"known AS (SELECT y.*, {there} FROM ({self.label}) AS y "
+            f"WHERE {known} AND {q(label.column)} IS NOT NULL), "
+            f"labels AS (SELECT * FROM known WHERE {clear}), "
+            f"unclear AS (SELECT DISTINCT {q(self.it.model.key)} FROM known WHERE NOT {clear})"
         )
 
     def ago(self, length: timedelta) -> str:
@@ -223,14 +255,17 @@ class Counting:
         missing = _as_one("missing")
         return f"""WITH {self.arms}, {self.arrived}, {self.pairs},
             judged AS (SELECT a.*, {own} AS loss FROM arms a JOIN labels l ON l.{key} = a.key
-                       WHERE a.score IS NOT NULL),
+                       WHERE a.score IS NOT NULL AND {ripe}),
             paired AS (SELECT a.*, ({candidate}) - ({stable}) AS diff
-                       FROM pairs a JOIN labels l ON l.{key} = a.key),
+                       FROM pairs a JOIN labels l ON l.{key} = a.key WHERE {ripe}),
+            odd AS (SELECT stage, asked_at, arm, {self.unit} FROM first
+                    WHERE key IN (SELECT u.{key} FROM unclear AS u)),
             came AS (SELECT a.*, l.{key} IS NULL AS missing FROM arms a
                      LEFT JOIN labels l ON l.{key} = a.key WHERE {ripe})
             {self.group("log_loss", "loss", "judged")}
             UNION ALL {self.group("log_loss_paired", "diff", "paired", "'paired'")}
-            UNION ALL {self.group("label_missing", missing, "came")}"""
+            UNION ALL {self.group("label_missing", missing, "came")}
+            UNION ALL {self.group(LABEL_WRONG, "1", "odd")}"""
 
     def kpi(self, service: Service, labelled: Mapping[str, str]) -> str:
         """The KPI of whole decision units under either release's scores, differenced per unit.

@@ -5,18 +5,28 @@ All counting is one query per metric group in the warehouse (`counting`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import isclose, sqrt
 from typing import Any
 
-from interlock.app.counting import UNMIRRORED, Counting, CountingHalves, CountingWithin, Measuring
+from interlock.app.counting import (
+    ARM_WRONG,
+    BOTH_ARMS,
+    LABEL_WRONG,
+    UNMIRRORED,
+    Counting,
+    CountingHalves,
+    CountingWithin,
+    Measuring,
+)
 from interlock.define.release import slice_of
 from interlock.features.dialect import dialect_of
 from interlock.ports import Bucket, Warehouse
 from interlock.rollout.cohort import inside_sql
 
+MOST_IN_BOTH = 0.01
 MOST_UNMIRRORED = 0.05
 """The share of a mirrored stage that may be without the candidate's score, as with labels."""
 
@@ -24,7 +34,13 @@ MOST_UNMIRRORED = 0.05
 def buckets_of(warehouse: Warehouse, it: Measuring) -> list[Bucket]:
     """Every bucket of the rollout so far, recomputed from the log: late labels find their place."""
     asked = Counting(it, dialect_of(warehouse))
-    every = [asked.answers, asked.twice, asked.labels, *([asked.decided] if it.decisions else [])]
+    every = [
+        asked.answers,
+        asked.twice,
+        asked.astray,
+        asked.labels,
+        *([asked.decided] if it.decisions else []),
+    ]
     columns = warehouse.columns(asked.label)
     every += [asked.kpi(service, columns) for service in it.services]
     every += [
@@ -54,19 +70,47 @@ def calm(warehouse: Warehouse, it: Measuring, since: datetime) -> list[Bucket]:
 
 
 def _counted(warehouse: Warehouse, every: Iterable[str]) -> list[Bucket]:
-    return [_bucket(row) for sql in every for row in warehouse.query(sql).to_pylist()]
+    return [bucket_of(row) for sql in every for row in warehouse.query(sql).to_pylist()]
 
 
 def unmirrored(buckets: Sequence[Bucket], stage: str) -> str:
-    """Why the scores of a mirrored stage are too few to judge by; empty when they are not."""
-    mine = [b for b in buckets if b.metric == UNMIRRORED and b.stage == stage]
-    missing, asked = sum(b.total for b in mine), sum(b.n for b in mine)
-    if missing <= MOST_UNMIRRORED * asked:
-        return ""
-    return (
-        f"{missing:,.0f} of {asked:,.0f} answers in {stage} have no mirrored score: "
-        "see mirror_drops and mirror_error in /interlock/status of the gateways"
-    )
+    """Why what was counted cannot be judged by, every reason; empty when it can.
+
+    Of a mirrored stage too few scores; at any time labels that are no clear answer, and answers
+    of which nobody can tell whose they are.
+    """
+    return "; ".join(_not_to_be_judged(buckets, stage))
+
+
+def _not_to_be_judged(buckets: Sequence[Bucket], stage: str) -> Iterator[str]:
+    missing, asked = _of(buckets, UNMIRRORED, stage)
+    if missing > MOST_UNMIRRORED * asked:
+        yield (
+            f"{missing:,.0f} of {asked:,.0f} answers in {stage} have no mirrored score: "
+            "see mirror_drops and mirror_error in /interlock/status of the gateways"
+        )
+    both, subjects = _of(buckets, BOTH_ARMS, stage)
+    if both > MOST_IN_BOTH * subjects:
+        yield (
+            f"{both:,.0f} of {subjects:,.0f} subjects in {stage} were answered by both arms, and "
+            "nobody can tell which did it: see that every caller names the same subject"
+        )
+    if wrong := _of(buckets, LABEL_WRONG)[0]:
+        yield (
+            f"{wrong:,.0f} units have two labels, or one that is neither 0 nor 1: let `label.sql` "
+            "give one row per key, the newest"
+        )
+    if odd := _of(buckets, ARM_WRONG)[0]:
+        yield (
+            f"{odd:,.0f} answers of the candidate are logged as the stable release's: they were "
+            "left out; see which gateway wrote them"
+        )
+
+
+def _of(buckets: Sequence[Bucket], metric: str, stage: str = "") -> tuple[float, float]:
+    """Total and units of `metric`, in `stage` or in all."""
+    mine = [b for b in buckets if b.metric == metric and stage in ("", b.stage) and not b.slice]
+    return sum(b.total for b in mine), sum(b.n for b in mine)
 
 
 def settled(stored: Collection[Bucket], measured: Sequence[Bucket]) -> list[Bucket]:
@@ -93,7 +137,8 @@ def _same(old: Bucket, new: Bucket) -> bool:
     )
 
 
-def _bucket(row: Mapping[str, Any]) -> Bucket:
+def bucket_of(row: Mapping[str, Any]) -> Bucket:
+    """A row that `Counting` asked for."""
     return Bucket(
         stage=row["stage"], metric=row["metric"], arm=row["arm"], at=int(row["bucket"]),
         n=float(row["n"]), total=float(row["total"] or 0), squares=float(row["squares"] or 0),

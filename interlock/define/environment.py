@@ -179,8 +179,8 @@ class Environment(Definition):
     arms: int = Field(default=1, ge=1)
     hooks: tuple[Hook, ...] = ()
     series: tuple[Series, ...] = ()
-    alpha: float = 0.05
-    beta: float = 0.05
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    beta: float = Field(default=0.05, gt=0, lt=0.5)
     rollback_window: Duration = timedelta(days=7)
     signoffs_last: Duration = timedelta(days=90)
     emergency_role: Role = "emergency_approver"

@@ -8,7 +8,8 @@ guardrail) holds over the whole rollout.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from math import exp, log
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from interlock.rollout.strata import Key, Strata, strata
 
 Verdict = Literal["harm", "safe", "needs_data", "error"]
 
+_HOUR, _MISSED = 3600, 10
 _LARGEST = 700.0  # exp of more is not a float; evidence beyond is shown as this
 
 
@@ -85,7 +87,8 @@ def judge(
     """
     if not guardrails:
         raise Unusable("nothing to judge by", help="a rollout needs at least one guardrail")
-    paths = [_paths(one.at(stage), buckets, alpha, beta) for one in guardrails]
+    every = [_paths(one.at(stage), buckets, alpha, beta) for one in guardrails]
+    paths = [_heard(path, every, gate, stage) for path in every]
     combined = _combined(paths)
     harm = combined >= log(1 / alpha)
     rulings = tuple(_ruling(path, (alpha, beta), gate, stage, harm) for path in paths)
@@ -121,6 +124,46 @@ def _paths(guardrail: Guardrail, buckets: Sequence[Bucket], alpha: float, beta: 
     except Unusable as error:
         nothing = Strata((), {})
         return Paths(guardrail, nothing, np.zeros(0), np.zeros(0), error.message)
+
+
+def _heard(path: Paths, every: Sequence[Paths], gate: Gate | None, stage: str | None) -> Paths:
+    """`path`, in trouble when it is not counted any more while others of its kind are.
+
+    What was shown before it fell silent says nothing of the rest of the stage.
+    """
+    it = path.guardrail
+    if stage is None or it.form == "split" or it.slice or not it.asked(gate, stage):
+        return path
+    for other in every:
+        like = other.guardrail.form != "split" and other.guardrail.labels == it.labels
+        if like and not other.guardrail.slice and (last := _silent_since(path, other, stage)):
+            at = f"{datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC"
+            why = f"{it.metric} was last counted at {at}, {other.guardrail.metric} after that"
+            return replace(path, trouble=path.trouble or f"{why}: see what stopped")
+    return path
+
+
+def _silent_since(path: Paths, other: Paths, stage: str) -> int:
+    """When `path` was last heard, if `other` was for the last quarter of `stage` and more, in which
+    ten units or more of `path` should have come; else 0."""
+    own, there = _by_time(path, stage), _by_time(other, stage)
+    if not own or not there:
+        return 0
+    last = max(own)
+    # Its next bucket may not be over yet.
+    quiet = last + 2 * (path.guardrail.bucket_s or _HOUR)
+    after, all_ = sum(n for at, n in there.items() if at >= quiet), sum(there.values())
+    missed = after * sum(own.values()) / (all_ - after) if all_ > after else 0.0
+    return last if after >= all_ / 4 and missed >= _MISSED else 0
+
+
+def _by_time(path: Paths, stage: str) -> dict[int, float]:
+    """Units of the arm with fewer, where there are any."""
+    arms = [arm.n for arm in path.strata.arms.values()]
+    if not arms:
+        return {}
+    units = zip(path.strata.keys, np.minimum.reduce(arms), strict=True)
+    return {at: float(n) for (at, where), n in units if where == stage and n}
 
 
 def _split_broken(path: Paths, alpha: float) -> bool:

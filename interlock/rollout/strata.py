@@ -61,13 +61,14 @@ def _moments(
 def matured(
     guardrails: Sequence[Guardrail], buckets: Iterable[Bucket], now: float
 ) -> tuple[Bucket, ...]:
-    """Without cohorts whose labels may still be on their way (`now` in seconds since 1970).
+    """Without cohorts whose labels may still be on their way (`now` in seconds since 1970), and
+    without what is stamped later than now: a clock that is wrong has measured nothing yet.
 
     Labels come at a speed that depends on what they say. Judged too early, a cohort is
     a biased one, and under a ramp the bias differs between the arms.
     """
     horizon = {g.metric: g.maturity_s for g in guardrails if g.labels}
-    return tuple(b for b in buckets if b.at + horizon.get(b.metric, -np.inf) <= now)
+    return tuple(b for b in buckets if b.at + horizon.get(b.metric, 0.0) <= now)
 
 
 def widen(buckets: Iterable[Bucket], seconds: int) -> tuple[Bucket, ...]:
