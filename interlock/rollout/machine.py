@@ -40,7 +40,8 @@ class Facts:
     """The world around the rollout. Texts say what is wrong; empty means all is well.
 
     `hook` is what a system outside said when asked about the next move, which `ahead` names;
-    `unmirrored` says how much of a mirrored stage the candidate was never seen on, `series`
+    `unmirrored` says what was counted and cannot be judged by, as scores of a mirrored stage that
+    are not there, `series`
     what is monitored and speaks against going on.
     """
 
@@ -270,7 +271,7 @@ def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> s
         return f"{state.uncompared or 'prepared; nothing was routed before'}{by}"
     proven = judgement.verdict == "safe" and facts.labels_matured
     asked = facts.request
-    against = [*filter(None, (facts.series, facts.hook))]
+    against = [*filter(None, (facts.unmirrored, facts.series, facts.hook))]
     if asked and not (proven and not against):
         left = [*([] if proven else [_open_point(judgement)]), *against]
         return f"WAIVED by {asked.by}: {asked.reason} (open: {'; '.join(left)})"

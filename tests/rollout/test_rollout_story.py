@@ -94,6 +94,14 @@ def test_a_promotion_by_hand_is_written_down_as_waived() -> None:
     assert any("WAIVED by ada: accepted by ops" in line.sentence for line in story.state.history)
 
 
+def test_going_on_without_what_cannot_be_judged_is_written_down_too() -> None:
+    story = Story().when(unmirrored="9 units have two labels").tick().when_hours_pass(2)
+    story.then_it_is(State.SHADOW, HoldReason.NO_DATA)
+    story.when_someone_asks_to("promote", "they are of a test").tick().then_it_is(State.STEP)
+    said = story.state.history[-1].sentence
+    assert "WAIVED by ada: they are of a test (open: 9 units have two labels)" in said
+
+
 def test_nobody_can_promote_harm() -> None:
     story = Story().tick().when_someone_asks_to("promote", "trust me")
     story.when_requests_fail_at(0.3).when_hours_pass(3).then_it_is(State.ABORTED)
