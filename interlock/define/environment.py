@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Literal
 
@@ -83,11 +83,15 @@ Strategy = Literal["canary", "shadow", "ab", "blue_green"]
 
 
 class MixedDecision(Definition):
-    """A written exception: a service whose decision unit is coarser than the rollout's subject."""
+    """A written exception: a service whose decision unit is coarser than the rollout's subject.
+
+    It counts through the day `until` (UTC), and for good without one.
+    """
 
     service: Name
     reason: str = Field(min_length=10)
     by: str
+    until: date | None = None
 
 
 class OneByOne(Definition):

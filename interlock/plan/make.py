@@ -73,7 +73,8 @@ def make_plan(wanted: Side, stable: Side | None, where: Where) -> Plan:
     remarks = (*_unknown(wanted.facts, found), *_words(wanted, stable, found))
     ended, fading = deprecated(wanted.project, stable.project if stable else None, where.now)
     ended = (*ended, *untimely(wanted.project, wanted.facts, where.environment, where.now))
-    mixing, notes = decisions(wanted.project, environment, _services(reached, found))
+    services = _services(reached, found)
+    mixing, notes = decisions(wanted.project, environment, services, where.now.date())
     return Plan(
         project=wanted.project.name,
         environment=where.environment,

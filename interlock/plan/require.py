@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from interlock.define.definitions import Service
 from interlock.define.durations import format_duration
-from interlock.define.environment import Environment
+from interlock.define.environment import Environment, MixedDecision
 from interlock.define.project import Project
 from interlock.define.refs import Ref
 from interlock.impact.difference import Difference
@@ -135,11 +135,12 @@ def _name(ref: Ref) -> str:
 
 
 def decisions(
-    project: Project, environment: Environment, touched: Iterable[Ref]
+    project: Project, environment: Environment, touched: Iterable[Ref], today: date
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Objections and notes about services that would mix two releases in one decision."""
     notes = []
-    allowed = {mixed.service: mixed for mixed in environment.mixed_decisions}
+    written = {mixed.service: mixed for mixed in environment.mixed_decisions}
+    allowed = {name: one for name, one in written.items() if not _lapsed(one, today)}
     touched = tuple(touched)
     objections = [*_divided(project, environment, touched, allowed)]
     subject = ", ".join(environment.subject)
@@ -153,15 +154,35 @@ def decisions(
         said = f"service:{service.service} decides per ({unit}), coarser than subject ({subject})"
         mixed = allowed.get(service.service)
         if mixed is None:
-            better = ", ".join(_common(coarse)) or unit
+            old = written.get(service.service)
             objections.append(
-                f"{said}: one decision would mix two releases; make the subject ({better}), or "
-                f"write down why under mixed_decisions"
+                f"{said}: one decision would mix two releases; {_way_out(coarse)}, or "
+                + (
+                    "write down why under mixed_decisions"
+                    if old is None
+                    else f"renew what {old.by} allowed until {old.until} under mixed_decisions"
+                )
             )
         else:
             cost = f"mixed for at least {format_duration(ramp)} of ramp"
-            notes.append(f"{said}: {cost}, allowed by {mixed.by}: {mixed.reason.strip()}")
+            ends = f" until {mixed.until}" if mixed.until else ""
+            notes.append(f"{said}: {cost}, allowed by {mixed.by}{ends}: {mixed.reason.strip()}")
     return tuple(objections), tuple(notes)
+
+
+def _lapsed(mixed: MixedDecision, today: date) -> bool:
+    return mixed.until is not None and today > mixed.until
+
+
+def _way_out(coarse: Sequence[Service]) -> str:
+    """What would mix no decision of any of them."""
+    if common := ", ".join(_common(coarse)):
+        return f"make the subject ({common})"
+    names = " and ".join(service.service for service in coarse)
+    return (
+        f"no column is common to what {names} decide on, so nothing divides them all: walk "
+        "`shadow` or `blue_green`"
+    )
 
 
 def _divided(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -243,6 +243,35 @@ def test_a_written_exception_becomes_a_note_with_its_cost() -> None:
     note, rules = plan.notes
     assert rules.startswith("environments decide about changes")
     assert "mixed for at least 2d of ramp, allowed by cy: judged on mirrored scores only" in note
+
+
+def test_an_exception_counts_through_its_last_day() -> None:
+    def said(until: date) -> tuple[str, ...]:
+        why = "judged on mirrored scores only"
+        mixed = MixedDecision(service="desk", reason=why, by="cy", until=until)
+        prod = PROD.model_copy(update={"mixed_decisions": (mixed,)})
+        plan = planned(BY_DAY, environments={"prod": prod})
+        return plan.objections or plan.notes[:1]
+
+    today = WHERE.now.date()
+    assert f"allowed by cy until {today}" in said(today)[0]
+    (over,) = said(today - timedelta(days=1))
+    assert "would mix two releases; make the subject (customer), or renew what cy " in over
+    assert f"allowed until {today - timedelta(days=1)} under mixed_decisions" in over
+
+
+def test_three_services_with_nothing_in_common_are_refused_with_what_is_left() -> None:
+    """By a row each, by (customer, day) and by amount: no subject suits the last two."""
+    by_amount = DESK.model_copy(update={"service": "money", "decision_unit": ("amount",)})
+    by_day = DESK.model_copy(update={"service": "day", "decision_unit": ("customer", "day")})
+    objections = planned(DESK, by_day, by_amount).objections
+    assert len(objections) == 2, "whoever decides by the row is not mixed"
+    for objection in objections:
+        assert "no column is common to what day and money decide on" in objection
+        assert "walk `shadow` or `blue_green`, or write down why" in objection
+    assert common_unit(shop(DESK, by_day, by_amount), PROD) == ()
+    common = planned(DESK, by_day, BY_DAY).objections
+    assert all("make the subject (customer), or write down why" in one for one in common)
 
 
 def test_who_accepts_that_names_move_one_by_one_is_named_in_the_plan() -> None:
