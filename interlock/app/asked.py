@@ -134,7 +134,7 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
                 "score": score, "reason": reason, "stale": stale, "oldest_s": oldest,
                 "fallbacks": fallbacks, "error": error, "inputs": inputs,
             }  # fmt: skip
-            if keys and sampled(key):
+            if trace.sampled or (keys and sampled(key)):
                 one["asked"] = {name: column[row] for name, column in columns.items()}
             rows.append(one)
     return rows

@@ -24,6 +24,7 @@ from interlock.features.compile import Built, column_names, point_in_time_sql
 from interlock.features.dialect import dialect_of
 from interlock.features.join import Join
 from interlock.ports import Json
+from interlock.serve.request import sampled
 from interlock.serve.spec import FeatureInput, ModelSpec, ServingSpec
 from interlock.watch.consistency import Consistency, Number, compared, ordered
 
@@ -111,7 +112,8 @@ def _by_release(workspace: Workspace, asked: Asked) -> dict[tuple[str, str], lis
     groups: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for row in workspace.predictions.read({})[0]:
         late = asked.since is None or datetime.fromisoformat(row["at"]) >= asked.since
-        if row.get("asked") and late:
+        # Who flags a journey as sampled has its columns kept too: those are no fair sample.
+        if row.get("asked") and sampled(row["key"]) and late:
             groups[row["model"], row["release"]].append(row)
     return {key: rows[-asked.sample :] for key, rows in groups.items()}
 

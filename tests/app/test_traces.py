@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import app_world as world
+import pyarrow.compute as pc
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -234,6 +235,27 @@ def test_what_cannot_be_found_or_looked_up_is_said(played: Workspace) -> None:
     assert (found.same, found.compared, found.exit_code) == (True, 0, 2)
     assert "no row of wh.spine" in found.why
     assert trace(played, row["id"]).why == found.why
+
+
+def test_a_key_under_which_something_else_was_sent_is_not_taken_for_what_was_sent(
+    played: Workspace,
+) -> None:
+    due = rows_due(played, days=1).slice(0, 40)
+    at = due.schema.get_field_index("distance")
+    due = due.set_column(at, "distance", pc.add(due["distance"], 1000))
+    asked_for(played, due)
+    row = next(row for row in reversed(logged(played)) if "asked" not in row)
+    found = trace(played, row["id"])
+    assert found.why.startswith("what was sent was not kept, and is not the row of wh.spine")
+    assert "distance is " in found.why
+    assert not found.of("lookup")
+    assert reproduce(played, row["id"]).exit_code == 2
+
+    asked_for(played, due.slice(0, 3), {"traceparent": CAME})
+    closely = logged(played)[-1]
+    sent = dict(zip(*(due[name].to_pylist() for name in ("flight_id", "distance")), strict=True))
+    assert closely["asked"]["distance"] == sent[closely["key"]]
+    assert not trace(played, closely["id"]).why
 
 
 def test_the_commands_show_it(stages: Mapping[str, Path], tmp_path: Path) -> None:
