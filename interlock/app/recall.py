@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from interlock.features.masking import REDACTED
 from interlock.ports import Json, OnlineRow
 from interlock.serve.answer import Resolved, resolve
 from interlock.serve.assemble import Assembler
-from interlock.serve.spec import FeatureInput, Lookup, RequestInput
+from interlock.serve.spec import FeatureInput, Lookup, ModelSpec, RequestInput
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,12 @@ def recall(workspace: Workspace, prediction: Prediction) -> Recalled:
     if sent is None:
         return Recalled(version, why=why)
     at = prediction.at
-    met = tuple(_met(builder, lookup, sent, at) for lookup in model.lookups)
     request = {i.name: [sent.get(i.name)] for i in model.inputs if isinstance(i, RequestInput)}
+    if prediction.sent is None and (others := _others(model, prediction, request)):
+        spine = builder.project.models[prediction.model].spine
+        why = f"the row of {spine} for this key has another {', '.join(others)} than was sent"
+        return Recalled(version, why=f"{why}, and that was not kept")
+    met = tuple(_met(builder, lookup, sent, at) for lookup in model.lookups)
     assembler = Assembler(model)
     rows = [[one.row] for one in met]
     matrix = assembler.of_rows(request, rows, [at.timestamp()]).matrix
@@ -85,6 +89,18 @@ def recall(workspace: Workspace, prediction: Prediction) -> Recalled:
         return Recalled(version, why=f"{why}: {'; '.join(other)}")
     inputs = {one.name: now for one, now, _ in pairs if isinstance(one, FeatureInput)}
     return Recalled(version, met, inputs)
+
+
+def _others(
+    model: ModelSpec, prediction: Prediction, request: Mapping[str, list[Any]]
+) -> Sequence[str]:
+    """Inputs that came with the request, and have other values in the log than in `request`."""
+    nothing: list[list[OnlineRow | None]] = [[None] for _ in model.lookups]
+    made = Assembler(model).of_rows(request, nothing, [prediction.at.timestamp()]).matrix
+    pairs = zip(model.inputs, plain(made[0].tolist()), prediction.inputs, strict=False)
+    return [
+        one.name for one, mine, logged in pairs if isinstance(one, RequestInput) and mine != logged
+    ]
 
 
 def _sent(

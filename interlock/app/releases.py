@@ -17,6 +17,7 @@ from types import MappingProxyType
 import orjson
 
 from interlock.adapters import lightgbm, onnx, xgboost
+from interlock.app.wary import Wary
 from interlock.client.elapsed import elapsed
 from interlock.define.refs import Ref
 from interlock.define.release import Route
@@ -310,7 +311,7 @@ class Releases:
             if isinstance(error, InterlockError):
                 raise
             raise Corrupt(f"release {digest[:12]} cannot be loaded: {error!r}") from error
-        return found
+        return replace(found, scorers={name: Wary(one) for name, one in found.scorers.items()})
 
     def _spec(self, digest: str) -> ServingSpec:
         entry = self._record.get(Ref("serving", digest))

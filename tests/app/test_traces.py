@@ -235,6 +235,15 @@ def test_what_cannot_be_found_or_looked_up_is_said(played: Workspace) -> None:
     assert (found.same, found.compared, found.exit_code) == (True, 0, 2)
     assert "no row of wh.spine" in found.why
     assert trace(played, row["id"]).why == found.why
+    other = next(r for r in logged(played) if "asked" not in r and r["key"] != row["key"])
+    played.warehouse.execute(
+        f"UPDATE {spine} SET distance = distance + 1, carrier = '??' "
+        f"WHERE flight_id = {other['key']}"
+    )
+    found = reproduce(played, other["id"])
+    assert (found.same, found.compared, found.exit_code) == (True, 0, 2)
+    assert "another distance, carrier than was sent" in found.why
+    assert trace(played, other["id"]).of("lookup") == ()
 
 
 def test_a_key_under_which_something_else_was_sent_is_not_taken_for_what_was_sent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import anyio
 import httpx
 import numpy as np
 import onnx
+import orjson
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
@@ -20,10 +22,14 @@ from sklearn.linear_model import LogisticRegression
 
 from interlock.adapters.onnx import OnnxScorer, load
 from interlock.adapters.trainer import SubprocessTrainer
+from interlock.app import wary
+from interlock.app.asked import Answered
 from interlock.app.releases import ALLOWED, load_model
+from interlock.app.wary import Wary
 from interlock.define.refs import Ref
 from interlock.errors import Corrupt, Unavailable, Unusable
 from interlock.serve.spec import RequestInput, ServingSpec
+from interlock.web import oip
 from interlock.web.gateway import gateway_app
 
 DOUBLE, FLOAT = TensorProto.DOUBLE, TensorProto.FLOAT
@@ -197,6 +203,45 @@ def test_a_row_that_would_never_end_is_an_error_of_that_row(trained: Any) -> Non
     with pytest.raises(Unavailable, match=r"longer than 0\.3 s"):
         scorer.score(np.full((1, 5), 14.0))
     assert scorer.score(calm).tolist() == [3.0]
+
+
+class Counted(OnnxScorer):
+    """How often a run was begun."""
+
+    runs = 0
+
+    def score(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        self.runs += 1
+        return super().score(matrix)
+
+
+def test_rows_that_would_never_end_do_not_end_the_gateway_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wary, "REST", 0.5)
+    made = world(tmp_path)
+    made.gateway.replay_clock = False
+    made.route()
+    inside = Counted(endless(), patience=0.3)
+    scorers: Any = made.gateway.live().stable.scorers
+    assert type(scorers["late"]) is Wary  # so it is with every model
+    scorers["late"] = Wary(inside)
+
+    sent = orjson.dumps({"inputs": body([1], distance=[500.0])["inputs"]})
+    ask = oip.parse(oip.Door("late"), sent).ask
+    found = made.gateway.answers([ask] * 12)
+    assert [one.column("reasons")[0] for one in found if isinstance(one, Answered)] == (
+        ["error"] * 12
+    )
+    assert inside.runs == wary.MOST
+    assert "it rests" in made.gateway.answer(ask).column("errors")[0]
+    assert inside.runs == wary.MOST
+    time.sleep(wary.REST)
+    assert "it rests" not in made.gateway.answer(ask).column("errors")[0]
+    assert inside.runs == wary.MOST + 1  # and it rests again
+    time.sleep(wary.REST)
+    assert scorers["late"].score(np.array([[1.0, 2.0, 0.0, 0.0, 0.0]])).tolist() == [3.0]
+    made.gateway.stop()
 
 
 def test_an_operator_nobody_knows_is_refused() -> None:
