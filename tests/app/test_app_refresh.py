@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import refresh_world as world
-from app_world import command
+from app_world import command, copied
 
 from interlock.app.feed import Feeder
 from interlock.app.leases import leased
@@ -58,11 +58,25 @@ def shop() -> world.Shop:
     return world.Shop(seed=5)
 
 
-@pytest.fixture
-def tills(tmp_path: Path, shop: world.Shop) -> Iterator[Workspace]:
-    """A project that runs, and has been refreshed once."""
-    with world.opened(world.shop_project(tmp_path / "tills", shop)) as workspace:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of `shop` that runs, its engines closed. Copy it before you write."""
+    return world.shop_project(tmp_path_factory.mktemp("built") / "tills", world.Shop(seed=5))
+
+
+@pytest.fixture(scope="module")
+def refreshed(built: Path) -> Path:
+    """The same, refreshed once."""
+    folder = copied(built, built.parent / "refreshed")
+    with world.opened(folder) as workspace:
         refresh(workspace)
+    return folder
+
+
+@pytest.fixture
+def tills(tmp_path: Path, refreshed: Path) -> Iterator[Workspace]:
+    """A project that runs, and has been refreshed once."""
+    with world.opened(copied(refreshed, tmp_path / "tills")) as workspace:
         yield workspace
 
 
@@ -310,8 +324,8 @@ def test_one_file_of_two(tills: Workspace, shop: world.Shop) -> None:
     same_as_rebuilt(tills)
 
 
-def test_the_command(tmp_path: Path, shop: world.Shop) -> None:
-    folder = world.shop_project(tmp_path, shop)
+def test_the_command(tmp_path: Path, built: Path, shop: world.Shop) -> None:
+    folder = copied(built, tmp_path / "tills")
     assert command(folder, "refresh").code == 0
     shop.sales.append(world.sale(shop.rng, 900, 61))
     shop.write(folder)
@@ -325,9 +339,11 @@ def test_the_command(tmp_path: Path, shop: world.Shop) -> None:
 
 
 # R-B1
-def test_training_rows_are_joined_again_after_a_refresh(tmp_path: Path, shop: world.Shop) -> None:
+def test_training_rows_are_joined_again_after_a_refresh(
+    tmp_path: Path, built: Path, shop: world.Shop
+) -> None:
     """Their name is what they are made of: rows of yesterday's data must not have today's name."""
-    folder = world.shop_project(tmp_path, shop)
+    folder = copied(built, tmp_path / "tills")
     with world.opened(folder) as workspace:
         view = Ref("view", "plain", 1)
         table = physical("plain@1", workspace.facts.fingerprint(view))
@@ -418,11 +434,9 @@ def killed_after(folder: Path, seconds: float) -> bool:
 
 # R-A13
 def test_killed_at_any_moment_it_repeats_and_loses_nothing(
-    tmp_path: Path, shop: world.Shop
+    tmp_path: Path, refreshed: Path, shop: world.Shop
 ) -> None:
-    folder, rng = world.shop_project(tmp_path, shop), random.Random(3)
-    with world.opened(folder) as workspace:
-        refresh(workspace)
+    folder, rng = copied(refreshed, tmp_path / "tills"), random.Random(3)
     kills = 0
     while kills < 10:
         for _ in range(3):
