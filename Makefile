@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 
+# Tests and the demo start hundreds of processes: where nothing compiled may be kept, each of
+# them would compile all of this project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check spark lint types rooms docs bench sim clean
 setup: $(STAMP)
 
