@@ -12,6 +12,8 @@ ON_SPARK = (
     "tests/app/test_app_engines.py",
     "tests/features/test_point_in_time.py",
 )
+# They begin where the same three candidates stand, which takes longer to make than to test.
+EXPERIMENT = ("tests/app/test_experiment.py", "tests/app/test_inside_experiment.py")
 # Begun before all others, so that nobody has long to do when the others are done.
 LONG = (*ON_SPARK, "tests/chaos/test_kill.py")
 _PLACES = {file: place for place, file in enumerate(LONG)}
@@ -24,6 +26,8 @@ def place_of(nodeid: str) -> int:
 
 def piece_of(nodeid: str) -> str:
     """The tests with the same answer are run by one process."""
+    if _file(nodeid) in EXPERIMENT:
+        return "experiment"
     return "spark" if _file(nodeid) in ON_SPARK else _file(nodeid)
 
 

@@ -57,6 +57,43 @@ def blocking(found: Standing) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c for c in failed if c in needed and c not in waived))
 
 
+def next_of(found: Standing, change: Change) -> str:
+    """What moves this change on: a command, or what has to happen first."""
+    stuck = blocking(found)
+    match change.state:
+        case "EVIDENCE" if stopped := change.details.get("stopped"):
+            return f"mend what {stopped[0]} found or waive it, then interlock prove {change.id}"
+        case "DRAFT" | "PLANNED" | "EVIDENCE":
+            return "interlock propose, again: gathering its evidence did not end"
+        case "DEFERRED":
+            return f"interlock replan {change.id}, when what it waits for is through"
+        case "REVIEW" if stuck:
+            return f"mend what {stuck[0]} found and propose again, or `interlock waive` it"
+        case "REVIEW":
+            return f"interlock approve {change.id} --by NAME --role ROLE --team TEAM"
+        case "APPROVED" | "SCHEDULED":
+            return f"interlock apply {change.id} --by NAME"
+        case _ if help := _held(change):
+            return help
+        case "PREPARING" | "SHADOW" | "STEP" | "SOAKING" | "ABORTING" | "REVERTING":
+            return "interlock tick"
+        case "COMMITTED":
+            return f"nothing; while its rollback window lasts: interlock rollback {change.id}"
+        case _:
+            return "nothing: it has ended"
+
+
+def _held(change: Change) -> str:
+    from interlock.rollout.help import help_of
+    from interlock.rollout.state import HoldReason
+
+    rollout = change.details.get("rollout")
+    if rollout is None or not change.open:
+        return ""
+    hold = rollout["hold"] and HoldReason(rollout["hold"])
+    return help_of(change.id, hold, rollout["said"])
+
+
 def status_json(found: Standing) -> Json:
     """All that `status` knows; a list of changes is brief, one change is whole."""
     body: Json = {"environment": found.environment, "route": found.route.to_json()}
@@ -76,6 +113,7 @@ def status_json(found: Standing) -> Json:
         "blocking": list(blocking(found)),
         "judgement": found.judgement,
         "objections": list(found.objections),
+        "next": next_of(found, found.change),
         "layers": [one.to_json() for one in found.layers],
         **({"beside": list(found.beside)} if found.beside else {}),
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from interlock.define.durations import format_duration
 from interlock.define.release import said_of
 from interlock.errors import Refused
+from interlock.rollout.help import help_of
 from interlock.rollout.metrics import Guardrail
 from interlock.rollout.planner import to_go
 from interlock.rollout.state import RolloutState, State
@@ -53,13 +54,19 @@ class Gauge:
 
 @dataclass(frozen=True)
 class Frame:
-    """One look. `share` is what the Route says now; `ended` when nothing moves any more."""
+    """One look. `share` is what the Route says now; `ended` when nothing moves any more.
+
+    `help` is what a person can do while it stands still, `beside` who runs beside it, with the
+    state of each.
+    """
 
     change: str
     title: str
     state: str
     hold: str
     said: str
+    help: str
+    beside: tuple[str, ...]
     share: float
     epoch: int
     steps: tuple[Step, ...]
@@ -90,6 +97,8 @@ def frame(found: Standing) -> Frame:
         state=change.state,
         hold=state.hold.value if state and state.hold else "",
         said=change.said,
+        help=help_of(change.id, state.hold, state.said) if state and change.open else "",
+        beside=found.beside,
         share=float(route.stable == change.release) if share is None else share,
         epoch=route.epoch,
         steps=tuple(_steps(state)) if state else (),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from interlock.app.answers import blocking
+from interlock.app.answers import next_of
 from interlock.change.change import Change
 from interlock.cli.page import (
     bullets,
@@ -162,7 +162,7 @@ def _one(found: Standing, change: Change) -> Iterator[RenderableType]:
     if found.objections:
         yield heading("still open")
         yield bullets(found.objections)
-    yield f"\nnext: {_next(found, change)}"
+    yield f"\nnext: {next_of(found, change)}"
 
 
 def _layer(one: LayerStanding) -> tuple[str, ...]:
@@ -241,30 +241,6 @@ def _signatures(change: Change) -> Iterator[str]:
         why = f": {signoff.reason}" if signoff.reason else ""
         yield f"{signoff.decision} by {signoff.person}, {signoff.role} of {signoff.team}{why}{void}"
     yield from map(str, change.waivers)
-
-
-def _next(found: Standing, change: Change) -> str:
-    """The command that moves this change on."""
-    stuck = blocking(found)
-    match change.state:
-        case "EVIDENCE" if stopped := change.details.get("stopped"):
-            return f"mend what {stopped[0]} found or waive it, then interlock prove {change.id}"
-        case "DRAFT" | "PLANNED" | "EVIDENCE":
-            return "interlock propose, again: gathering its evidence did not end"
-        case "DEFERRED":
-            return f"interlock replan {change.id}, when what it waits for is through"
-        case "REVIEW" if stuck:
-            return f"mend what {stuck[0]} found and propose again, or `interlock waive` it"
-        case "REVIEW":
-            return f"interlock approve {change.id} --by NAME --role ROLE --team TEAM"
-        case "APPROVED" | "SCHEDULED":
-            return f"interlock apply {change.id} --by NAME"
-        case "PREPARING" | "SHADOW" | "STEP" | "SOAKING" | "ABORTING" | "REVERTING":
-            return "interlock tick"
-        case "COMMITTED":
-            return f"nothing; while its rollback window lasts: interlock rollback {change.id}"
-        case _:
-            return "nothing: it has ended"
 
 
 # --- one piece of evidence, the audit -----------------------------------------------

@@ -113,6 +113,8 @@ def _parts(one: Frame) -> Iterator[RenderableType]:
             ("state", f"{one.state}{held}"),
             ("shown to", f"{one.share:.0%} of subjects (epoch {one.epoch})"),
             ("said", one.said),
+            ("next", one.help),
+            ("runs beside", ", ".join(one.beside)),
         )
     )
     if one.steps:

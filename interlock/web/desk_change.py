@@ -176,7 +176,8 @@ def _onward(change: Change) -> str:
 
 def _no_promotion(change: Change, judgement: Mapping[str, Any] | None) -> str:
     if change.state == "PREPARING":
-        return "its versions are still being built"
+        hooked = rollout_of(change).get("hold") == "hook"
+        return "" if hooked else "its versions are still being built"
     if _held(change):
         return ""  # promoting is also how a hold is ended
     if judgement is None or judgement["measured"] <= 0:

@@ -32,7 +32,8 @@ from interlock.define.durations import parse_duration
 from interlock.define.environment import Owner
 from interlock.define.project import Project
 from interlock.define.refs import Ref
-from interlock.rollout.state import READY
+from interlock.rollout.help import PROMOTED, help_of
+from interlock.rollout.state import READY, HoldReason
 from interlock.web.desk_ledger import Ledger
 from interlock.web.desk_moves import state_label
 from interlock.web.views import LayerRow, SignOffRow
@@ -270,10 +271,15 @@ def _under_way(change: Change, judgement: Mapping[str, Any] | None) -> str:
     asked = change.details.get("request")
     rollout = change.details.get("rollout") or {}
     said: str = rollout.get("said") or change.said
+    hold = HoldReason(rollout["hold"]) if rollout.get("hold") else None
+    held = help_of(change.id, hold, said)
     if change.under_way and said.startswith(READY):
-        return said
-    if asked and change.under_way and asked["kind"] in ("promote", "choose"):
+        return f"{said}; {held}"
+    promoted = asked and change.under_way and asked["kind"] in ("promote", "choose")
+    if asked and promoted and (hold is None or hold in PROMOTED):
         return f"the next look of the controller goes on, at the word of {asked['by']}"
+    if held:
+        return held
     if change.state == "PREPARING":
         return said or "the controller builds the new versions beside the old"
     history = rollout.get("history", ())

@@ -16,8 +16,10 @@ from experiment_world import copy, held_places, onward, states
 from listener import Answer, Heard, Listener, Said, listening
 
 from interlock.app import decide
+from interlock.app.answers import next_of
 from interlock.app.audit import audit
-from interlock.app.changes import all_changes
+from interlock.app.changes import all_changes, describe
+from interlock.app.live import frame
 from interlock.app.propose import propose
 from interlock.app.tick import tick
 from interlock.app.versions import stored
@@ -25,6 +27,7 @@ from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
 from interlock.errors import Conflict, Refused
 from interlock.rollout.state import HoldReason
+from interlock.web.desk import RecordDesk
 
 SEED, HARMS, LONGER = three.EVERY
 MARGIN = ("services/rebooking.yaml", "  margin: 0.05", "  margin: 0.06")
@@ -58,6 +61,20 @@ def holds(workspace: Workspace) -> list[HoldReason | None]:
 
 def said(workspace: Workspace, id: str) -> str:
     return world.current(workspace, id).said
+
+
+def advice(workspace: Workspace, id: str) -> str:
+    """What a person is told to do next: the same by `status`, by `--watch` and on the page."""
+    found = describe(workspace, id)
+    page = RecordDesk(workspace).change(id)
+    assert page is not None
+    assert found.change is not None
+    said = next_of(found, found.change)
+    assert page.next.endswith(said)
+    watched = frame(found)
+    assert watched.help == said
+    assert len(watched.beside) == 2
+    return said
 
 
 def booked(workspace: Workspace) -> list[str]:
@@ -118,6 +135,8 @@ def test_where_a_hook_has_something_against_one_the_others_wait_and_say_for_whom
         for id in (SEED, LONGER):
             assert said(signed, id).startswith(f"ready; waits for {HARMS}: the hook ${{GATE_URL}}")
             assert why in said(signed, id)
+            assert advice(signed, id).startswith("nothing is open here: see those it waits for")
+        assert f"interlock promote {HARMS} lets it past" in advice(signed, HARMS)
         assert signed.route().candidates == ()
     gate.answer = lambda _: Said()
     tick(signed)
@@ -155,6 +174,7 @@ def test_held_by_a_person_one_holds_all_and_all_go_on_when_the_last_is_let_go(
         decide.hold(divided, id, by="bo", reason="somebody looks at it")
     tick(divided)
     assert [hold for hold in holds(divided) if hold] == [HoldReason.MANUAL] * 2
+    assert f"interlock hold {SEED} --resume" in advice(divided, SEED)
     for id in left:
         assert states(divided)[::2] == ["STEP"] * 2
         decide.hold(divided, id, by="bo", reason="", resume=True)
@@ -291,6 +311,7 @@ def test_a_freeze_stops_all_of_them_and_none_on_its_way_back(divided: Workspace)
     onward(divided)
     assert states(divided) == ["STEP", "ABORTED", "STEP"]
     assert holds(divided)[::2] == [HoldReason.FREEZE] * 2
+    assert f"interlock rollback {LONGER} works at any time" in advice(divided, LONGER)
     assert "frozen by stocktaking until 09 Mar 2013 00:00 UTC" in said(divided, LONGER)
     back(divided, SEED)
     assert held_places(divided) == [None, None, LONGER]
@@ -309,6 +330,7 @@ def test_a_signature_that_is_taken_back_holds_all_until_somebody_signs_again(
     onward(two)
     assert holds(two)[::2] == [None, HoldReason.APPROVAL_EXPIRED]
     assert said(two, SEED).startswith(f"ready to leave ab; waits for {LONGER}: waiting for ")
+    assert f"signs again (interlock approve {LONGER})" in advice(two, LONGER)
     decide.sign(two, LONGER, **desk)
     onward(two)
     assert sorted(states(two)) == ["ABORTED", "SOAKING", "UNCHOSEN"]
@@ -340,6 +362,7 @@ def test_while_the_release_to_go_back_to_is_broken_none_goes_forward_and_each_ma
     assert holds(two) == [HoldReason.FALLBACK_UNHEALTHY] * 3
     assert "there is no healthy way back" in said(two, SEED)
     assert "the release returned to is not healthy" in said(two, HARMS)
+    assert "bring back what is missing" in advice(two, HARMS)
     back(two, SEED, LONGER)
     assert two.route().candidates == ()
     tick(two)

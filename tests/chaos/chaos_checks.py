@@ -29,7 +29,7 @@ from interlock.app.workspace import Workspace
 from interlock.define.refs import Ref
 from interlock.define.release import Route
 from interlock.ports import Bucket
-from interlock.rollout.cohort import arm
+from interlock.rollout.cohort import seen as shown
 from interlock.rollout.state import RolloutState
 from interlock.serve.spec import ModelSpec, ServingSpec
 
@@ -38,7 +38,10 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Aftermath:
-    """The project after the last kill, read by nobody else any more."""
+    """The project after the last kill, read by nobody else any more.
+
+    `change` is the one that is asked about, of those that ran.
+    """
 
     folder: Path
     change: str
@@ -68,10 +71,10 @@ class Aftermath:
 
     @cached_property
     def mirrored(self) -> set[str]:
-        """The answers that the other release was asked for too."""
-        rows = self._lines("mirrored")
-        found = {row["id"] for row in rows}
-        assert len(found) == len(rows), "an answer was mirrored twice"
+        """The answers that another release was asked for too."""
+        rows = [(row["id"], row["release"]) for row in self._lines("mirrored")]
+        assert len(set(rows)) == len(rows), "an answer was mirrored twice by one release"
+        found = {id for id, _ in rows}
         assert found <= {row["id"] for row in self.log}, "mirrored before it was logged"
         return found
 
@@ -108,7 +111,15 @@ def every_answer_is_of_one_release(after: Aftermath, crowd: Crowd) -> None:
         views = [lookup.view for lookup in spec.lookups]
         assert list(told.versions[told.release]["features"]) == views, told
         route = after.routes[told.epoch]
-        assert told.release in (route.stable, route.candidate), told
+        assert told.release in route.releases or _carried(after, told), told
+
+
+def _carried(after: Aftermath, told: Told) -> bool:
+    """Begun under an earlier Route by a release that was not chosen then: ended by it too."""
+    if told.header is None or told.release in after.routes[told.epoch].blocked:
+        return False
+    release, _, epoch = told.header.partition(";e=")
+    return release == told.release and release in after.routes[int(epoch)].releases
 
 
 def services_agree(after: Aftermath, crowd: Crowd) -> Counter[str]:
@@ -152,7 +163,7 @@ def one_question_one_release(after: Aftermath, asked: Travellers) -> Counter[str
             assert (row["release"], row["subject"], row["service"]) == (
                 release, one.subject, service,
             )  # fmt: skip
-        seen["candidate" if one.release == route.candidate else "stable"] += 1
+        seen["stable" if one.release == route.stable else "candidate"] += 1
         seen["again"] += one.release != cohort
     return seen
 
@@ -166,7 +177,7 @@ def answers_after_the_end(after: Aftermath, asked: Travellers, release: str) -> 
 
 
 def _cohort(route: Route, subject: str) -> str | None:
-    return route.candidate if arm(route, subject) == "candidate" else route.stable
+    return shown(route, subject)[1]
 
 
 def cohorts_follow_the_route(after: Aftermath, crowd: Crowd) -> Counter[str]:
@@ -177,7 +188,7 @@ def cohorts_follow_the_route(after: Aftermath, crowd: Crowd) -> Counter[str]:
     for subject, release, epoch in [*asked, *flags]:
         route = after.routes[epoch]
         assert release == _cohort(route, subject), (subject, release, epoch, route)
-        seen[f"{route.stage}:{arm(route, subject)}"] += 1
+        seen[f"{route.stage}:{shown(route, subject)[0]}"] += 1
     return seen
 
 
@@ -228,14 +239,23 @@ def features_come_from_their_release(after: Aftermath, lifted: str) -> None:
 # --- how the rollout went -----------------------------------------------------------------
 
 
-def routes_have_no_gap(after: Aftermath) -> None:
-    """Epochs count on by one and are what the Route says of itself; weights only ever rise."""
+def routes_have_no_gap(after: Aftermath, changes: Sequence[str]) -> None:
+    """Epochs count on by one and are what the Route says of itself; weights only ever rise.
+
+    Each move of the Route is one of the rollout of `changes`, made once.
+    """
     assert list(after.routes) == list(range(1, len(after.routes) + 1))
     assert all(route.epoch == epoch for epoch, route in after.routes.items())
-    mine = [route for route in after.routes.values() if route.change == after.change]
-    assert all(one.weight <= two.weight for one, two in pairwise(mine)), mine
-    # Each move of the Route is one of the rollout, made once.
-    assert [route.stage for route in mine] == stages_entered(after)
+    ours = [route for route in after.routes.values() if route.change in changes]
+    assert all(one.weight <= two.weight for one, two in pairwise(ours)), ours
+    mine = [route.stage for route in ours if route.share_of(after.change) is not None]
+    assert list(dict.fromkeys(mine)) == stages_entered(after)
+    assert len(ours) - len(set(mine)) == len(changes) - 1 - unchosen(after, changes)
+
+
+def unchosen(after: Aftermath, changes: Sequence[str]) -> int:
+    """How many ended because another of `changes` went on."""
+    return sum(held(after.workspace.record, id).change.state == "UNCHOSEN" for id in changes)
 
 
 def stages_entered(after: Aftermath) -> list[str]:
@@ -295,12 +315,18 @@ def buckets_are_those_of_the_log(after: Aftermath) -> None:
         np.testing.assert_allclose(counts, again[place], rtol=1e-9, atol=1e-9, err_msg=str(place))
     counted = workspace.warehouse.query(f"SELECT id FROM {LOG}").column("id").to_pylist()
     ids = set(counted)
-    rows = [row for row in after.log if row["id"] in ids and row["change"] == after.change]
+    mine = {after.change, after.rollout.experiment}
+    rows = [
+        row
+        for row in after.log
+        if row["id"] in ids and row["change"] in mine
+        if row["arm"] == "stable" or row["release"] == change.release
+    ]
     scored = workspace.warehouse.query(f"SELECT id FROM {MIRRORED}").column("id").to_pylist()
-    mine = _units(rows, after.mirrored & set(scored))
+    units = _units(rows, after.mirrored & set(scored))
     found = {p: int(c[0]) for p, c in kept.items() if p[1] == "units"}
-    assert found == mine, {p: (found.get(p), mine.get(p)) for p in {*found, *mine}
-                           if found.get(p) != mine.get(p)}  # fmt: skip
+    assert found == units, {p: (found.get(p), units.get(p)) for p in {*found, *units}
+                            if found.get(p) != units.get(p)}  # fmt: skip
 
 
 def _units(rows: Sequence[Row], mirrors: Set[str]) -> Counter[tuple[str, str, str, int]]:

@@ -120,11 +120,13 @@ def services(folder: Path, ports: Sequence[int], gateways: Sequence[int]) -> lis
     return found
 
 
-def controller(folder: Path, port: int, change: str, last_day: str, hours: int) -> Killable:
+def controller(
+    folder: Path, port: int, changes: Sequence[str], last_day: str, hours: int
+) -> Killable:
     """Traffic and the reconcile loop."""
     url = f"http://127.0.0.1:{port}"
-    command = (sys.executable, str(CONTROLLER), str(folder), url, change, last_day, str(hours))
-    return Killable(command, folder / "controller.out")
+    told = (str(folder), url, ",".join(changes), last_day, str(hours))
+    return Killable((sys.executable, str(CONTROLLER), *told), folder / "controller.out")
 
 
 def command(folder: Path, *words: str) -> Killable:

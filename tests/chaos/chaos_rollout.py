@@ -26,16 +26,15 @@ from chaos_processes import (
     wait_until,
 )
 from chaos_travellers import Travellers
-from chaos_world import LAST_DAY, place_of, stand_still_in
+from chaos_world import LAST_DAY, place_of, places_of, stand_still_in
 
 from interlock.app import decide
 from interlock.app.changes import held
 from interlock.app.workspace import Workspace
 
-ENDS = ("COMMITTED", "ABORTED")
 GATEWAYS = 3
 # Answers of services and gateways to the questions of travellers, as `make sim` sets it: half of
-# them in the ramp, half at the step that is taken back.
+# them in the ramp, half at the step that is taken back, half while three are compared.
 LONG = int(os.environ.get("INTERLOCK_QUESTIONS", "0"))
 WITHIN = 600 if not LONG else 7200  # seconds
 A_WHILE = 3.0  # seconds that a moment is waited for
@@ -46,15 +45,15 @@ BETWEEN = (200, 700)  # questions between two kills of the long profile
 
 @dataclass
 class Chaos:
-    """A change that was started, the fleet that releases it, and people who ask meanwhile."""
+    """Changes that were started together, the fleet that releases them, and people who ask."""
 
     folder: Path
-    change: str
+    changes: Sequence[str]
     seed: int
     places: Sequence[str]  # stages, and states outside of one, in which the controller dies
     extra: int  # kills at random beside those
     hours: int = 12  # of recorded time between two looks
-    waived: str = ""  # a place in which a person goes on with what is open
+    waived: Sequence[str] = ()  # places from which a person goes on with what is open
     steps: int = 3  # places of the profile in which so many questions are asked
     hit: Counter[str] = field(default_factory=Counter)  # places where the controller was killed
 
@@ -66,7 +65,7 @@ class Chaos:
         self.gateways = [gateway(self.folder, port) for port in self.ports]
         self.services = services(self.folder, ports[GATEWAYS:], self.ports)
         first = self.ports[0]
-        self.controller = controller(self.folder, first, self.change, LAST_DAY, self.hours)
+        self.controller = controller(self.folder, first, self.changes, LAST_DAY, self.hours)
         self.looking = Workspace(self.folder)
         flights = Flights.read(self.folder)
         self.crowd = Crowd(self.folder, self.ports, flights, self.seed)
@@ -82,14 +81,14 @@ class Chaos:
     def kills(self) -> int:
         return sum(one.kills for one in self.all)
 
-    def until_it_ended(self) -> str:
-        """Kill until the change has ended: in each place once, and `extra` times at random."""
+    def until_it_ended(self) -> list[str]:
+        """Kill until all have ended, in each place once and `extra` times at random; the ends."""
         ends = time.monotonic() + WITHIN
         try:
             self._start()
             self.crowd.start()
             self.travellers.start()
-            while self._place() not in ENDS:
+            while self._places():
                 assert time.monotonic() < ends, self._where()
                 self._start()
                 self._one_kill()
@@ -99,9 +98,9 @@ class Chaos:
             self.travellers.stop()
             for one in self.all:
                 one.stop()
-        place = self._place()
+        ends = [place_of(held(self.looking.record, id).change) for id in self.changes]
         self.looking.close()
-        return place
+        return ends
 
     @property
     def left(self) -> list[str]:
@@ -117,10 +116,11 @@ class Chaos:
     def _one_kill(self) -> None:
         """Wait for a place that is left, or for a moment, and end whom the seed says."""
         due = self.chance.choice([self._any_time, self._a_write, self._a_move])()
-        wait_until(lambda: self._place() in (*self.left, *ENDS) or due(), A_WHILE)
-        place = self._place()
+        wait_until(lambda: self._ripe() or due(), A_WHILE, 0.01 * len(self.changes))
+        here = self._places()
+        place = next((one for one in self.left if one in here), min(here, default=""))
         by_chance = place not in self.left
-        if place in ENDS or (by_chance and not (self.extra and self.spent[place] < MOST)):
+        if not here or (by_chance and not (self.extra and self.spent[place] < MOST)):
             return
         victims = self._victims(place)
         self.extra -= by_chance
@@ -128,12 +128,22 @@ class Chaos:
         time.sleep(self.chance.choice(LATER))
         killed = [one for one in victims if one.kill()]
         if self.controller in killed:
-            place = self._place()  # it moves no more: this is where it died
-            self.hit[place] += 1
-            if place == self.waived:
-                decide.promote(self.looking, self.change, by="priya", reason="days are made up")
-            if LONG and place in self.places and self.looking.route().weight:
+            here = self._places()  # it moves no more: this is where it died
+            self.hit.update(here)
+            if here & set(self.waived):
+                self._promote()
+            if LONG and here & set(self.places) and self.looking.route().weight:
                 self._ask_long()
+
+    def _promote(self) -> None:
+        for id in self.changes:
+            if held(self.looking.record, id).change.under_way:
+                decide.promote(self.looking, id, by="priya", reason="days are made up")
+
+    def _ripe(self) -> bool:
+        """Somebody is in a place that is left, or all have ended."""
+        here = self._places()
+        return not here or bool(here & set(self.left))
 
     def _victims(self, place: str) -> list[Killable]:
         """In a place that is left the controller, perhaps with others; else anybody."""
@@ -171,10 +181,10 @@ class Chaos:
         return lambda: self.looking.route().epoch != before
 
     def _version(self) -> int:
-        return held(self.looking.record, self.change).version
+        return sum(held(self.looking.record, id).version for id in self.changes)
 
-    def _place(self) -> str:
-        return place_of(held(self.looking.record, self.change).change)
+    def _places(self) -> set[str]:
+        return places_of(self.looking, self.changes)
 
     def _afterwards(self) -> None:
         """A few more decisions, by processes that may have been killed just now."""
@@ -188,9 +198,10 @@ class Chaos:
         wait_until(lambda: len(self.crowd.decisions) >= before + 8, 10, 0.05)
 
     def _where(self) -> str:
-        change = held(self.looking.record, self.change).change
+        every = [held(self.looking.record, id).change for id in self.changes]
+        stand = "\n".join(f"{one.id} {one.state}: {one.said}" for one in every)
         return (
-            f"{change.state} after {self.kills} kills at {self.looking.now()}: {change.said}\n"
+            f"after {self.kills} kills at {self.looking.now()}\n{stand}\n"
             f"trouble: {self.crowd.trouble} {self.travellers.trouble}\n"
             + "\n".join(f"{one.output.name}: {one.said()}" for one in self.all)
         )

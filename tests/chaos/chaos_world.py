@@ -37,6 +37,13 @@ STRAIGHT = """\
       - {name: step_50, weight: 0.5, hold: 6h}
       - {name: soak, weight: 1, hold: 24h}
 """
+# Three beside each other, straight to real subjects; one of them goes on to the soak.
+BESIDE = """\
+      - {name: ab, weight: 0.6, hold: 6h, margins: 6}
+      - {name: soak, weight: 1, hold: 24h, margins: 6}
+"""
+PLACES = "    strategy: ab\n    arms: 3\n"
+ENDS = ("COMMITTED", "ABORTED", "UNCHOSEN")
 # The candidate's copy of one feature is this much higher, so every logged input says
 # which version of the feature it was read from.
 LIFT = 500.0
@@ -79,6 +86,12 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def places_of(workspace: Workspace, changes: Sequence[str]) -> set[str]:
+    """Where each of `changes` is that has not ended; empty when all have."""
+    found = (place_of(held(workspace.record, id).change) for id in changes)
+    return {place for place in found if place not in ENDS}
+
+
 def place_of(change: Change) -> str:
     """The stage that a change is in; outside of one its state."""
     if change.state not in ("SHADOW", "STEP", "SOAKING"):
@@ -110,14 +123,23 @@ def edit_good(folder: Path) -> None:
     edit(folder / "models/late.yaml", "  seed: 1\n", "  seed: 2\n")
 
 
+def edit_seed(folder: Path) -> None:
+    """Another model of the same kind."""
+    edit(folder / "models/late.yaml", "  seed: 1\n", "  seed: 3\n")
+
+
 def edit_harmful(folder: Path) -> None:
-    """A model that has learnt nothing, straight to a quarter of the subjects."""
+    """A model that has learnt nothing."""
     edit(
         folder / "models/late.yaml",
         "    num_trees: 40\n",
         "    num_trees: 40\n    shuffle_labels: true\n",
     )
-    set_stages(folder, STRAIGHT)
+
+
+def edit_opposite(folder: Path) -> None:
+    """A model that has learnt the opposite: harm is seen as soon as labels come."""
+    edit(folder / "models/late.py", "        X, y, weight", "        X, 1 - y, weight")
 
 
 def ask_for(title: str) -> Request:
@@ -125,9 +147,9 @@ def ask_for(title: str) -> Request:
     return Request(title, "wei", "a drill", "nothing gets worse", "harm seen", "none known")
 
 
-def propose_and_sign(workspace: Workspace, title: str) -> Change:
+def propose_and_sign(workspace: Workspace, title: str, beside: str = "") -> Change:
     """Proposed by wei, everything that does not pass waived, signed by everybody needed."""
-    change = propose(workspace, ask_for(title))
+    change = propose(workspace, ask_for(title), beside=beside)
     sign(workspace, change.id)
     return held(workspace.record, change.id).change
 
@@ -174,3 +196,21 @@ def start_change(folder: Path, title: str) -> Change:
     decide.apply(workspace, change.id, by="sam")
     workspace.close()
     return change
+
+
+def start_three(folder: Path) -> tuple[Change, ...]:
+    """Three candidates beside each other, started together: the second of them harms."""
+    set_stages(folder, BESIDE)
+    edit(folder / "interlock.yaml", "    clock: replay\n", f"    clock: replay\n{PLACES}")
+    found: list[Change] = []
+    for change in (edit_good, edit_opposite, edit_seed):
+        kept = {file: file.read_bytes() for file in folder.glob("[fm]*/*.*")}
+        change(folder)
+        workspace = Workspace(folder)
+        found.append(propose_and_sign(workspace, change.__name__, found[0].id if found else ""))
+        if len(found) == 3:
+            decide.apply(workspace, found[0].id, by="sam")
+        workspace.close()
+        for file, text in kept.items():
+            file.write_bytes(text)
+    return tuple(found)

@@ -81,7 +81,7 @@ WRITTEN: Mapping[str, Shape] = MappingProxyType(
         "Standing": _object(
             environment=_TEXT, route=ref("Route"), change=ref("Change"),
             evidence=_some(ref("Kept")), blocking=_TEXTS, judgement=_or_null(_ANY),
-            objections=_TEXTS, layers=_some(ref("Layer")), beside_=_TEXTS,
+            objections=_TEXTS, next=_TEXT, layers=_some(ref("Layer")), beside_=_TEXTS,
         ),
         "Route": _object(
             environment=_TEXT, epoch=_NUMBER, stable=_or_null(_TEXT), candidate=_or_null(_TEXT),
