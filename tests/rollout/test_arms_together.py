@@ -110,7 +110,7 @@ def test_laws_of_walking_together(many: int, looks: list[list[Seen]]) -> None:
             assert it.route.candidates[0].change == on, "exactly one goes on"
             assert it.at(on).state is State.SOAKING
             assert not {before[c].release for c in left} & set(it.route.blocked)
-        assert it.route.epoch - was.epoch <= max(len(found), 1)
+        assert it.route.epoch - was.epoch <= 1, "one look is one move of the Route"
         assert it.route.stable == OLD or it.at(_winner(it)).state is State.COMMITTED
 
 
@@ -187,6 +187,26 @@ def test_one_that_is_left_goes_on_when_it_passes() -> None:
     found = it.look(Seen(loss=None))
     assert isinstance(found["CR-5"], Advance)
     assert (it.route.candidate, it.route.stage) == ("5" * 64, "soak")
+
+
+def test_the_best_one_held_by_a_hook_is_waited_for_and_nobody_goes_on_in_its_place() -> None:
+    it = Experiment(2).walked(2)
+    route = it.route
+    it.look(Seen(loss=0.2), Seen(loss=0.1, facts=Facts(hook="the desk is closed")))
+    assert it.at("CR-6").hold is HoldReason.HOOK
+    assert it.at("CR-5").said == "ready to leave ab; waits for CR-6: the desk is closed"
+    assert it.route == route
+    it.look(Seen(loss=0.2), Seen(loss=0.1))
+    assert (it.route.change, it.at("CR-5").state) == ("CR-6", State.UNCHOSEN)
+
+
+def test_two_that_harm_go_back_in_one_move_of_the_route() -> None:
+    it = Experiment(3).walked(2)
+    before = it.route
+    it.look(Seen("harm"), Seen(), Seen("harm"))
+    assert it.route.epoch == before.epoch + 1
+    assert [one and one.change for one in it.route.arms] == [None, "CR-6", None]
+    assert it.route.blocked == ("5" * 64, "7" * 64)
 
 
 def test_a_freeze_holds_all_of_them_where_they_are() -> None:
