@@ -1,7 +1,7 @@
 """What a service stands on, day by day: rows of its tables, and how its own answers went.
 
 Pages cannot ask the warehouse, which one process holds: what a controller or `watch` counted
-last is kept in the record. How well the models fare is kept by `loop`, from arrived labels.
+last is kept in the record.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from interlock.app.accuracy import keep_days
 from interlock.app.ingest import LOG
 from interlock.app.reliability import fresh
 from interlock.define.definitions import Service, Table
@@ -35,6 +36,9 @@ def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)
     before, now = workspace.record.get(_ref(workspace.environment)), workspace.now()
     if before and fresh(datetime.fromisoformat(before.body["at"]), now, every):
         return
+    if workspace.warehouse.has(LOG):
+        for model in version.project.models.values():
+            keep_days(workspace, version, model, now)
     body = {
         "at": now.isoformat(),
         "services": dict(_services(workspace, version, now)),

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
-import numpy as np
-
 from interlock.app import alerts, health
+from interlock.app.accuracy import MATURE, WEEK, days_of
 from interlock.app.alerts import Wrong
-from interlock.app.build import Say, midnight, quiet
+from interlock.app.build import Say, quiet
 from interlock.app.changes import all_changes
-from interlock.app.ingest import LOG, ingest
+from interlock.app.ingest import ingest
 from interlock.app.lateness import age_of, behind_time
 from interlock.app.propose import propose
 from interlock.app.reliability import keep
@@ -32,18 +31,12 @@ from interlock.define.definitions import Model, Table
 from interlock.define.refs import Ref
 from interlock.define.yaml import parse
 from interlock.errors import Refused, Stale
-from interlock.features.dialect import dialect_of
 from interlock.features.histogram import bin_counts, counts_sql
-from interlock.impact.sql import substitute
 from interlock.ports import Put
 from interlock.retrain.due import Facts, Proposal, Ruling, consider
 from interlock.retrain.due import propose as propose_window
-from interlock.watch.calibration import Calibration, DayCells, calibration, cells, window
+from interlock.watch.calibration import Calibration, DayCells, calibration, window
 from interlock.watch.drift import Drift, ranking
-
-WEEK = timedelta(days=7)
-# A label may come a day after the flight: days younger than this are not judged.
-MATURE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -112,54 +105,11 @@ def look_after(workspace: Workspace, act: bool = False, progress: Say = quiet) -
 
 
 def _look_at(workspace: Workspace, version: Version, model: Model, now: datetime) -> Seen:
-    days = _cells(workspace, version, model, now)
-    _keep_days(workspace, model, days, now, version.release)
+    days = days_of(workspace, version, model, now)
     week = calibration(window(days, now.date(), WEEK))
     drift = _drift(workspace, version, model, now)
     facts = _facts(workspace, version, model, days, drift)
     return Seen(model.model, week, drift, consider(facts, model.triggers, now))
-
-
-def _cells(
-    workspace: Workspace, version: Version, model: Model, now: datetime
-) -> tuple[DayCells, ...]:
-    """Answers of the live release whose day is over and whose labels have arrived, by day."""
-    label, dialect = model.label, dialect_of(workspace.warehouse)
-    q, over = dialect.quoted, midnight((now - MATURE).date())
-    outcome, known = f"l.{q(label.column)}", f"l.{q(label.available_at)}"
-    table = workspace.warehouse.query(
-        "WITH first AS (SELECT * FROM (SELECT p.*, "
-        f"row_number() OVER (PARTITION BY key ORDER BY served_at) AS place FROM {LOG} AS p "
-        f"WHERE release = '{version.release}' AND model = '{model.model}' AND score IS NOT NULL) "
-        "AS ranked WHERE place = 1) "
-        f"SELECT CAST(asked_at AS DATE) AS day, score, {dialect.cast(outcome, 'double')} AS y "
-        f"FROM first JOIN ({substitute(label.sql, {}, dialect.name)}) AS l "
-        f"ON l.{q(model.key)} = first.key "
-        f"WHERE {known} <= {dialect.instant(now)} AND asked_at < {dialect.instant(over)} "
-        f"AND {outcome} IS NOT NULL"
-    )
-    score, y = (np.asarray(table.column(name), dtype=np.float64) for name in ("score", "y"))
-    return cells(table.column("day").to_pylist(), score, y)
-
-
-def _keep_days(
-    workspace: Workspace, model: Model, days: Sequence[DayCells], now: datetime, release: str | None
-) -> None:
-    """What the pages and scorecards tell: one line per day, of the release that answered then."""
-    ref = Ref("note", f"calibration-{model.model}")
-    before = workspace.record.get(ref)
-    kept = {row["day"]: row for row in (before.body["days"] if before else [])}
-    for cell in days:
-        one = calibration([cell])
-        week = calibration(window(days, cell.day + timedelta(days=1), WEEK))
-        kept[str(cell.day)] = {
-            "day": str(cell.day), "release": release, "n": one.n, "ece": one.ece,
-            "week_ece": week.ece, "mean_score": one.mean_score, "mean_label": one.mean_label,
-        }  # fmt: skip
-    body = {"days": [kept[day] for day in sorted(kept)]}
-    if before is None or before.body != body:
-        put = Put(ref, body, before.version if before else 0)
-        workspace.record.write([put], by="watch", at=now)
 
 
 def _facts(

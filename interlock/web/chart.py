@@ -132,12 +132,13 @@ def _marks(chart: Chart, frame: _Frame) -> Iterator[Markup]:
         if not frame.first <= mark.at.timestamp() <= frame.last:
             continue
         x, wide = frame.x(mark.at), 5.6 * len(mark.label) + 8
-        row = next((n for n, until in enumerate(taken) if until <= x), None)
+        ends = x + wide > frame.right  # then its name stands on the other side
+        begins = x - wide if ends else x
+        row = next((n for n, until in enumerate(taken) if until <= begins), None)
         yield el("line", x1=x, x2=x, y1=_TOP, y2=_H - _FOOT, class_=f"mark-line {mark.tone}")
         if row is not None:
-            ends = x + wide > frame.right
             place, anchor = (x - 4, "end") if ends else (x + 4, "start")
-            taken[row] = x + (0 if ends else wide)
+            taken[row] = begins + wide
             yield label(place, _TOP + 10 + 13 * row, mark.label, "small mark-name", anchor)
 
 

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from interlock.app import decide
+from interlock.app.accuracy import days_of, keep_days
 from interlock.app.adopt import adopt
 from interlock.app.changes import all_changes, open_new
 from interlock.app.counting import BUCKET_S, Measuring
@@ -23,7 +24,7 @@ from interlock.app.looking import measuring
 from interlock.app.loop import look_after
 from interlock.app.measure import buckets_of, unmirrored
 from interlock.app.tick import tick
-from interlock.app.versions import stored
+from interlock.app.versions import stable, stored
 from interlock.app.workspace import Workspace
 from interlock.change.change import Change
 from interlock.define.refs import Ref
@@ -343,6 +344,32 @@ def test_an_answer_that_was_asked_for_again_counts_once(soaking: Workspace) -> N
         f"0.99 AS score, true AS error) FROM {LOG}"
     )
     assert_alike(before, buckets_of(soaking.warehouse, how(soaking)))
+
+
+def test_each_day_is_told_by_the_release_that_answered_most_of_it(
+    stages: Stages, tmp_path: Path
+) -> None:
+    """A controller counts it on its way: nobody has to ask `watch`."""
+    with world.opened(world.copied(stages["COMMITTED"], tmp_path / "project")) as workspace:
+        version, note = stable(workspace), Ref("note", f"calibration-{world.MODEL}")
+        kept = workspace.record.get(note)
+        assert version
+        assert kept
+        before = {row["day"]: row["release"] for row in kept.body["days"]}
+        assert version.release not in before.values()
+        model = version.project.models[world.MODEL]
+        days = days_of(workspace, version, model, workspace.now())
+        keep_days(workspace, version, model, workspace.now())
+        again = workspace.record.get(note)
+        assert again
+        after = {row["day"]: row for row in again.body["days"]}
+        shared = [cell for cell in days if str(cell.day) in before]
+        assert any(after[str(cell.day)]["release"] != version.release for cell in shared)
+        for cell in days:
+            row, n = after[str(cell.day)], int(sum(cell.n))
+            mine = row["release"] == version.release
+            assert row["n"] == n if mine else row["n"] > n
+        assert {row["release"] for row in after.values()} == {*before.values(), version.release}
 
 
 def test_a_trigger_record_names_its_change_for_good(due: Path, tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_names_of_marks_that_would_touch_stand_in_rows_of_their_own() -> None:
     assert len(set(heights)) == len(heights) == 3
 
 
+def test_a_name_that_stands_on_the_left_of_its_line_touches_none_before_it() -> None:
+    late = [Mark(NOON + DAY * n, f"CR-{n} committed", f"CR-{n}") for n in (8, 10)]
+    svg = str(line_chart(chart(*late)))
+    begun, ended = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*mark-name', svg)
+    assert (begun[1] != ended[1]) or float(ended[0]) - float(begun[0]) > 2 * 80
+
+
 def test_names_of_lines_that_end_together_stay_apart_and_on_the_paper() -> None:
     points = (Point(NOON, 0.0), Point(NOON + DAY, 0.0))
     lines = tuple(Line(name, "stable", points) for name in ("one", "two", "three"))
