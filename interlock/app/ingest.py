@@ -93,16 +93,27 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pa.
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    same = ("id", "served_at", "model", "subject", "epoch", "stage", "change", "arm", "release",
+    same = ("id", "served_at", "model", "epoch", "stage", "change", "arm", "release",
             "score", "reason", "stale", "oldest_s", "latency_us")  # fmt: skip
     return {
         **{name: row[name] for name in same},
-        "key": int(row["key"]) if row["key"] is not None else None,
+        # Not every engine keeps this character, and one row must not keep all others out.
+        "subject": row["subject"].replace("\x00", "\ufffd"),
+        "key": _key(row["key"]),
         "asked_at": datetime.fromisoformat(row["at"]).replace(tzinfo=None),
         "fallback": bool(row["fallbacks"]),
         "error": row["error"] is not None,
         **(_beside(row["mirror"]) if row.get("mirror") else {}),
     }
+
+
+def _key(said: object) -> int | None:
+    """A whole number that an engine can hold; any other key has no label to be joined with."""
+    try:
+        found = int(said)  # type: ignore[call-overload]  # whatever somebody sent
+    except (TypeError, ValueError):
+        return None
+    return found if -(2**63) <= found < 2**63 else None
 
 
 def _beside(mirror: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def _value(value: Any, kind: str, name: str) -> Any:
         case "double", int() | float() if isfinite(value):
             return float(value)
         case "string", str():
+            if "\x00" in value:  # not every warehouse keeps it: no later row would come in either
+                raise Unusable(f"{name!r} holds the character of code 0")
             return value
         case "timestamp", str():
             return instant_text(instant(value, name))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
-from math import isfinite
+from datetime import UTC, date, datetime
+from math import inf, isfinite
 from types import MappingProxyType, NoneType
 from typing import NamedTuple
 from zlib import crc32
@@ -45,8 +45,14 @@ def sampled(key: object) -> bool:
     return crc32(str(key).encode()) % SAMPLED == 0
 
 
-def _fits_alone(value: object, holds: frozenset[type]) -> bool:
+# What a warehouse's whole numbers hold: a larger one could be answered, and never be counted.
+_MOST = MappingProxyType({"integer": 2**63 - 1})
+
+
+def _fits_alone(value: object, holds: frozenset[type], most: float) -> bool:
     kind = type(value)
+    if kind is int:
+        return int in holds and value <= most  # type: ignore[operator]  # an int
     return kind in holds and (kind is not float or isfinite(value))  # type: ignore[arg-type]
 
 
@@ -62,7 +68,12 @@ class Signature:
         self.required = tuple(required)
         self._must = frozenset(required)
         self._fits = {
-            (name, datatype): (name, _HOLDS[datatype], _TEXTS.get(declared))
+            (name, datatype): (
+                name,
+                _HOLDS[datatype],
+                _TEXTS.get(declared),
+                _MOST.get(declared, inf),
+            )
             for name, declared in types.items()
             for datatype in _ACCEPTS[declared]
         }
@@ -82,8 +93,8 @@ class Signature:
             if fit is None:
                 raise self._unfit(name, datatype)
             # The declared name is one object: what is looked up by it later is found at once.
-            own, holds, text = fit
-            if text is None and len(data) == 1 and _fits_alone(data[0], holds):
+            own, holds, text, most = fit
+            if text is None and len(data) == 1 and _fits_alone(data[0], holds, most):
                 out[own] = data  # of requests with one row this is nearly every column
                 continue
             held = set(map(type, data))
@@ -95,6 +106,8 @@ class Signature:
                 raise Unusable(
                     f"input {name!r} holds a value that is not finite; send null for missing"
                 )
+            if most < inf and max(numbers, default=0) > most:  # type: ignore[type-var,operator]  # ints
+                raise Unusable(f"input {name!r} holds a number larger than {most}")
             out[own] = data if text is None else [v if v is None else text(v, name) for v in data]
         return out
 
@@ -114,7 +127,10 @@ def instant(text: str, name: str) -> datetime:
         raise Unusable(f"{name!r}: {text!r} is not an ISO 8601 instant") from error
     if found.tzinfo is None:
         raise Unusable(f"{name!r}: {text!r} has no time zone; write 2013-04-01T06:00:00Z")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        raise Unusable(f"{name!r}: {text!r} is no instant of the years 1 to 9999 UTC") from error
 
 
 def _day(text: object, name: str) -> str:

@@ -60,6 +60,18 @@ def test_answers_in_an_object_store_are_counted_once_and_found(
             assert ingest(workspace) == 7
             assert ingest(workspace) == 0
             assert counted(workspace) == (47, 47)
+            # Whatever callers made of their keys, one row keeps no other out.
+            odd = answered(47, 5)
+            keys = (2**63, -(2**63), "a\x00b", None, "7")
+            for one, key in zip(odd, keys, strict=True):
+                one |= {"key": key, "subject": str(key)}
+            gateway_of(workspace.state / "predictions", odd)
+            assert ingest(workspace) == 5
+            sql = f"SELECT key, subject FROM {LOG} WHERE id IN ('p47','p48','p49','p50','p51')"
+            kept = [tuple(row.values()) for row in workspace.warehouse.query(sql).to_pylist()]
+            assert {key for key, _ in kept} == {None, -(2**63), 7}
+            assert (None, "a\ufffdb") in kept
+            assert counted(workspace) == (52, 52)
             assert [find(workspace, id).inputs for id in ("p3", "p46")] == [(3.0,), (46.0,)]
 
 

@@ -248,6 +248,33 @@ def test_every_request_is_answered_or_refused_in_words(
         assert (value is None) == (reason == "error")
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"flight_id": [2**63]}, "larger than 9223372036854775807"),
+        ({"flight_id": [1, 2**64 - 1, None]}, "larger than 9223372036854775807"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "no instant"),
+        ({"at": "9999-12-31T23:59:59-01:00"}, "no instant"),
+    ],
+)
+def test_what_could_be_answered_and_never_counted_is_refused(
+    served: World, edit: dict[str, Any], said: str
+) -> None:
+    flights = edit.get("flight_id", [1])
+    sent = body(flights)
+    sent["parameters"] |= {name: text for name, text in edit.items() if name == "at"}
+    good = oip.parse(oip.Door("late"), orjson.dumps(body([2**63 - 1, None]))).ask  # type: ignore[list-item]
+    if "at" in edit:
+        with pytest.raises(InterlockError, match=said):
+            oip.parse(oip.Door("late"), orjson.dumps(sent))
+        return
+    ask = oip.parse(oip.Door("late"), orjson.dumps(sent)).ask
+    wrong, right = served.gateway.answers([ask, good])
+    assert isinstance(wrong, InterlockError)
+    assert said in wrong.message
+    assert not isinstance(right, InterlockError)
+
+
 def test_a_clock_that_was_set_back_uses_no_row_of_the_future(served: World) -> None:
     """For a clock that jumps back an hour, rows written a minute ago lie ahead."""
     late = WEATHER.fingerprint

@@ -211,7 +211,7 @@ def test_serving_starts_light() -> None:
     [
         ("GET", "/v2/models/late/infer", 405, "POST"),
         ("OPTIONS", "/v2/models/late/versions/late@1/infer", 405, "POST"),
-        ("DELETE", "/v2/models/late", 405, "HEAD, GET"),
+        ("DELETE", "/v2/models/late", 405, "GET, HEAD"),
         ("GET", "/v2/models", 404, None),
         ("GET", "/v2/", 404, None),
         ("POST", "/v2/models/late/versions/late@1/infer/more", 404, None),
@@ -222,6 +222,7 @@ def test_every_no_is_said_as_the_protocol_says_it(
     client: httpx.Client, method: str, path: str, status: int, allow: str | None
 ) -> None:
     reply = client.request(method, path, follow_redirects=False)
-    assert (reply.status_code, reply.headers.get("allow")) == (status, allow)
+    ways = reply.headers.get("allow")
+    assert (reply.status_code, ways and ", ".join(sorted(ways.split(", ")))) == (status, allow)
     assert reply.headers["content-type"] == "application/json"
-    assert (allow or path) in reply.json()["error"]
+    assert (ways or path) in reply.json()["error"]

@@ -88,7 +88,16 @@ def test_every_bad_row_is_named(taking: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", {"rows": {}}, {"rows": []}, {"rows": [row("A")], "at": 7}]
+    "body",
+    [
+        b"{",
+        b"[]",
+        {"rows": {}},
+        {"rows": []},
+        {"rows": [row("A")], "at": 7},
+        {"rows": [row("A\x00")]},
+        {"rows": [{**row("A"), "at": "0001-01-01T00:00:00+14:00"}]},
+    ],
 )
 def test_what_is_no_push_is_refused(taking: World, body: Any) -> None:
     status, said, _ = pushed(taking, body)
