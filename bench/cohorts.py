@@ -6,6 +6,7 @@ Not a race: SQL has to agree with Python to the last subject. What it costs is t
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def postgres() -> Iterator[Warehouse]:
             server.cleanup()
 
 
-def line(name: str, warehouse: Warehouse, salts: tuple[str, ...]) -> None:
+def line(name: str, warehouse: Warehouse, salts: tuple[str, ...]) -> bool:
+    """Whether every subject agrees."""
     began = time.process_time()
     rows = subjects(SUBJECTS)
     warehouse.load("bench.subjects", rows)
@@ -46,11 +48,14 @@ def line(name: str, warehouse: Warehouse, salts: tuple[str, ...]) -> None:
     said = "; ".join(wrong) or "none differs"
     took = time.process_time() - began
     print(f"{name:<9} {SUBJECTS} subjects of {len(KEYS)} key types: {said} ({took:.0f} s of CPU)")
+    return not wrong
 
 
 def main() -> None:
     duckdb = DuckDBWarehouse(None)
-    line("duckdb", duckdb, ("CR-12",))
+    alike = [line("duckdb", duckdb, ("CR-12",))]
     duckdb.close()
     with postgres() as warehouse:
-        line("postgres", warehouse, ("CR-12",))
+        alike.append(line("postgres", warehouse, ("CR-12",)))
+    if not all(alike):
+        sys.exit("the warehouse and Python do not see the same cohort")
