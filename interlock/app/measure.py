@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from math import isclose, sqrt
+from datetime import UTC, datetime, timedelta
+from math import isclose, isfinite, sqrt
 from typing import Any
 
 from interlock.app.counting import (
     ARM_WRONG,
     BOTH_ARMS,
+    BUCKET_S,
     LABEL_WRONG,
     UNMIRRORED,
     Counting,
@@ -107,6 +108,22 @@ def _not_to_be_judged(buckets: Sequence[Bucket], stage: str) -> Iterator[str]:
         )
 
 
+def silent(buckets: Sequence[Bucket], stage: str, since: datetime, now: datetime) -> str:
+    """Why what was measured in a stage, which began at `since`, says nothing of it now: no answer
+    came for half of it, and for an hour at least. Empty when they come, and when none ever did.
+    """
+    heard = [b.at for b in buckets if (b.metric, b.stage, b.slice) == ("errors", stage, "") and b.n]
+    if not heard:
+        return ""
+    last = datetime.fromtimestamp(max(heard) + BUCKET_S, UTC)
+    if now - last <= max((now - since) / 2, timedelta(seconds=BUCKET_S)):
+        return ""
+    return (
+        f"nothing was measured in {stage} since {last:%Y-%m-%d %H:%M} UTC: see whether gateways "
+        "still log, or wait for traffic"
+    )
+
+
 def _of(buckets: Sequence[Bucket], metric: str, stage: str = "") -> tuple[float, float]:
     """Total and units of `metric`, in `stage` or in all."""
     mine = [b for b in buckets if b.metric == metric and stage in ("", b.stage) and not b.slice]
@@ -125,6 +142,15 @@ def settled(stored: Collection[Bucket], measured: Sequence[Bucket]) -> list[Buck
         old = before.get((new.stage, new.metric, new.arm, new.at, new.slice))
         found.append(old if old is not None and _same(old, new) else new)
     return found
+
+
+def news(known: Collection[Bucket], counted: Sequence[Bucket]) -> list[Bucket]:
+    """What of `counted` the record does not know. What is no number it does not keep.
+
+    That one is refused by the judge, by its name; nothing else of the look waits for it.
+    """
+    sound = (b for b in counted if isfinite(b.total) and isfinite(b.squares))
+    return [b for b in sound if b not in known]
 
 
 def _same(old: Bucket, new: Bucket) -> bool:

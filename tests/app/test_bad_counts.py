@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 
 import app_world as world
@@ -12,11 +13,14 @@ import pytest
 
 from interlock.app.counting import Counting, Measuring
 from interlock.app.ingest import LOG
-from interlock.app.looking import measuring
-from interlock.app.measure import bucket_of, settled, unmirrored
+from interlock.app.looking import measuring, seen
+from interlock.app.measure import bucket_of, news, settled, silent, unmirrored
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.ports import Bucket
+from interlock.rollout.judge import judge
+from interlock.rollout.metrics import Guardrail
+from interlock.rollout.state import RolloutState
 from interlock.rollout.strata import matured
 
 
@@ -125,6 +129,54 @@ def test_a_unit_is_judged_by_its_label_when_its_horizon_is_over(soaking: Workspa
     counted = buckets(soaking, Counting(it).labels)
     told = sum(b.n for b in counted if (b.metric, b.stage) == ("log_loss", "quarter"))
     assert told == ripe > 0
+
+
+@pytest.mark.parametrize("value", ["'nan'", "'inf'", "1e200"])
+def test_a_business_number_that_is_none_is_refused_by_name_and_stops_no_look(
+    soaking: Workspace, value: str
+) -> None:
+    """The way back must not wait for somebody's division by zero."""
+    it, change = how(soaking), world.current(soaking, "CR-2")
+    service = next(one for one in it.services if one.service == "rebooking")
+    other = f"CAST({value} AS DOUBLE) * (random() - 0.5) AS value"
+    sql = f"SELECT k.* REPLACE ({other}) FROM ({service.kpi.sql}) AS k"
+    odd = service.model_copy(update={"kpi": service.kpi.model_copy(update={"sql": sql})})
+    found = buckets(soaking, Counting(it).kpi(odd, ["late", "severe", "arr_delay"]))
+    assert found
+    assert not any(isfinite(b.squares) for b in found)
+    agreed = [Guardrail.from_json(g) for g in change.details["judge"]["guardrails"]]
+    kpi = [one for one in agreed if one.name == "kpi:rebooking"]
+    judgement = judge(kpi, found, 0.05, 0.05, "soak", "soak")
+    assert judgement.verdict == "error"
+    assert "not a finite number" in judgement.sentence
+    assert news((), found) == []
+    sound = replace(found[0], total=1.0, squares=2.0)
+    kept = news((), [*found, sound])
+    soaking.record.write([], by="look", at=soaking.now(), buckets={"CR-2": kept})
+    assert sound in soaking.record.buckets("CR-2")
+
+
+def test_a_stage_whose_answers_stopped_is_not_left_by_what_was_seen_before(
+    soaking: Workspace,
+) -> None:
+    """The log of the gateways does not come any more: what it said first is no news."""
+    change, route = world.current(soaking, "CR-2"), soaking.route()
+    state = RolloutState.from_json(change.details["rollout"])
+    assert seen(soaking, change, state, route).facts.unmirrored == ""
+    soaking.advance(soaking.now() + timedelta(days=9))
+    said = seen(soaking, change, state, route).facts.unmirrored
+    assert "nothing was measured in soak since 2013-03-0" in said
+    assert "see whether gateways still log" in said
+
+
+def test_a_night_without_traffic_is_no_silence() -> None:
+    began = datetime(2026, 3, 2, tzinfo=UTC)
+    last = began + timedelta(hours=16)
+    found = [Bucket("half", "errors", "stable", int(last.timestamp()), 9, 0, 0)]
+    for hours, is_silent in ((18, False), (30, False), (36, True)):
+        said = silent(found, "half", began, began + timedelta(hours=hours))
+        assert bool(said) is is_silent
+    assert silent([], "half", began, last) == silent(found, "other", began, last) == ""
 
 
 def test_a_clock_that_runs_ahead_has_measured_nothing_yet() -> None:
