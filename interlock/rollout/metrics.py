@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any, Literal
 
 from interlock.define.digest import digest
@@ -136,7 +137,13 @@ _LATER: dict[str, Any] = {"threshold": None, "per": 1.0, "bucket_s": 0, "burst":
 
 def _objections(it: Guardrail) -> tuple[str, ...]:
     relative = it.margin or it.tolerance
+    numbers = (
+        it.scale, it.margin, it.margin_absolute, it.tolerance, it.weight, it.bucket_units, it.per,
+        it.burst, it.baseline or 0.0, *it.shares.values(), *it.ladder.values(),
+    )  # fmt: skip
     checks = {
+        # One that is none would hide what all others saw.
+        "every number must be finite": not all(map(isfinite, numbers)),
         "a margin is needed, relative or absolute": it.margin <= 0 and it.margin_absolute <= 0,
         "margins, tolerance and weight cannot be negative": min(
             it.margin, it.margin_absolute, it.tolerance, it.weight

@@ -267,6 +267,10 @@ def test_what_was_registered_has_one_address_whatever_the_order() -> None:
         ({"form": "paired", "baseline": None}, "needs the baseline"),
         ({"form": "split"}, "planned share"),
         ({"weight": -1.0}, "negative"),
+        ({"scale": nan}, "finite"),
+        ({"baseline": nan}, "finite"),
+        ({"weight": float("inf")}, "finite"),
+        ({"ladder": {"tenth": nan}}, "finite"),
     ],
 )
 def test_a_guardrail_that_cannot_be_judged_is_refused(change: dict[str, Any], why: str) -> None:
