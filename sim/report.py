@@ -111,10 +111,10 @@ def _page(found: Sequence[Found], seed: int) -> Iterator[str]:
     yield ""
     yield (
         "`python -m sim --profile medium --seed 1 --write docs/simulations.md` makes this page "
-        f"anew (this one: seed {seed}): 2,000 runs a line, about five minutes of a core of its "
-        "own. `make sim` prints the same with 400 runs; `--profile long` makes 10,000. Each line "
-        "has a seed of its own, so that adding one moves no other. Lines with fewer runs than "
-        "others were cut short."
+        f"anew (this one: seed {seed}): 2,000 runs a line, about a quarter of an hour of a core. "
+        "`make sim` prints the same with 400 runs; `--profile long` makes 10,000. Each line has a "
+        "seed of its own, so that adding one moves no other. Lines with fewer runs than others "
+        "were cut short."
     )
     yield ""
     yield (
@@ -147,6 +147,12 @@ _TESTS = (
     "- order and parts of reports: `test_the_judge_does_not_care_in_which_order_replicas_report`,",
     "  `test_the_judge_does_not_care_in_how_many_parts_counts_come`",
     "- late labels: `test_late_labels_are_judged_as_if_they_had_come_at_once`",
+    "- every formula against plain Python, bucket by bucket, and how often one looks:",
+    "  `tests/rollout/test_oracle.py`",
+    "- what the planner says against simulated rollouts of 36 environments:",
+    "  `test_a_gate_takes_as_long_as_the_plan_said_whatever_the_traffic`",
+    "- a split that breaks after a long good stage:",
+    "  `test_a_split_that_breaks_after_a_long_good_stage_is_found_as_if_it_were_the_first`",
     "- the boundary against an independent library, to 1e-9:",
     "  `test_the_boundary_is_the_one_of_an_independent_library`",
     "- the expectation of one exact step, over every outcome:",
