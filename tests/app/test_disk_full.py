@@ -6,7 +6,6 @@ would meet a full disk, in the middle of a write.
 
 from __future__ import annotations
 
-import json
 import resource
 import shutil
 import subprocess
@@ -14,12 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import refresh_world as world
 import test_app_engines as orders
+from forks import forks
 
 from interlock.adapters.files import FileArtifacts
 from interlock.adapters.lmdb import LmdbOnlineStore
@@ -30,28 +31,12 @@ from interlock.app.leases import LEASE_S
 from interlock.app.ledger import Ledger
 from interlock.app.push import Pusher
 from interlock.define.refs import Ref
+from interlock.errors import InterlockError
 from interlock.ports import OnlineRow, Put
 from interlock.serve.push import PushSpec
 
 NOON = datetime(2024, 4, 1, 12, tzinfo=UTC)
 ROOM = 100 * 1024  # bytes that a file may have
-# Writes until there is no more room; says how many were acknowledged, and what it was told.
-FILLING = """
-import json, resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-import test_disk_full as ours
-from interlock.errors import InterlockError
-write = ours.WRITERS[sys.argv[1]](Path(sys.argv[2]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (ours.ROOM, ours.ROOM))
-done = 0
-try:
-    while done < 5000:
-        write(done)
-        done += 1
-except InterlockError as error:
-    print(json.dumps({"code": error.code, "said": error.message, "help": error.help, "done": done}))
-"""
 
 
 def record(folder: Path) -> Callable[[int], object]:
@@ -92,13 +77,26 @@ WRITERS = {
 }
 
 
+def filling(what: str, folder: Path, told: Connection) -> None:
+    """Writes until there is no more room; says how many were acknowledged, and what it was told."""
+    write, done = WRITERS[what](folder), 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM))
+    try:
+        while done < 5000:
+            write(done)
+            done += 1
+    except InterlockError as error:
+        told.send({"code": error.code, "said": error.message, "help": error.help, "done": done})
+
+
 def filled(folder: Path, what: str) -> dict[str, Any]:
-    here = str(Path(__file__).parent)
-    done = subprocess.run(
-        [sys.executable, "-c", FILLING, what, str(folder), here],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    told: dict[str, Any] = json.loads(done.stdout)
+    ours, theirs = forks().Pipe(duplex=False)
+    process = forks().Process(target=filling, args=(what, folder, theirs))
+    process.start()
+    theirs.close()  # who dies without a word is not waited for
+    told: dict[str, Any] = ours.recv()
+    process.join()
+    assert process.exitcode == 0
     return told
 
 

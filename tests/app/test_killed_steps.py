@@ -8,7 +8,6 @@ killed at its first write, then asked again and killed at the next, until it is 
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import signal
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import app_world as world
 import pytest
+from forks import forks
 
 from interlock.app import decide, reviews
 from interlock.app.booking import book
@@ -33,9 +33,6 @@ from interlock.testing.killed import Step, leases_run_out, moves, run_step, stan
 
 SEED, MARGIN = "CR-2", "CR-3"
 CREW = {"by": "carlos", "role": "service_owner", "team": "ops-crew"}
-# A server that has read our code and done nothing with it: children of it begin at once.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["test_killed_steps", "interlock.app.tick", "interlock.app.gather"])
 
 
 def mine(workspace: Workspace) -> str:
@@ -155,7 +152,7 @@ def bases(signed: Path, stages: Mapping[str, Path], life: Path) -> Mapping[str, 
 
 def done(folder: Path, step: Step, at: int = 0) -> int:
     """`step` in a process of its own: how many writes it made, or the signal that ended it."""
-    process = _FORKS.Process(target=run_step, args=(folder, step, at))
+    process = forks().Process(target=run_step, args=(folder, step, at))
     process.start()
     process.join()
     code = process.exitcode
