@@ -111,9 +111,17 @@ def _items(workspace: Workspace, change: Change, by: str) -> Iterator[Item]:
 def _own(change: Change) -> tuple[Choice, ...]:
     if change.under_way:
         back = f"interlock rollback {change.id}"
-        return (Choice(back, "everybody is on the release before, at once", "rollback"),)
+        return (Choice(back, _led_back(change), "rollback"),)
     close = f"interlock withdraw {change.id}"
     return (Choice(close, "it is closed, and stays in the record", "withdraw"),)
+
+
+def _led_back(change: Change) -> str:
+    """What a rollback leads to: one of several candidates takes only its own subjects back."""
+    rollout = change.details.get("rollout") or {}
+    if rollout.get("experiment") and change.state != "SOAKING":
+        return "its subjects are on the release before, at once; who runs beside it goes on"
+    return "everybody is on the release before, at once"
 
 
 def _desks(workspace: Workspace, change: Change, there: Standing, by: str) -> Iterator[Item]:
@@ -178,11 +186,8 @@ def _held(change: Change, there: Standing, by: str) -> Iterator[Item]:
     leads = "it goes on, and who runs beside it ends" if chosen else _WAIVED
     choices = (
         Choice(f"interlock promote {change.id}", leads, "promote"),
-        Choice(
-            f"interlock rollback {change.id}", "everybody is on the release before, at once",
-            "rollback",
-        ),
-    )  # fmt: skip
+        Choice(f"interlock rollback {change.id}", _led_back(change), "rollback"),
+    )
     why = f"held ({rollout['hold']}): {rollout['said']}"
     yield Item(
         change.id, change.title, change.state, "decide, or wait", why, choices,

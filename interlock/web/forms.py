@@ -15,7 +15,7 @@ from interlock.web.views import Act
 
 WORDS: Mapping[Act, tuple[str, str]] = {
     "hold": ("Hold", "The share stays where it is until somebody promotes or rolls back."),
-    "rollback": ("Roll back", "All services go back to the stable release with one write. "
+    "rollback": ("Roll back", "All services leave this release with one write, for the stable one. "
                  "This version cannot be proposed again unchanged."),
     "promote": ("Promote", "The next stage starts for all services at once, if nothing objects."),
     "approve": ("Sign", "You sign exactly this plan; any later edit of it voids your signature."),
@@ -25,7 +25,7 @@ WORDS: Mapping[Act, tuple[str, str]] = {
 }  # fmt: skip
 DONE: Mapping[Act, str] = {
     "hold": "Held. Nothing moves forward until somebody promotes or rolls back.",
-    "rollback": "Rolled back. Every service answers from the stable release.",
+    "rollback": "Rolled back. No service answers from it any more.",
     "promote": "Promotion accepted.",
     "approve": "Signed.",
     "reject": "Rejected. Its author reads your reason.",

@@ -84,7 +84,9 @@ def test_a_person_takes_one_back_and_chooses_where_no_number_can(
             assert world.rollout(live, id).hold is HoldReason.CHOICE
         asked = [item for item in inbox(live, "bo").waiting if item.what == "decide, or wait"]
         assert {item.change for item in asked} == {SEED, LONGER}
-        assert asked[0].choices[0].leads_to == "it goes on, and who runs beside it ends"
+        goes_on, back = asked[0].choices
+        assert goes_on.leads_to == "it goes on, and who runs beside it ends"
+        assert back.leads_to.endswith("at once; who runs beside it goes on")
         told = decide.promote(live, SEED, by="sam", reason="it is the simpler one")
         assert "goes on alone" in told
         tick(live)
