@@ -53,7 +53,7 @@ def prometheus(folder: Path, points: Iterable[Point], users: str = "{}") -> Iter
     with (folder / "prometheus.out").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        url, ends = f"http://127.0.0.1:{port}", time.monotonic() + 30
+        url, ends = f"http://127.0.0.1:{port}", time.monotonic() + 120
         while not _ready(url):
             assert process.poll() is None, f"it ended: {output.name}"
             assert time.monotonic() < ends, f"it does not get ready: {output.name}"

@@ -34,7 +34,7 @@ class RedisServer:
         ]  # fmt: skip
         with (self.folder / "redis.out").open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output)
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 120
         while not self._answers():
             assert time.monotonic() < ends, (self.folder / "redis.out").read_text()
             time.sleep(0.01)

@@ -319,7 +319,7 @@ def test_stopping_a_command_with_the_keyboard_is_no_traceback(project: Path) -> 
         said = server.stdout.readline()
         server.send_signal(signal.SIGINT)
         try:
-            out, _ = server.communicate(timeout=30)
+            out, _ = server.communicate(timeout=300)
         finally:
             server.kill()
     assert said.startswith("serving on http://127.0.0.1:")

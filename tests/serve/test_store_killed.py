@@ -41,7 +41,7 @@ def reached(url: str, folder: Path) -> float:
 
 
 def written_past(url: str, folder: Path, at: float) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 120
     while reached(url, folder) <= at:
         assert time.monotonic() < ends, "the writer writes nothing"
         time.sleep(0.02)
