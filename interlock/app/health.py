@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from interlock.app.accuracy import keep_days
 from interlock.app.ingest import LOG
 from interlock.app.reliability import fresh
 from interlock.define.definitions import Service, Table
@@ -37,6 +36,8 @@ def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)
     if before and fresh(datetime.fromisoformat(before.body["at"]), now, every):
         return
     if workspace.warehouse.has(LOG):
+        from interlock.app.accuracy import keep_days  # a page loads nothing of it
+
         for model in version.project.models.values():
             keep_days(workspace, version, model, now)
     body = {

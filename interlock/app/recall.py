@@ -77,17 +77,11 @@ def recall(workspace: Workspace, prediction: Prediction) -> Recalled:
     rows = [[one.row] for one in met]
     matrix = assembler.of_rows(request, rows, [at.timestamp()]).matrix
     values = plain(matrix[0].tolist())
-    pairs = list(zip(model.inputs, values, prediction.inputs or values, strict=True))
-    other = [
-        f"{one.name} is {now} there and was sent as {then}"
-        for one, now, then in pairs
-        if isinstance(one, RequestInput) and now != then
-    ]
-    if prediction.sent is None and other:
-        spine = builder.project.models[prediction.model].spine
-        why = f"what was sent was not kept, and is not the row of {spine} for this key"
-        return Recalled(version, why=f"{why}: {'; '.join(other)}")
-    inputs = {one.name: now for one, now, _ in pairs if isinstance(one, FeatureInput)}
+    inputs = {
+        one.name: value
+        for one, value in zip(model.inputs, values, strict=True)
+        if isinstance(one, FeatureInput)
+    }
     return Recalled(version, met, inputs)
 
 
