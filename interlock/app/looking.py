@@ -13,7 +13,7 @@ from interlock.app.counting import Measuring
 from interlock.app.ingest import ingest
 from interlock.app.judging import how_measured
 from interlock.app.lateness import late
-from interlock.app.measure import buckets_of, news, settled, silent, unmirrored
+from interlock.app.measure import buckets_of, news, settled, silent, unsound
 from interlock.app.monitored import objections
 from interlock.app.reliability import EVERY
 from interlock.app.reliability import keep as keep_budgets
@@ -64,18 +64,17 @@ def seen(workspace: Workspace, change: Change, state: RolloutState, route: Route
     now = workspace.now()
     measured = _judged(workspace, change, state, now)
     agreed = _agreed(workspace, change, state)
-    missing = _missing(measured.buckets, state, now)
     facts = _facts(workspace, change, state, route)
-    facts = replace(facts, approvals=agreed.lacking, unmirrored=missing)
+    facts = replace(facts, approvals=agreed.lacking, unsound=_unsound(measured.buckets, state, now))
     return Seen(change, state, measured, facts, agreed, now)
 
 
-def _missing(buckets: Sequence[Bucket], state: RolloutState, now: datetime) -> str:
+def _unsound(buckets: Sequence[Bucket], state: RolloutState, now: datetime) -> str:
     """Why what was counted in the stage at hand cannot be judged by."""
     if state.stage is None:
         return ""
     stage = state.stage.name
-    return unmirrored(buckets, stage) or silent(buckets, stage, state.entered_at, now)
+    return unsound(buckets, stage) or silent(buckets, stage, state.entered_at, now)
 
 
 def is_known(workspace: Workspace, found: Seen) -> bool:

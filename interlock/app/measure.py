@@ -74,7 +74,7 @@ def _counted(warehouse: Warehouse, every: Iterable[str]) -> list[Bucket]:
     return [bucket_of(row) for sql in every for row in warehouse.query(sql).to_pylist()]
 
 
-def unmirrored(buckets: Sequence[Bucket], stage: str) -> str:
+def unsound(buckets: Sequence[Bucket], stage: str) -> str:
     """Why what was counted cannot be judged by, every reason; empty when it can.
 
     Of a mirrored stage too few scores; at any time labels that are no clear answer, and answers

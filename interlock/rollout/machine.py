@@ -40,9 +40,8 @@ class Facts:
     """The world around the rollout. Texts say what is wrong; empty means all is well.
 
     `hook` is what a system outside said when asked about the next move, which `ahead` names;
-    `unmirrored` says what was counted and cannot be judged by, as scores of a mirrored stage that
-    are not there, `series`
-    what is monitored and speaks against going on.
+    `unsound` says what was counted and cannot be judged by, as a mirrored stage that lacks
+    scores, `series` what is monitored and speaks against going on.
     """
 
     prepared: bool = True
@@ -52,7 +51,7 @@ class Facts:
     late_data: str = ""
     fallback: str = ""
     hook: str = ""
-    unmirrored: str = ""
+    unsound: str = ""
     series: str = ""
     labels_matured: bool = True
     request: Request | None = None
@@ -203,12 +202,12 @@ def _not_ready(
 def _not_proven(
     stage: Stage, since: datetime, judgement: Judgement, facts: Facts, now: datetime
 ) -> Hold | Stay | None:
-    is_shown = judgement.verdict == "safe" and facts.labels_matured and not facts.unmirrored
+    is_shown = judgement.verdict == "safe" and facts.labels_matured and not facts.unsound
     if _promoted(facts) or is_shown:
         return None
-    if facts.unmirrored:
+    if facts.unsound:
         # Where it was not seen it may have been at its worst: what is missing is no success.
-        return Hold(HoldReason.NO_DATA, facts.unmirrored)
+        return Hold(HoldReason.NO_DATA, facts.unsound)
     open_point = _open_point(judgement)
     if stage.deadline is not None and now >= since + stage.deadline:
         return Hold(
@@ -271,7 +270,7 @@ def _why_on(state: RolloutState, judgement: Judgement | None, facts: Facts) -> s
         return f"{state.uncompared or 'prepared; nothing was routed before'}{by}"
     proven = judgement.verdict == "safe" and facts.labels_matured
     asked = facts.request
-    against = [*filter(None, (facts.unmirrored, facts.series, facts.hook))]
+    against = [*filter(None, (facts.unsound, facts.series, facts.hook))]
     if asked and not (proven and not against):
         left = [*([] if proven else [_open_point(judgement)]), *against]
         return f"WAIVED by {asked.by}: {asked.reason} (open: {'; '.join(left)})"

@@ -23,7 +23,7 @@ from interlock.app.counting import BUCKET_S, Measuring
 from interlock.app.ingest import CURSOR, LOG, MIRRORED, ingest
 from interlock.app.looking import measuring
 from interlock.app.loop import look_after
-from interlock.app.measure import buckets_of, unmirrored
+from interlock.app.measure import buckets_of, unsound
 from interlock.app.tick import tick
 from interlock.app.versions import stable, stored
 from interlock.app.workspace import Workspace
@@ -276,12 +276,12 @@ def test_answers_of_a_mirrored_stage_without_their_other_side_are_counted(
     found = buckets_of(soaking.warehouse, it)
     assert {b.stage for b in found if b.metric == metric} == {"mirror", "soak"}
     assert sum(b.n for b in found if b.metric == metric) > 100
-    assert unmirrored(found, "mirror") == ""
+    assert unsound(found, "mirror") == ""
     nothing = f"SELECT * FROM {MIRRORED} WHERE false"
     soaking.warehouse.replace([Replacement(MIRRORED, "score > 0.2", nothing)])
     fewer = buckets_of(soaking.warehouse, it)
-    assert "have no mirrored score" in unmirrored(fewer, "mirror")
-    assert unmirrored(fewer, "quarter") == ""
+    assert "have no mirrored score" in unsound(fewer, "mirror")
+    assert unsound(fewer, "quarter") == ""
 
     def units(buckets: Sequence[Bucket]) -> dict[str, float]:
         arms = [b for b in buckets if b.metric == "units" and b.stage == "mirror"]

@@ -16,7 +16,7 @@ from interlock.app.feed import live_lookups
 from interlock.app.ingest import LOG, MIRRORED
 from interlock.app.labels import needed_releases
 from interlock.app.looking import measuring
-from interlock.app.measure import buckets_of, settled, unmirrored
+from interlock.app.measure import buckets_of, settled, unsound
 from interlock.app.predictions import find
 from interlock.app.shown import follow_route
 from interlock.app.tick import tick
@@ -102,11 +102,11 @@ def test_another_candidate_is_measured_against_the_same_control(soaking: Workspa
     ]
     assert sum(b.n for b in shifted) > 100
     assert sum(b.total for b in shifted) == 0, "its own mirrored scores, and no other's"
-    assert unmirrored(found, "mirror") == ""
+    assert unsound(found, "mirror") == ""
     soaking.warehouse.execute(f"DELETE FROM {MIRRORED} WHERE release = '{OTHER}'")
-    assert "no mirrored score" in unmirrored(buckets_of(soaking.warehouse, other), "mirror")
+    assert "no mirrored score" in unsound(buckets_of(soaking.warehouse, other), "mirror")
     mine = replace(it, experiment="CR-8")
-    assert unmirrored(buckets_of(soaking.warehouse, mine), "mirror") == ""
+    assert unsound(buckets_of(soaking.warehouse, mine), "mirror") == ""
 
 
 def three(workspace: Workspace) -> Route:

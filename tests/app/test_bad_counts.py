@@ -14,7 +14,7 @@ import pytest
 from interlock.app.counting import Counting, Measuring
 from interlock.app.ingest import LOG
 from interlock.app.looking import measuring, seen
-from interlock.app.measure import bucket_of, news, settled, silent, unmirrored
+from interlock.app.measure import bucket_of, news, settled, silent, unsound
 from interlock.app.versions import stored
 from interlock.app.workspace import Workspace
 from interlock.ports import Bucket
@@ -75,11 +75,11 @@ def test_labels_that_are_no_clear_answer_hold_and_are_judged_by_nobody(
     soaking: Workspace,
 ) -> None:
     sound, without = labelled(soaking), labelled(soaking, FEWER)
-    assert unmirrored(sound, "quarter") == ""
+    assert unsound(sound, "quarter") == ""
     assert cells(sound) != cells(without)
     for labels in ODD.values():
         odd = labelled(soaking, labels)
-        said = unmirrored(odd, "quarter")
+        said = unsound(odd, "quarter")
         assert "two labels, or one that is neither 0 nor 1" in said
         assert "one row per key" in said
         assert cells(odd, "label_wrong") == cells(without), "as if they had never come"
@@ -98,7 +98,7 @@ def test_answers_of_which_nobody_knows_whose_they_are_hold_the_stage(soaking: Wo
     it = how(soaking)
     asked = Counting(it)
     fair = buckets(soaking, asked.answers, asked.astray)
-    assert unmirrored(fair, "quarter") == ""
+    assert unsound(fair, "quarter") == ""
     soaking.warehouse.execute(
         f"UPDATE {LOG} SET arm = 'stable', error = true WHERE release = '{it.release}' "
         "AND stage = 'quarter' AND key % 9 = 0"
@@ -109,11 +109,11 @@ def test_answers_of_which_nobody_knows_whose_they_are_hold_the_stage(soaking: Wo
         for which in (fair, found)
     ]
     assert stable[0] == stable[1], "the candidate's errors are not the stable release's"
-    assert "logged as the stable release's" in unmirrored(found, "quarter")
+    assert "logged as the stable release's" in unsound(found, "quarter")
     soaking.warehouse.execute(f"UPDATE {LOG} SET subject = 'u' || (key % 7)")
     both = buckets(soaking, asked.astray)
-    assert "7 of 7 subjects in quarter were answered by both arms" in unmirrored(both, "quarter")
-    assert "both arms" not in unmirrored(both, "mirror"), "there everybody is told both"
+    assert "7 of 7 subjects in quarter were answered by both arms" in unsound(both, "quarter")
+    assert "both arms" not in unsound(both, "mirror"), "there everybody is told both"
 
 
 def test_a_unit_is_judged_by_its_label_when_its_horizon_is_over(soaking: Workspace) -> None:
@@ -163,7 +163,7 @@ def test_a_stage_whose_answers_stopped_is_not_left_by_what_was_seen_before(
     change, route = world.current(soaking, "CR-2"), soaking.route()
     state = RolloutState.from_json(change.details["rollout"])
     soaking.advance(soaking.now() + timedelta(days=9))
-    said = seen(soaking, change, state, route).facts.unmirrored
+    said = seen(soaking, change, state, route).facts.unsound
     assert "nothing was measured in soak since 2013-03-0" in said
     assert "see whether gateways still log" in said
 

@@ -49,8 +49,8 @@ EVENTS: dict[str, tuple[Judgement | None, Facts, timedelta]] = {
     "promoted too soon": (OPEN, PROMOTED, SOON),
     "labels on their way": (SAFE, Facts(labels_matured=False), LATER),
     "unreadable": (UNREADABLE, Facts(), LATER),
-    "not to be judged": (SAFE, Facts(unmirrored="two labels"), LATER),
-    "not to be judged, promoted": (SAFE, replace(PROMOTED, unmirrored="two labels"), LATER),
+    "not to be judged": (SAFE, Facts(unsound="two labels"), LATER),
+    "not to be judged, promoted": (SAFE, replace(PROMOTED, unsound="two labels"), LATER),
     "split broken": (BROKEN, Facts(), LATER),
     "split broken, promoted": (BROKEN, PROMOTED, LATER),
     "by other guardrails": (OTHERS, Facts(), LATER),
@@ -200,7 +200,7 @@ def test_the_table_reaches_every_state_and_every_hold_of_one_candidate() -> None
 
 def test_a_person_who_goes_on_is_named_with_all_that_was_open() -> None:
     state, _, since = standing("half")
-    facts = replace(PROMOTED, hook="no", series="queues", unmirrored="two labels")
+    facts = replace(PROMOTED, hook="no", series="queues", unsound="two labels")
     decision = advance(state, OPEN, facts, since + LATER)
     assert isinstance(decision, Advance)
     said = "WAIVED by ada: because (open: errors need data; two labels; queues; no)"

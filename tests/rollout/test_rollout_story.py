@@ -67,7 +67,7 @@ def test_a_hold_ends_by_itself_when_its_reason_is_gone() -> None:
         ({"approvals": "the sign-off of gates has expired"}, HoldReason.APPROVAL_EXPIRED),
         ({"dependency": "waits for CR-7"}, HoldReason.DEPENDENCY),
         ({"late_data": "weather is 3 h late"}, HoldReason.DEPENDENCY),
-        ({"unmirrored": "9 of 100 answers have no mirrored score"}, HoldReason.NO_DATA),
+        ({"unsound": "9 of 100 answers have no mirrored score"}, HoldReason.NO_DATA),
         ({"fallback": "old model does not load"}, HoldReason.FALLBACK_UNHEALTHY),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_promotion_by_hand_is_written_down_as_waived() -> None:
 
 
 def test_going_on_without_what_cannot_be_judged_is_written_down_too() -> None:
-    story = Story().when(unmirrored="9 units have two labels").tick().when_hours_pass(2)
+    story = Story().when(unsound="9 units have two labels").tick().when_hours_pass(2)
     story.then_it_is(State.SHADOW, HoldReason.NO_DATA)
     story.when_someone_asks_to("promote", "they are of a test").tick().then_it_is(State.STEP)
     said = story.state.history[-1].sentence
