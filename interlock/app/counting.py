@@ -229,13 +229,15 @@ class Counting:
         """
         q, label = self.dialect.quoted, self.it.model.label
         known = f"{q(label.available_at)} <= {self.dialect.instant(self.it.now)}"
-        clear = f"({q(label.column)} IN (0, 1) AND labels_there = 1)"
-        there = f"count(*) OVER (PARTITION BY y.{q(self.it.model.key)}) AS labels_there"
+        alone = f"count(*) OVER (PARTITION BY y.{q(self.it.model.key)}) = 1"
+        # A column of its own: of a condition like this Postgres expects a row in 20,000 to hold,
+        # and then joins by going through all of them again for each answer.
+        clear = f"(y.{q(label.column)} IN (0, 1) AND {alone}) AS is_clear"
         return (
-            f"known AS (SELECT y.*, {there} FROM ({self.label}) AS y "
+            f"known AS (SELECT y.*, {clear} FROM ({self.label}) AS y "
             f"WHERE {known} AND {q(label.column)} IS NOT NULL), "
-            f"labels AS (SELECT * FROM known WHERE {clear}), "
-            f"unclear AS (SELECT DISTINCT {q(self.it.model.key)} FROM known WHERE NOT {clear})"
+            "labels AS (SELECT * FROM known WHERE is_clear), "
+            f"unclear AS (SELECT DISTINCT {q(self.it.model.key)} FROM known WHERE NOT is_clear)"
         )
 
     def ago(self, length: timedelta) -> str:

@@ -35,7 +35,9 @@ def keep(workspace: Workspace, version: Version, every: timedelta = timedelta(0)
     before, now = workspace.record.get(_ref(workspace.environment)), workspace.now()
     if before and fresh(datetime.fromisoformat(before.body["at"]), now, every):
         return
-    if workspace.warehouse.has(LOG):
+    # How right a model was is known of whole days: once a day is often enough.
+    is_new_day = before is None or before.body["at"][:10] < now.isoformat()[:10]
+    if (is_new_day or not every) and workspace.warehouse.has(LOG):
         from interlock.app.accuracy import keep_days  # a page loads nothing of it
 
         for model in version.project.models.values():
