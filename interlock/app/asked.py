@@ -110,6 +110,7 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
     _, ask, columns, subjects, _ = asked
     served = time.time()
     trace = ask.trace or entered((), chance(NOISE))
+    wanted = trace.sampled and trace.parent  # by the caller: what begins here is timed, no more
     rows: list[Json] = []
     for share, got in answered.shares:
         model = share.loaded.spec.models.get(ask.model)
@@ -134,7 +135,7 @@ def rows_of(route: Route, asked: Asked, answered: Answered, latency: int) -> lis
                 "score": score, "reason": reason, "stale": stale, "oldest_s": oldest,
                 "fallbacks": fallbacks, "error": error, "inputs": inputs,
             }  # fmt: skip
-            if trace.sampled or (keys and sampled(key)):
+            if wanted or (keys and sampled(key)):
                 one["asked"] = {name: column[row] for name, column in columns.items()}
             rows.append(one)
     return rows
