@@ -222,7 +222,8 @@ class Counting:
 
     @property
     def arrived(self) -> str:
-        """Labels known by now, by key: `labels` those that are one clear answer, `unclear` others.
+        """Labels known by now of keys that were answered (`first`): `labels` those that are one
+        clear answer, `unclear` others.
 
         Of two labels of one key nobody can tell which is true, and what is neither 0 nor 1 is
         no outcome. Neither is judged.
@@ -235,7 +236,8 @@ class Counting:
         clear = f"(y.{q(label.column)} IN (0, 1) AND {alone}) AS is_clear"
         return (
             f"known AS (SELECT y.*, {clear} FROM ({self.label}) AS y "
-            f"WHERE {known} AND {q(label.column)} IS NOT NULL), "
+            f"WHERE {known} AND {q(label.column)} IS NOT NULL "
+            f"AND y.{q(self.it.model.key)} IN (SELECT f.key FROM first AS f)), "
             "labels AS (SELECT * FROM known WHERE is_clear), "
             f"unclear AS (SELECT DISTINCT {q(self.it.model.key)} FROM known WHERE NOT is_clear)"
         )
