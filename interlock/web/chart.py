@@ -131,7 +131,7 @@ def _marks(chart: Chart, frame: _Frame) -> Iterator[Markup]:
     for mark in sorted(chart.marks, key=lambda one: one.at):
         if not frame.first <= mark.at.timestamp() <= frame.last:
             continue
-        x, wide = frame.x(mark.at), 5.6 * len(mark.label) + 8
+        x, wide = frame.x(mark.at), 7 * len(mark.label) + 8  # of wide fonts
         ends = x + wide > frame.right  # then its name stands on the other side
         begins = x - wide if ends else x
         row = next((n for n, until in enumerate(taken) if until <= begins), None)
